@@ -1,0 +1,52 @@
+"""klm_utils: recommenders that use what a pretrained language model knows.
+
+The names below are loaded when first used (PEP 562): importing the package imports nothing heavy.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "KLMError": "errors",
+    "DataError": "errors",
+    "AssetError": "errors",
+    "ConfigError": "errors",
+    "CheckpointError": "errors",
+    "load_dataset": "data",
+    "RecDataset": "data.schema",
+    "split": "data.splits",
+    "Split": "data.splits",
+    "load_backbone": "embedding.backbones",
+    "TextEncoder": "embedding.encoder",
+    "evaluate": "evaluation.report",
+    "Report": "evaluation.report",
+    "KLMRecommender": "training.model",
+    "TrainConfig": "training.loop",
+    "fit": "training.loop",
+}
+_ROOMS = {
+    "data": "data",
+    "embedding": "embedding",
+    "fusion": "fusion",
+    "losses": "losses",
+    "evaluation": "evaluation",
+    "metrics": "evaluation.metrics",
+    "baselines": "evaluation.baselines",
+    "training": "training",
+    "plots": "plots",
+    "course": "course",
+}
+__all__ = ["__version__", *_HOME, *_ROOMS]
+
+
+def __getattr__(name: str):
+    if name in _ROOMS:
+        return import_module(f"klm_utils.{_ROOMS[name]}")
+    if name in _HOME:
+        return getattr(import_module(f"klm_utils.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'klm_utils' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)
