@@ -1,0 +1,49 @@
+# Paths are relative throughout, so that the folder's own name may hold spaces.
+PYTHON ?= python3
+JOBS ?= 2
+PY := .venv/bin/python
+READY := .venv/ready
+
+.PHONY: course test lab student bench full clean assets
+
+# Execute every notebook into build/notebooks and write build/report.html.
+course: assets
+	$(PY) -m klm_utils run --jobs $(JOBS)
+
+# Everything that must hold before a change is merged; .ci/run calls exactly this.
+test: export OMP_NUM_THREADS = 1
+test: assets
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pytest -n $(JOBS) --dist loadfile
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/*.ipynb
+	$(PY) -m klm_utils run --scale smoke --student --jobs $(JOBS)
+
+lab: $(READY)
+	$(PY) -m jupyterlab notebooks
+
+# Write notebooks/student from the solved notebooks.
+student: $(READY)
+	$(PY) -m klm_utils student
+
+bench: assets
+	set -e; for file in tests/benchmarks/bench_*.py; do echo "$$file"; $(PY) "$$file"; done
+
+# The full-scale runs that write docs/results; hours, not minutes.
+full: assets
+	$(PY) -m klm_utils run --scale full --jobs $(JOBS)
+
+# Everything that was built but for the environment (rm -r .venv) and the cache (python -m klm_utils cache --clear).
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
+
+assets: $(READY)
+	$(PY) -m klm_utils cache --fetch
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: make PYTHON=python3.12" % v)'
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --disable-pip-version-check -r requirements.lock
+	$(PY) -m pip install --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $(READY)

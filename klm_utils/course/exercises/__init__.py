@@ -1,0 +1,124 @@
+"""What the checkers of the exercises share. Each chapter's checkers are in a module of their own: ch02.check_...
+
+A checker calls the learner's function through `attempt`, compares with the reference, and gives `verdict` a list of
+(is it wrong?, what to say). Neither an exception nor a careless function of the learner harms the notebook.
+"""
+
+import copy
+import random
+import traceback
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+DONE = "[OK]"
+STUB = "not done yet"
+
+
+def attempt(fn, *args, **kwargs):
+    """What `fn` returns, or the exception that it raises, as a value.
+
+    It gets copies of the arguments, and what it does to the generators of random numbers, the default dtype or
+    autograd's switch is undone.
+    """
+    args, kwargs = copy.deepcopy((args, kwargs))
+    with _global_state_kept():
+        try:
+            return fn(*args, **kwargs)
+        except Exception as error:
+            return error
+
+
+def verdict(rows: list[tuple[bool, str]], done: str = "that is it") -> bool:
+    """Print the message of the first row that is wrong, or `[OK]` and `done`; True if none is wrong.
+
+    Args:
+        rows: (is it wrong?, message), the most telling first; the row for the stub says "not done yet: ...".
+    """
+    for wrong, message in rows:
+        if wrong:
+            print(message if message.startswith(STUB) else f"not yet: {message}")
+            return False
+    print(f"{DONE} {done}")
+    return True
+
+
+def same(got, want, rtol: float = 1e-5, atol: float = 1e-7) -> bool:
+    """Whether two values (numbers, lists, arrays, tensors, text, None) have one shape and equal entries.
+
+    nan equals nothing; an exception equals nothing; None equals None.
+    """
+    if got is None or want is None:
+        return got is want
+    a, b = _array(got), _array(want)
+    if a is None or b is None or a.shape != b.shape:
+        return False
+    if _numeric(a) and _numeric(b):
+        return bool(np.allclose(a, b, rtol=rtol, atol=atol))
+    return bool(np.array_equal(a, b))
+
+
+def shape(value) -> tuple[int, ...] | None:
+    """The shape of an array, tensor, list or number; None if it has none (an exception, None, ragged lists)."""
+    array = None if value is None else _array(value)
+    return None if array is None else array.shape
+
+
+def has_nan(value) -> bool:
+    """Whether any entry is nan; False for what is not numeric."""
+    array = None if value is None else _array(value)
+    return array is not None and _numeric(array) and bool(np.isnan(array).any())
+
+
+def is_zero(value) -> bool:
+    """Whether there are entries and all of them are exactly zero."""
+    array = None if value is None else _array(value)
+    return array is not None and _numeric(array) and array.size > 0 and not array.any()
+
+
+def head(value, n: int = 3) -> str:
+    """A value in a few words: its first entries and its shape, or the exception with the line that raised it."""
+    if isinstance(value, BaseException):
+        frames = traceback.extract_tb(value.__traceback__)[1:2]  # the first is `attempt` itself
+        line = f" (line {frames[0].lineno} of your cell)" if frames else ""
+        return f"{type(value).__name__}: {value}{line}"
+    array = None if value is None else _array(value)
+    if array is None or not _numeric(array):
+        return repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
+    if array.ndim == 0:
+        return f"{array.item():.6g}"
+    first = ", ".join(f"{entry:.6g}" for entry in array.ravel()[:n].tolist())
+    return f"[{first}{', ...' if array.size > n else ''}] of shape {tuple(array.shape)}"
+
+
+def _numeric(array: np.ndarray) -> bool:
+    return array.dtype.kind in "biufc"
+
+
+def _array(value) -> np.ndarray | None:
+    if isinstance(value, BaseException):
+        return None
+    try:
+        if isinstance(value, torch.Tensor):
+            value = value.detach().cpu()
+            return value.to(torch.float32).numpy() if value.dtype == torch.bfloat16 else value.numpy()
+        if isinstance(value, list | tuple):
+            value = [_array(entry) if isinstance(entry, torch.Tensor) else entry for entry in value]
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
+@contextmanager
+def _global_state_kept():
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)

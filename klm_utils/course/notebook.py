@@ -1,0 +1,186 @@
+"""What the harness reads in a notebook: tags, the parameters cell, METRICS, figures.
+
+Conventions, tested for every notebook: one code cell tagged `parameters` holds literals only; the last code cell is
+tagged `metrics` and prints `METRICS {json}`; nothing follows it but markdown tagged `footer`. In the JSON
+
+    headline   the key whose value the run prints ("auc"); without it, the first number
+    protocol   the protocol string; a full-scale run insists on it
+    seconds    anything that was timed: the one key that may differ from run to run
+"""
+
+import ast
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
+
+from klm_utils.errors import ConfigError
+
+MARK = "METRICS "
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    """A notebook, valid nbformat 4 with cell ids.
+
+    Raises:
+        ConfigError: unreadable, not JSON, or not valid nbformat.
+    """
+    try:
+        text = path.read_text(encoding="utf8")
+        notebook = json.loads(text)
+        nbformat.validate(notebook)
+        ids = [cell.get("id") for cell in notebook["cells"]]
+        if None in ids or len(set(ids)) < len(ids):
+            raise ValueError("cells without an id of their own")
+    except (OSError, ValueError, nbformat.ValidationError) as error:
+        raise ConfigError(
+            "this notebook cannot be read",
+            where=str(path),
+            found=str(error).strip().splitlines()[0],
+            expected="valid nbformat 4.5 with unique cell ids",
+            remedy="open and save it in JupyterLab, or take it from the repository again",
+        ) from error
+    return nbformat.reads(text, as_version=4)
+
+
+def tags(cell) -> set[str]:
+    """The tags of a cell."""
+    return set(cell.metadata.get("tags", []))
+
+
+def code_cells(notebook, tag: str | None = None) -> list:
+    """The code cells, or those with a tag."""
+    return [c for c in notebook.cells if c.cell_type == "code" and (tag is None or tag in tags(c))]
+
+
+def tree(cell) -> ast.Module:
+    """The syntax tree of a code cell; IPython's magics and shell lines are calls in it."""
+    return ast.parse(TransformerManager().transform_cell(cell.source))
+
+
+def parameters(notebook, where: str = "notebook") -> dict:
+    """Name -> value of the cell tagged `parameters`.
+
+    Raises:
+        ConfigError: not exactly one such cell, or a line in it that is not `NAME = literal`.
+    """
+    cells = code_cells(notebook, "parameters")
+    if len(cells) != 1:
+        raise ConfigError(
+            "a notebook has one parameters cell",
+            where=where,
+            found=len(cells),
+            expected="exactly one code cell tagged `parameters`",
+            remedy="tag the cell that sets the parameters",
+        )
+    values = {}
+    for line in tree(cells[0]).body:
+        try:
+            (target,) = line.targets if isinstance(line, ast.Assign) else (line.target,)
+            values[target.id] = ast.literal_eval(line.value)
+        except (AttributeError, ValueError) as error:
+            raise ConfigError(
+                "a line of the parameters cell is not a literal assignment",
+                where=f"{where}, parameters cell, line {line.lineno}",
+                found=ast.unparse(line),
+                expected="NAME = literal",
+                remedy="move whatever computes something to a later cell",
+            ) from error
+    return values
+
+
+def check_parameters(notebook, wanted: dict, where: str = "notebook") -> None:
+    """Refuse a parameter that would be set without effect.
+
+    Raises:
+        ConfigError: a name that the parameters cell does not set, that no other cell reads, or that another cell sets.
+    """
+    declared = parameters(notebook, where)
+    names = [
+        node
+        for cell in code_cells(notebook)
+        if "parameters" not in tags(cell)
+        for node in ast.walk(tree(cell))
+        if isinstance(node, ast.Name)
+    ]
+    read_in, set_in = ({n.id for n in names if isinstance(n.ctx, kind)} for kind in (ast.Load, ast.Store))
+    for name in wanted:
+        if name not in declared:
+            fault, expected = "the notebook does not declare this parameter", f"one of {', '.join(declared) or 'none'}"
+        elif name not in read_in:
+            fault, expected = "the notebook declares this parameter and never reads it", "a cell that reads it"
+        elif name in set_in:
+            fault, expected = "a later cell sets this parameter again", "one place that sets it"
+        else:
+            continue
+        remedy = "correct the name, or the notebook"
+        raise ConfigError(fault, where=where, found=name, expected=expected, remedy=remedy)
+
+
+def metrics(notebook, where: str = "notebook") -> dict:
+    """The JSON that the `metrics` cell of an executed notebook printed.
+
+    Raises:
+        ConfigError: no such cell, no METRICS line, or something else than a JSON object behind it.
+    """
+    text = "".join(
+        output.get("text", "") for c in code_cells(notebook, "metrics") for output in c.outputs if "text" in output
+    )
+    lines = [line.removeprefix(MARK) for line in text.splitlines() if line.startswith(MARK)]
+    try:
+        (line,) = lines
+        values = json.loads(line, parse_constant=_no_constant)
+        if isinstance(values, dict) and values.get("headline", next(iter(values), None)) in values:
+            return values
+        fault = "no JSON object with a value for its headline"
+    except ValueError as error:
+        fault = str(error)
+    raise ConfigError(
+        "the METRICS of this notebook cannot be read",
+        where=f"{where}, cell tagged `metrics`",
+        found=f"{len(lines)} METRICS lines: {fault}",
+        expected='one printed line: METRICS {"headline": "auc", "auc": 0.801, ...} without NaN',
+        remedy='print("METRICS", json.dumps(...)) in the cell tagged `metrics`',
+    )
+
+
+def headline(values: dict) -> str:
+    """The one metric to show, as `auc=0.801`: the one that `headline` names, else the first number; "" if none."""
+    numbers = [key for key, value in values.items() if isinstance(value, int | float) and not isinstance(value, bool)]
+    key = values.get("headline") or (numbers[0] if numbers else None)
+    if key is None:
+        return ""
+    return f"{key}={values[key]:.3f}" if isinstance(values[key], float) else f"{key}={values[key]}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A PNG output: the heading above its cell and the base64 text."""
+
+    caption: str
+    png: str
+
+
+def figures(notebook) -> list[Figure]:
+    """The PNG outputs in order, each with the last markdown heading above it."""
+    found, caption = [], ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            fenced = False
+            for line in cell.source.splitlines():
+                fenced ^= line.startswith("```")
+                caption = line.lstrip("# ").strip() if line.startswith("#") and not fenced else caption
+        for output in cell.get("outputs", []):
+            if png := output.get("data", {}).get("image/png"):
+                found.append(Figure(caption, "".join(png).replace("\n", "")))
+    return found
+
+
+def _no_constant(name: str):
+    raise ValueError(f"{name} is not JSON")

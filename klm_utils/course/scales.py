@@ -1,0 +1,132 @@
+"""Which notebooks run, with what: scales.yaml and the folder of notebooks made into jobs."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from klm_utils.course import HERE
+from klm_utils.course.notebook import check_parameters, read
+from klm_utils.errors import ConfigError
+
+SCALES = HERE / "scales.yaml"
+NAMES = ("smoke", "default", "full")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to execute: where it is, where the executed copy goes, and with what.
+
+    `timeout` is in seconds per cell. A job that is `alone` runs when no other does, with two threads.
+    """
+
+    name: str
+    source: Path
+    output: Path
+    cwd: Path
+    scale: str = "default"
+    parameters: dict = field(default_factory=dict)
+    timeout: int = 300
+    alone: bool = False
+    assets: tuple[str, ...] = ()
+
+
+def load(path: Path = SCALES) -> dict:
+    """The file of scales as a dict, checked.
+
+    Raises:
+        ConfigError: not YAML, a key that means nothing, a skip without a reason.
+    """
+    try:
+        scales = yaml.safe_load(path.read_text(encoding="utf8"))
+        entries = {"": {"timeout": scales["timeout"]}} | scales["notebooks"]
+        if set(scales) != {"timeout", "notebooks"} or set(scales["timeout"]) != set(NAMES):
+            raise ValueError(f"keys {sorted(scales)}, timeouts {sorted(scales['timeout'])}")
+        for name, entry in entries.items():
+            _check(name, entry)
+    except (OSError, yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(
+            "the file of scales cannot be used",
+            where=str(path),
+            found=f"{type(error).__name__}: {error}",
+            expected="timeout: {smoke, default, full} and notebooks: {NAME: {assets, alone, timeout, smoke, full}}",
+            remedy="see the comment at the top of klm_utils/course/scales.yaml",
+        ) from error
+    return scales
+
+
+def _check(name: str, entry: dict) -> None:
+    unknown = set(entry) - {"assets", "alone", "timeout", "smoke", "full"}
+    if unknown:
+        raise ValueError(f"{name}: unknown keys {sorted(unknown)}")
+    for scale in ("smoke", "full"):
+        parameters = entry.get(scale, {})
+        if "skip" in parameters and (len(parameters) > 1 or not str(parameters["skip"] or "").strip()):
+            raise ValueError(f"{name}, {scale}: skip stands alone and needs a reason")
+    for seconds in entry.get("timeout", {}).values():
+        if not isinstance(seconds, int) or seconds < 1:
+            raise ValueError(f"{name}: timeout {seconds!r}")
+
+
+def plan(
+    folder: Path, output: Path, which: list[str] = (), scale: str = "default", scales: Path = SCALES
+) -> tuple[list[Job], dict[str, str]]:
+    """The jobs for the notebooks of a folder, and name -> reason for those that this scale skips.
+
+    Args:
+        folder: holds the notebooks; each runs in it.
+        output: folder of the executed copies.
+        which: numbers or beginnings of names; empty for all.
+        scale: "smoke", "default" or "full".
+        scales: the file of scales.
+
+    Raises:
+        ConfigError: no notebook of that name, none at all, one that the file of scales does not list, a parameter
+            that a notebook does not declare and use.
+    """
+    jobs, skipped, table = [], {}, load(scales)
+    for path in _choose(sorted(folder.glob("*.ipynb")), which, folder):
+        entry = table["notebooks"].get(path.stem)
+        if entry is None:
+            raise ConfigError(
+                "this notebook has no scales",
+                where=str(scales),
+                found=path.stem,
+                expected="an entry for every notebook",
+                remedy=f"add `{path.stem}:` below `notebooks:`",
+            )
+        parameters = entry.get(scale, {})
+        if "skip" in parameters:
+            skipped[path.stem] = parameters["skip"]
+            continue
+        check_parameters(read(path), parameters, f"{path.name}, scale {scale} of {scales.name}")
+        jobs.append(
+            Job(
+                name=path.stem,
+                source=path.resolve(),
+                output=output.resolve() / path.name,
+                cwd=folder.resolve(),
+                scale=scale,
+                parameters=parameters,
+                timeout=(table["timeout"] | entry.get("timeout", {}))[scale],
+                alone=entry.get("alone", False),
+                assets=tuple(entry.get("assets", ())),
+            )
+        )
+    return jobs, skipped
+
+
+def _choose(paths: list[Path], which: list[str], folder: Path) -> list[Path]:
+    chosen, names = set(), ", ".join(path.stem for path in paths)
+    for word in which or [""]:
+        found = [path for path in paths if path.stem.startswith(word.removesuffix(".ipynb"))]
+        if not found:
+            raise ConfigError(
+                "no such notebook",
+                where=str(folder),
+                found=word or "no notebook at all",
+                expected=f"the beginning of one of: {names}" if names else "notebooks in this folder",
+                remedy="give a number such as 03; the student copies are made by `python -m klm_utils student`",
+            )
+        chosen |= set(found)
+    return [path for path in paths if path in chosen]

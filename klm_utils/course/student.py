@@ -1,0 +1,131 @@
+"""Student copies: notebooks/student/NN.ipynb, made from the solved notebooks and never edited.
+
+An exercise in a solved notebook is, in this order,
+
+1. a markdown cell tagged `exercise`: the card (difficulty, minutes, what to do);
+2. a code cell tagged `exercise`: the solved code and the checker's call. What the learner must write stands between
+   `# STUB ...` and `# END SOLUTION`, indented like the code around them; the student copy has there what follows
+   `# STUB `, with a comment behind it. Several STUB lines in a row make a stub of several lines:
+
+       def my_masked_mean(hidden, mask):
+           # STUB return hidden[:, 0]
+           weight = mask.unsqueeze(-1)
+           return (hidden * weight).sum(1) / weight.sum(1).clamp_min(1)
+           # END SOLUTION
+
+       exercises.ch02.check_masked_mean(my_masked_mean)
+
+3. if wanted, a markdown cell tagged `hint`, folded in `<details>`, in both copies as it is.
+
+The student copy has the solution behind the hint, folded, made from cell 2: one source for both. A code cell tagged
+`solution` is in the student copy a fold as well, without a stub (code that only makes sense once the exercise is
+solved); a markdown cell tagged `solution`, folded by its author, is in both copies (an exercise with pen and paper).
+"""
+
+import re
+from pathlib import Path
+
+import nbformat
+
+from klm_utils.course import require_root, setting
+from klm_utils.course.notebook import METADATA, read, tags
+from klm_utils.errors import ConfigError
+
+STUB = re.compile(r"^( *)# STUB (.*)$", re.M)
+REGION = re.compile(r"((?:^ *# STUB [^\n]*\n)+)(.*?)^ *# END SOLUTION *(?:\n|\Z)", re.M | re.S)
+REPLACE = "  # replace this line"
+
+
+def main(check: bool = False) -> int:
+    """Write the student copies, or with `check` only name those that differ; 1 if any differs, else 0."""
+    root = require_root()
+    wanted = texts(root)
+    folder = root / "notebooks" / "student"
+    differ = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf8") != text]
+    stale = [path for path in sorted(folder.glob("*.ipynb")) if path not in wanted]
+    for path in differ + stale:
+        state = "has no solved notebook" if path in stale else "differs" if path.exists() else "is missing"
+        print(f"{path.relative_to(root)} {state}" + ("" if check else ": mended"))
+    if check:
+        return int(bool(differ or stale))
+    for path in differ:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(wanted[path], encoding="utf8", newline="\n")
+    for path in stale:
+        path.unlink()
+    print(f"{len(wanted)} student copies in {folder.relative_to(root)}")
+    return 0
+
+
+def texts(root: Path) -> dict[Path, str]:
+    """Path of each student copy -> the text it must have."""
+    branch = setting(root).get("branch", "main")
+    return {
+        path.parent / "student" / path.name: nbformat.writes(build(read(path), path.name, branch)) + "\n"
+        for path in sorted((root / "notebooks").glob("*.ipynb"))
+    }
+
+
+def build(solved, where: str = "notebook", branch: str = "main") -> nbformat.NotebookNode:
+    """The student copy of a solved notebook: stubs, folded solutions, no outputs; the same input, the same bytes.
+
+    Raises:
+        ConfigError: an exercise cell without a stub, or a stub without an end.
+    """
+    cells, fold = [], None
+    for cell in solved.cells:
+        if fold is not None and "hint" not in tags(cell):
+            cells.append(fold)
+            fold = None
+        if cell.cell_type != "code":
+            cells.append(_cell(cell, links_for_student(cell.source, branch)))
+            continue
+        place = f"{where}, cell {cell.id}"
+        if "exercise" in tags(cell):
+            stub, fold = split_solution(cell.source, place)
+            fold = _fold(cell, fold)
+            cells.append(_cell(cell, stub))
+        elif "solution" in tags(cell):
+            cells.append(_fold(cell, cell.source))
+        else:
+            cells.append(_cell(cell, cell.source))
+    cells += [fold] if fold is not None else []
+    return nbformat.from_dict({"cells": cells, "metadata": METADATA, "nbformat": 4, "nbformat_minor": 5})
+
+
+def split_solution(source: str, where: str = "cell") -> tuple[str, str]:
+    """(what the student gets, the solution) from the source of a solved exercise cell.
+
+    Raises:
+        ConfigError: no STUB, or a STUB without END SOLUTION.
+    """
+    student = REGION.sub(lambda found: STUB.sub(rf"\1\2{REPLACE}", found[1]), source)
+    solution = REGION.sub(r"\2", source)
+    left = [mark for mark in ("# STUB", "# END SOLUTION") if mark in solution + student]
+    if left or student == source:
+        raise ConfigError(
+            "an exercise cell whose solution is not marked",
+            where=where,
+            found=f"{left[0]} without its counterpart" if left else "no # STUB line",
+            expected="# STUB <line that runs>, the solution, # END SOLUTION",
+            remedy="mark it; see the docstring of klm_utils.course.student",
+        )
+    return student.rstrip("\n"), solution.rstrip("\n")
+
+
+def links_for_student(text: str, branch: str) -> str:
+    """Links of a markdown cell as they must be one folder further down, with badges that open the student copy."""
+    text = re.sub(rf"(/blob/{re.escape(branch)}/notebooks/)(?=[\w.-]+\.ipynb)", r"\1student/", text)
+    return re.sub(r"""(\]\(|(?:src|href)=["'])\.\./""", r"\1../../", text)
+
+
+def _cell(cell, source: str) -> dict:
+    kept = sorted(tags(cell))
+    copy = {"cell_type": cell.cell_type, "id": cell.id, "metadata": {"tags": kept} if kept else {}, "source": source}
+    return copy | ({"execution_count": None, "outputs": []} if cell.cell_type == "code" else {})
+
+
+def _fold(cell, code: str) -> dict:
+    source = f"<details><summary>Solution</summary>\n\n```python\n{code.strip()}\n```\n\n</details>"
+    name = f"{cell.id[:55]}-solution"
+    return {"cell_type": "markdown", "id": name, "metadata": {"tags": ["solution"]}, "source": source}

@@ -1,0 +1,64 @@
+"""Knowledge true, shuffled, random, absent: a gain that survives the wrong knowledge is no gain from knowledge."""
+
+import numpy as np
+
+from klm_utils.errors import ConfigError, DataError
+
+KINDS = ("true", "shuffled", "random", "absent")
+
+
+def knowledge(X: np.ndarray, kind: str, seed: int = 0) -> np.ndarray:
+    """The vectors of n items, or a control of the same shape.
+
+    - true: X itself.
+    - shuffled: the rows of X, each at another item (n > 1). Every statistic of X is kept but the pairing.
+    - random: draws from the Gaussian with the mean and covariance of X. Rows of X of length 1 do not stay so.
+    - absent: zeros.
+
+    Args:
+        X: float [n, width], finite.
+        kind: one of the four.
+        seed: of the shuffle and the draws.
+
+    Returns:
+        float32 [n, width], never X's own memory.
+
+    Raises:
+        ConfigError: an unknown kind.
+        DataError: X is not a finite table of numbers.
+
+    Source: Hewitt and Liang 2019, Designing and Interpreting Probes with Control Tasks, for the idea of a control.
+    """
+    if kind not in KINDS:
+        raise ConfigError(
+            "there is no knowledge of this kind",
+            where="knowledge(kind)",
+            found=kind,
+            expected=", ".join(map(repr, KINDS)),
+            remedy="a claim of a gain shows 'true' beside 'shuffled' and 'absent'",
+        )
+    X = _finite_table(X)
+    rng = np.random.default_rng(seed)
+    if kind == "shuffled":
+        cycle = rng.permutation(len(X))  # each item gets the row of the next one on a random round trip: none its own
+        X[cycle] = X[np.roll(cycle, 1)]
+    elif kind == "random":
+        covariance = np.atleast_2d(np.cov(X, rowvar=False, bias=True))
+        X = rng.multivariate_normal(X.mean(0), covariance, size=len(X), check_valid="ignore", method="eigh")
+    elif kind == "absent":
+        X = np.zeros_like(X)
+    return X.astype("float32")
+
+
+def _finite_table(X) -> np.ndarray:
+    X = np.array(X, dtype="float64")
+    if X.ndim == 2 and len(X) and np.isfinite(X).all():
+        return X
+    bad = np.argwhere(~np.isfinite(X))[:1].tolist()
+    raise DataError(
+        "the vectors are not a finite table of numbers",
+        where=f"knowledge(X), row {bad[0][0]}" if bad and X.ndim == 2 else "knowledge(X)",
+        found=f"shape {X.shape}" + (f", {X[tuple(bad[0])]}" if bad else ""),
+        expected="float [items, width], at least one item, no nan, no inf",
+        remedy="encode a missing text as '' rather than as nan",
+    )

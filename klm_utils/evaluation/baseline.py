@@ -1,0 +1,92 @@
+"""What every baseline shares: ids, and the rule that train fits, valid picks and test stays closed."""
+
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from klm_utils.errors import ConfigError, DataError
+
+
+class Baseline:
+    """A model with `fit(split) -> self` and `predict(user_ids, item_ids) -> float64 [n]` in [0, 1].
+
+    A subclass sets `name` and `objective` and writes `_fit(split)` and `_score(u, i)`, where u and i are positions in
+    the tables of users and items. Parameters come from `split.train`; `split.valid` picks settings and calibrates;
+    `split.shown` (cold_user only) is the history of users who are not in train.
+
+    Raises:
+        DataError: `predict` meets an id that is not in the data set, or arrays of different lengths. An id that is
+            only absent from train has a prediction, from what else is known.
+        ConfigError: `predict` before `fit`.
+    """
+
+    name = "baseline"
+    objective = "label"
+
+    def fit(self, split) -> Self:
+        self._users, self._items = split.dataset.users.index, split.dataset.items.index
+        self._fit(split)
+        return self
+
+    def predict(self, user_ids, item_ids) -> np.ndarray:
+        if not hasattr(self, "_users"):
+            raise ConfigError(
+                f"The baseline {self.name!r} is not fitted",
+                where="predict",
+                expected="a call of fit before",
+                remedy=f"call {type(self).__name__}().fit(split) first",
+            )
+        user_ids, item_ids = np.asarray(user_ids), np.asarray(item_ids)
+        if user_ids.ndim != 1 or user_ids.shape != item_ids.shape:
+            raise DataError(
+                "Users and items do not pair up",
+                where="predict(user_ids, item_ids)",
+                found=(user_ids.shape, item_ids.shape),
+                expected="two flat arrays of equal length",
+                remedy="pass one user and one item for each prediction",
+            )
+        u, i = find(self._users, user_ids, "user_ids"), find(self._items, item_ids, "item_ids")
+        return np.asarray(self._score(u, i), dtype=np.float64) if len(u) else np.zeros(0)
+
+    def _fit(self, split) -> None:
+        raise NotImplementedError
+
+    def _score(self, u: np.ndarray, i: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _places(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (u, i) of the rows of a frame."""
+        return self._users.get_indexer(frame["user_id"]), self._items.get_indexer(frame["item_id"])
+
+
+def known(split) -> pd.DataFrame:
+    """The rows that may describe a *user* at prediction: train, and the shown rows of cold users."""
+    return pd.concat([split.train, split.shown]) if len(split.shown) else split.train
+
+
+def need_both_labels(split) -> None:
+    """Raise `DataError` if all labels of train are equal: there is nothing to tell apart."""
+    if split.train["label"].nunique() < 2:
+        raise DataError(
+            "All labels of train are equal",
+            where="split.train, column label",
+            found=int(split.train["label"].iloc[0]),
+            expected="rows with label 0 and rows with label 1",
+            remedy="use more data, or set the label by another threshold",
+        )
+
+
+def find(index: pd.Index, ids: np.ndarray, argument: str) -> np.ndarray:
+    """Positions of ids in an index, int [n]; an id that is not there raises `DataError`."""
+    places = index.get_indexer(ids)
+    if (places < 0).any():
+        at = int(np.flatnonzero(places < 0)[0])
+        raise DataError(
+            "This id is not in the data set",
+            where=f"{argument}, position {at}",
+            found=ids[at].item() if isinstance(ids[at], np.generic) else ids[at],
+            expected=f"one of {len(index)} ids such as {index[0]!r}",
+            remedy="use ids of the data set that the split was made from",
+        )
+    return places

@@ -1,0 +1,162 @@
+"""Intervals by the bootstrap over users.
+
+The rows of one user depend on each other, so whole users are drawn with replacement (Field and Welsh 2007,
+Bootstrapping clustered data). A draw is a vector of weights, how often each user was drawn, and every metric here is an
+exact function of that vector: nothing is sorted or scored again for a draw.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from klm_utils.evaluation.metrics import calibration_bin, divide, row_losses
+
+DRAWS_AT_ONCE = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Statistic:
+    """A metric as a function of how often each user counts.
+
+    users: the users it depends on, [users].
+    value: weights [draws, users] -> values [draws]; weights of one give the metric itself. nan where undefined.
+    bounds: the range of the metric.
+    """
+
+    users: np.ndarray
+    value: Callable[[np.ndarray], np.ndarray]
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+    def estimate(self) -> float:
+        """The metric itself: every user once."""
+        return float(self.value(np.ones((1, len(self.users))))[0])
+
+
+def interval(stat: Statistic, level: float = 0.95, n_boot: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Percentile interval of a statistic over resampled users.
+
+    The percentiles are moved by the bootstrap's own estimate of its bias, mean of the draws minus the metric. That is
+    next to nothing for a mean or an AUC, but a draw holds only 63 % of the users, which lowers coverage, and its noise
+    raises the calibration error: without the shift the interval may lie beside the metric.
+
+    Args:
+        stat: the statistic.
+        level: share of the draws inside, in (0, 1).
+        n_boot: number of draws.
+        seed: equal seeds draw equal users.
+
+    Returns:
+        (low, high); (nan, nan) if the statistic is undefined in every draw.
+
+    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, sections 10.2 (bias) and 13.3 (percentiles).
+    """
+    n = len(stat.users)
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot)
+    draws = np.concatenate(
+        [stat.value(weights[i : i + DRAWS_AT_ONCE].astype(float)) for i in range(0, n_boot, DRAWS_AT_ONCE)]
+    )
+    draws = draws[np.isfinite(draws)]
+    if not len(draws):
+        return float("nan"), float("nan")
+    draws = draws - (draws.mean() - stat.estimate())
+    low, high = np.clip(np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]), *stat.bounds)
+    return float(low), float(high)
+
+
+def mean_over_users(users: np.ndarray, values: np.ndarray) -> Statistic:
+    """Mean of one value per user, [users]; users whose value is nan are left out."""
+    defined = np.isfinite(values)
+    return Statistic(users, _ratio(np.where(defined, values, 0.0), defined.astype(float)))
+
+
+def pooled_auc(users: np.ndarray, y: np.ndarray, s: np.ndarray) -> Statistic:
+    """AUC over the pairs of all rows, of whatever users; ties count half.
+
+    Args:
+        users, y, s: user, label and score of each row, [n].
+
+    A pair (row of u, row of v) counts w_u w_v times: with M[u, v] the pairs won by a positive of u over a negative of
+    v, AUC(w) = w'Mw / (w'P w'N). We never build M: with rows sorted by score once, w'Mw is a cumulative sum.
+    """
+    ids, user = _codes(users)
+    _, level = np.unique(s, return_inverse=True)
+    shape = (level.max() + 1, len(ids)) if len(s) else (0, len(ids))
+    table = {c: sparse.csr_array((np.ones((y == c).sum()), (level[y == c], user[y == c])), shape) for c in (0, 1)}
+
+    def value(weights: np.ndarray) -> np.ndarray:
+        positive, negative = table[1] @ weights.T, table[0] @ weights.T  # [levels, draws]
+        below = np.cumsum(negative, 0) - negative / 2
+        return divide((positive * below).sum(0), positive.sum(0) * negative.sum(0))
+
+    return Statistic(ids, value)
+
+
+def user_auc(users: np.ndarray, y: np.ndarray, s: np.ndarray) -> Statistic:
+    """Mean over users of the AUC among their own rows; users with one class only are left out."""
+    ids, user = _codes(users)
+    rank = pd.Series(s).groupby(user).rank().to_numpy()
+    rows = np.bincount(user, minlength=len(ids))
+    positives = np.bincount(user, weights=y, minlength=len(ids))
+    won = np.bincount(user, weights=rank * y, minlength=len(ids)) - positives * (positives + 1) / 2
+    return mean_over_users(ids, divide(won, positives * (rows - positives)))
+
+
+def logloss(users: np.ndarray, y: np.ndarray, p: np.ndarray) -> Statistic:
+    """Mean log loss of the rows, each row weighted like its user."""
+    ids, user = _codes(users)
+    loss = np.bincount(user, weights=row_losses(y, p), minlength=len(ids))
+    return Statistic(ids, _ratio(loss, np.bincount(user, minlength=len(ids)).astype(float)), (0.0, np.inf))
+
+
+def ece(users: np.ndarray, y: np.ndarray, p: np.ndarray, bins: int = 15) -> Statistic:
+    """Expected calibration error of the rows, each row weighted like its user."""
+    ids, user = _codes(users)
+    cell = user * bins + calibration_bin(p, bins)
+    gap = np.bincount(cell, weights=y - p, minlength=len(ids) * bins).reshape(len(ids), bins)
+    rows = np.bincount(user, minlength=len(ids)).astype(float)
+    return Statistic(ids, lambda weights: divide(np.abs(weights @ gap).sum(1), weights @ rows))
+
+
+def coverage(users: np.ndarray, top: np.ndarray, n_items: int) -> Statistic:
+    """Share of the candidates that stand in the list of somebody drawn.
+
+    Args:
+        top: positions of the listed items, int [users, k] in 0..n_items-1; -1 = no item.
+    """
+    row = np.repeat(np.arange(len(users)), top.shape[1])
+    listed = top.ravel() >= 0
+    cells = (top.ravel()[listed], row[listed])
+    table = sparse.csr_array((np.ones(listed.sum()), cells), (n_items, len(users)))
+    return Statistic(users, lambda weights: (table @ weights.T > 0).mean(0))
+
+
+def average(stats: Sequence[Statistic]) -> Statistic:
+    """Mean of several statistics (one per seed); a user drawn counts in all of them."""
+    users, places = _union(stats)
+    bounds = (min(s.bounds[0] for s in stats), max(s.bounds[1] for s in stats))
+    return Statistic(
+        users, lambda w: np.mean([s.value(w[:, at]) for s, at in zip(stats, places, strict=True)], axis=0), bounds
+    )
+
+
+def difference(a: Statistic, b: Statistic) -> Statistic:
+    """a - b, paired: both see the same draw of users."""
+    users, (in_a, in_b) = _union([a, b])
+    return Statistic(users, lambda w: a.value(w[:, in_a]) - b.value(w[:, in_b]), (-np.inf, np.inf))
+
+
+def _union(stats: Sequence[Statistic]) -> tuple[np.ndarray, list[np.ndarray]]:
+    users = pd.unique(np.concatenate([s.users for s in stats]))
+    return users, [pd.Index(users).get_indexer(s.users) for s in stats]
+
+
+def _codes(users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    codes, ids = pd.factorize(users)
+    return np.asarray(ids), codes
+
+
+def _ratio(top: np.ndarray, bottom: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda weights: divide(weights @ top, weights @ bottom)

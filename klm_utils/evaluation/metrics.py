@@ -1,0 +1,294 @@
+"""The metrics of the course: arrays in, a float out, each with its range, its tie rule and its undefined case.
+
+Two families. *Row* metrics (`auc`, `logloss`, `ece`) compare labels with scores of the same length.
+*Ranking* metrics (`ndcg`, `recall`, `hit_rate`, `mrr`, `average_precision`) take the candidates of one user [n] or of
+several [users, n] and average over users. They share four rules:
+
+- relevance is 0 or 1; a user without a relevant item is left out; without any user left the value is nan;
+- a score of -inf excludes the candidate: it fills no place, and if it is relevant it counts as missed;
+- equal scores are put in a random order drawn from `seed`, afresh for each user, so that a constant score has the
+  expected value of a random list (chance) wherever the relevant items stand in the table;
+- NaN, labels other than 0 and 1, or shapes that differ raise `DataError`.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from scipy.stats import rankdata
+
+from klm_utils.errors import ConfigError, DataError
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+def auc(y_true, y_score) -> float:
+    """Share of the pairs (a positive, a negative) in which the positive has the higher score. Range [0, 1].
+
+    Ties count half, so a constant score has .5 exactly. nan if only one class is present: there is no pair.
+
+    Source: Hanley and McNeil 1982, The meaning and use of the area under a ROC curve (Mann-Whitney form).
+    """
+    y, s = _rows(y_true, y_score)
+    positives, negatives = y.sum(), (1 - y).sum()
+    if positives == 0 or negatives == 0:
+        return float("nan")
+    return float((rankdata(s)[y == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def logloss(y_true, y_prob, eps: float = EPS) -> float:
+    """Mean of -log(probability given to what happened), in nats. Range [0, -log(eps)]; lower is better.
+
+    Probabilities are clipped to [eps, 1 - eps], eps = 2.2e-16 as in scikit-learn, so one certain mistake costs 36 and
+    not infinity. No order, so no ties; constant scores have at best the entropy of the base rate. nan without rows.
+
+    Source: Good 1952, Rational decisions; Bishop 2006, Pattern Recognition and Machine Learning, eq. 4.90.
+    """
+    y, p = _rows(y_true, y_prob, probabilities=True)
+    return float(row_losses(y, p, eps).mean()) if len(y) else float("nan")
+
+
+def row_losses(y: np.ndarray, p: np.ndarray, eps: float = EPS) -> np.ndarray:
+    """The log loss of each row, float [n]; see `logloss`."""
+    p = np.clip(p, eps, 1 - eps)
+    return -np.where(y == 1, np.log(p), np.log1p(-p))
+
+
+def ece(y_true, y_prob, bins: int = 15) -> float:
+    """Expected calibration error: |mean label - mean probability| per bin, averaged over rows. Range [0, 1].
+
+    Bins of equal width over [0, 1], closed to the left (the last one on both sides). A constant probability has
+    |base rate - constant|. nan without rows. A perfect *ranking* may have a bad ece, and the base rate alone has 0.
+
+    Source: Guo et al. 2017, On calibration of modern neural networks, eq. 3 (after Naeini et al. 2015).
+    """
+    y, p = _rows(y_true, y_prob, probabilities=True)
+    gaps = np.bincount(calibration_bin(p, bins), weights=y - p, minlength=bins)
+    return float(np.abs(gaps).sum() / len(y)) if len(y) else float("nan")
+
+
+def calibration_bin(p: np.ndarray, bins: int) -> np.ndarray:
+    """The bin of each probability, int [n] in 0..bins-1; see `ece`."""
+    check_whole("bins", bins)
+    return np.minimum((p * bins).astype(np.int64), bins - 1)
+
+
+def ndcg(y_true, y_score, k: int | None = 10, *, seed: int = 0) -> float:
+    """Normalised discounted cumulative gain of the first k places. Range [0, 1].
+
+    DCG = sum over the relevant items at rank r <= k of 1 / log2(r + 1); divided by the DCG of the ideal list, which
+    has min(k, |R|) relevant items on top. Binary gain; k=None ranks to the end. Ties, exclusion, users without a
+    relevant item: see the head of the module.
+
+    Source: Järvelin and Kekäläinen 2002, Cumulated gain-based evaluation of IR techniques, section 2.
+    """
+    return _mean_over_users(user_ndcg, y_true, y_score, k, seed)
+
+
+def recall(y_true, y_score, k: int | None = 10, *, seed: int = 0) -> float:
+    """Share of the user's relevant items that stand in the first k places. Range [0, 1]; below 1 where |R| > k.
+
+    The denominator is |R|, not min(k, |R|). A constant score has k / n. Ties, exclusion, users without a relevant
+    item: see the head of the module.
+
+    Source: Herlocker et al. 2004, Evaluating collaborative filtering recommender systems, section 4.2.
+    """
+    return _mean_over_users(user_recall, y_true, y_score, k, seed)
+
+
+def hit_rate(y_true, y_score, k: int | None = 10, *, seed: int = 0) -> float:
+    """Share of users with at least one relevant item in the first k places. Range [0, 1].
+
+    Per user, not hits over positives (that is `recall`). Ties, exclusion, users without a relevant item: see the head
+    of the module.
+
+    Source: Deshpande and Karypis 2004, Item-based top-N recommendation algorithms, section 6.2.
+    """
+    return _mean_over_users(user_hit, y_true, y_score, k, seed)
+
+
+def mrr(y_true, y_score, k: int | None = None, *, seed: int = 0) -> float:
+    """Mean over users of 1 / rank of the first relevant item, over the whole list unless k is given. Range [0, 1].
+
+    0 for a user whose first relevant item stands behind k. Ties, exclusion, users without a relevant item: see the
+    head of the module.
+
+    Source: Voorhees 1999, The TREC-8 question answering track report.
+    """
+    return _mean_over_users(user_reciprocal_rank, y_true, y_score, k, seed)
+
+
+def average_precision(y_true, y_score, k: int | None = None, *, seed: int = 0) -> float:
+    """Mean average precision: precision at the rank of each relevant item, over min(k, |R|). Range [0, 1].
+
+    AP@k = sum over the relevant items at rank r <= k of (relevant items in the first r places) / r, divided by
+    min(k, |R|). k=None takes the whole list, which is scikit-learn's `average_precision_score` of each user. Libraries
+    differ in the denominator (|R|, k, min): state it with the number. Ties, exclusion, users without a relevant item:
+    see the head of the module.
+
+    Source: Manning et al. 2008, Introduction to Information Retrieval, section 8.4; Tamm et al. 2021, Quality metrics
+    in recommender systems: do we calculate metrics consistently?
+    """
+    return _mean_over_users(user_average_precision, y_true, y_score, k, seed)
+
+
+def coverage(top_items: Iterable[Iterable], n_items: int) -> float:
+    """Share of the catalogue that stands in at least one list. Range [0, 1].
+
+    Args:
+        top_items: one list of items for each user, [users, k] or lists of several lengths.
+        n_items: number of items that could have been listed.
+
+    No scores, so no ties; one list of k items for everybody has k / n_items. 0 without lists. More different items
+    than `n_items` raise `DataError`.
+
+    Source: Ge et al. 2010, Beyond accuracy: evaluating recommender systems by coverage and serendipity, section 3.1.
+    """
+    check_whole("n_items", n_items)
+    different = len({item for items in top_items for item in np.asarray(items).tolist()})
+    if different > n_items:
+        raise DataError(
+            "The lists hold more different items than the catalogue",
+            where="coverage(top_items, n_items)",
+            found=different,
+            expected=f"at most n_items = {n_items}",
+            remedy="pass the number of all items that could have been listed",
+        )
+    return different / n_items
+
+
+# Per-user values. `hits` is [users, n], 1 where the place holds a relevant item; `relevant` is |R|, [users].
+
+
+def ranked_hits(y_true, y_score, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sort the candidates of each user, best first, ties in random order.
+
+    Args:
+        y_true: relevance 0 or 1, [users, n].
+        y_score: scores, [users, n]; -inf excludes.
+        rng: draws the order of ties. Row after row, so the result does not depend on how users are cut into chunks.
+
+    Returns:
+        hits: float [users, n], 1 where the place holds a relevant item that is not excluded.
+        relevant: number of relevant items of each user, float [users].
+        order: the columns, best first, int [users, n].
+    """
+    order = np.lexsort((rng.random(y_score.shape), -y_score), axis=-1)
+    hits = np.take_along_axis(np.where(np.isneginf(y_score), 0.0, y_true), order, axis=-1)
+    return hits, y_true.sum(-1, dtype=np.float64), order
+
+
+def user_ndcg(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+    """nDCG@k of each user, [users]; see `ndcg`."""
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    ideal = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(relevant, k).astype(np.int64)]
+    return divide(hits[:, :k] @ discount[: hits.shape[1]], ideal)
+
+
+def user_recall(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+    """Recall@k of each user, [users]; see `recall`."""
+    return divide(hits[:, :k].sum(-1), relevant)
+
+
+def user_hit(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+    """1 for a user with a hit in the first k places, else 0, [users]; see `hit_rate`."""
+    return divide((hits[:, :k].sum(-1) > 0) * relevant, relevant)
+
+
+def user_reciprocal_rank(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+    """1 / rank of the first hit of each user, [users]; see `mrr`."""
+    first = hits[:, :k].argmax(-1)
+    found = hits[:, :k].sum(-1) > 0
+    return divide(found * relevant / (first + 1), relevant)
+
+
+def user_average_precision(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+    """AP@k of each user, [users]; see `average_precision`."""
+    top = hits[:, :k]
+    precision = np.cumsum(top, -1) / np.arange(1, top.shape[1] + 1)
+    return divide((precision * top).sum(-1), np.minimum(relevant, k))
+
+
+def _mean_over_users(value: Callable, y_true, y_score, k: int | None, seed: int) -> float:
+    y, s = _arrays(y_true, y_score, "y_score")
+    y, s = np.atleast_2d(y), np.atleast_2d(s)
+    if y.ndim != 2:
+        raise DataError(
+            "Ranking metrics take one user or a table of users",
+            where="y_true",
+            found=y.shape,
+            expected="shape [n] or [users, n]",
+            remedy="flatten the leading axes into one axis of users",
+        )
+    k = max(y.shape[1], 1) if k is None else check_whole("k", k)
+    if not y.size:
+        return float("nan")
+    hits, relevant, _ = ranked_hits(y, s, np.random.default_rng(seed))
+    values = value(hits, relevant, k)[relevant > 0]
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def divide(value: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """value / by, nan where by is 0."""
+    return np.divide(value, by, out=np.full(np.shape(value), np.nan), where=by > 0)
+
+
+def _rows(y_true, y_score, probabilities: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    name = "y_prob" if probabilities else "y_score"
+    y, s = _arrays(y_true, y_score, name)
+    if y.ndim != 1:
+        raise DataError(
+            "This metric takes one label and one score for each row",
+            where="y_true",
+            found=y.shape,
+            expected="shape [n]",
+            remedy="flatten both arrays",
+        )
+    if probabilities and len(s) and not (s.min() >= 0 and s.max() <= 1):
+        row = int(np.flatnonzero((s < 0) | (s > 1))[0])
+        raise DataError(
+            "A probability lies outside [0, 1]",
+            where=f"{name}, row {row}",
+            found=float(s[row]),
+            expected="a value in [0, 1]",
+            remedy="pass probabilities; turn logits into probabilities with a sigmoid first",
+        )
+    return y, s
+
+
+def _arrays(y_true, y_score, name: str) -> tuple[np.ndarray, np.ndarray]:
+    y, s = np.asarray(y_true, dtype=np.float64), np.asarray(y_score, dtype=np.float64)
+    if y.shape != s.shape:
+        raise DataError(
+            "Labels and scores differ in shape",
+            where=f"y_true and {name}",
+            found=(y.shape, s.shape),
+            expected="equal shapes",
+            remedy="pass one score for each label",
+        )
+    for values, where, wrong, expected in (
+        (y, "y_true", (y != 0) & (y != 1), "0 or 1"),
+        (s, name, np.isnan(s), "a number"),
+    ):
+        if wrong.any():
+            at = tuple(int(i[0]) for i in np.nonzero(wrong))
+            raise DataError(
+                "A value cannot be evaluated",
+                where=f"{where}, position {at[0] if len(at) == 1 else at}",
+                found=float(values[at]),
+                expected=expected,
+                remedy="drop or mend the row before measuring",
+            )
+    return y, s
+
+
+def check_whole(name: str, value: int) -> int:
+    """`value` as an int; anything but a whole number >= 1 raises `ConfigError`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ConfigError(
+            f"{name} must be a whole number",
+            where=name,
+            found=value,
+            expected="an int >= 1",
+            remedy=f"pass for example {name}=10",
+        )
+    return int(value)

@@ -1,0 +1,164 @@
+"""Full ranking: every candidate item of every user is scored and sorted, none is sampled."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from klm_utils.errors import ConfigError, DataError
+from klm_utils.evaluation import metrics
+
+PAIRS_AT_ONCE = 400_000  # bounds memory: about 20 MB of ids, scores and ranks for a chunk of users
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What full ranking yields for each user.
+
+    users: ids of the users with a relevant candidate, [users].
+    values: for each metric (`ndcg@10`, ...) its value for each user, float [users].
+    top: the first k items of each user as positions among the candidates, best first, int [users, k]; -1 = no item.
+    candidates: ids of the items that could be ranked, [n].
+    protocol: what was ranked, in one sentence.
+    """
+
+    users: np.ndarray
+    values: dict[str, np.ndarray]
+    top: np.ndarray
+    candidates: np.ndarray
+    protocol: str
+
+
+def rank(model, split, k: int = 10, *, part: str = "test", among: str = "all", seed: int = 0) -> Ranking:
+    """Rank all candidates of every user who has a chosen row in `part`.
+
+    Candidates are all items of the data set (`among="all"`) or those of the part (`among="part"`: the cold items of a
+    cold_item split among themselves), without those the user has met: in train, in the shown rows, and for the test
+    part in valid. A chosen item that the user has met before is no candidate and not relevant either.
+
+    Args:
+        model: anything with `predict(user_ids, item_ids) -> [n]`; only the order of its scores matters here.
+        split: a `Split`.
+        k: length of the lists.
+        part: "test" or "valid".
+        among: "all" or "part".
+        seed: order of tied scores.
+
+    Raises:
+        DataError: nobody has a relevant candidate, or `predict` returns the wrong shape or a value that is not finite.
+        ConfigError: k, part or among has no meaning.
+
+    Source: Krichene and Rendle 2020, On sampled metrics for item recommendation (why nothing is sampled).
+    """
+    k = metrics.check_whole("k", k)
+    check_choice("part", part, ("test", "valid"))
+    check_choice("among", among, ("all", "part"))
+    frame = getattr(split, part)
+    items = pd.Index(pd.unique(frame["item_id"])) if among == "part" else split.dataset.items.index
+    users, met, relevant = _tables(split, part, items)
+    if not len(users):
+        raise DataError(
+            "Nobody has anything to rank",
+            where=f"split.{part} of {split.name!r}",
+            found=f"{len(frame)} rows",
+            expected="a user with a chosen item not met before",
+            remedy="use another split or more data",
+        )
+    rng = np.random.default_rng(seed)
+    step = max(1, PAIRS_AT_ONCE // len(items))
+    values, top = [], []
+    for start in range(0, len(users), step):
+        chunk = slice(start, start + step)
+        scores = _score(model, users[chunk], items)
+        scores[_dense(met, chunk, scores.shape)] = -np.inf
+        hits, count, order = metrics.ranked_hits(_dense(relevant, chunk, scores.shape).astype(float), scores, rng)
+        values.append(_values(hits, count, k))
+        first = order[:, :k]
+        top.append(np.where(np.isneginf(np.take_along_axis(scores, first, -1)), -1, first))
+    what = f"the {len(items)} items of the {part} part" if among == "part" else f"all {len(items)} items"
+    before = ("shown, " if len(split.shown) else "") + ("train or valid" if part == "test" else "train")
+    protocol = f"full ranking of {what}, without those the user met in {before}"
+    merged = {name: np.concatenate([v[name] for v in values]) for name in values[0]}
+    return Ranking(users.to_numpy(), merged, np.concatenate(top), items.to_numpy(), protocol)
+
+
+def predict(model, user_ids: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
+    """`model.predict`, checked: float64 [n]; a wrong shape or a value that is not finite raises `DataError`."""
+    name = model_name(model)
+    scores = np.asarray(model.predict(user_ids, item_ids), dtype=np.float64)
+    if scores.shape != (len(user_ids),):
+        raise DataError(
+            f"The model {name!r} returns scores of the wrong shape",
+            where=f"{name}.predict(user_ids, item_ids)",
+            found=scores.shape,
+            expected=f"({len(user_ids)},): one score for each pair",
+            remedy="return a flat array in the order of the pairs",
+        )
+    if not np.isfinite(scores).all():
+        at = int(np.flatnonzero(~np.isfinite(scores))[0])
+        raise DataError(
+            f"The model {name!r} returns a score that is not finite",
+            where=f"{name}.predict: user {user_ids[at]}, item {item_ids[at]}",
+            found=float(scores[at]),
+            expected="a finite number",
+            remedy="look for a division by zero or a training that diverged",
+        )
+    return scores
+
+
+def model_name(model) -> str:
+    """The model's `name`, else its class."""
+    return str(getattr(model, "name", None) or type(model).__name__)
+
+
+def check_choice(name: str, value, choices: tuple) -> None:
+    """Raise `ConfigError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ConfigError(
+            f"Unknown {name}",
+            where=name,
+            found=value,
+            expected=" or ".join(repr(c) for c in choices),
+            remedy=f"pass {name}={choices[0]!r}",
+        )
+
+
+def _tables(split, part: str, items: pd.Index):
+    """Users with a relevant candidate, and for them (row, column) of what they met and of what is relevant."""
+    before = [split.train, split.shown] + ([split.valid] if part == "test" else [])
+    chosen = split.dataset.chosen(getattr(split, part))[["user_id", "item_id"]].drop_duplicates()
+    seen = pd.concat([f[["user_id", "item_id"]] for f in before if len(f)]).drop_duplicates()
+    new = chosen.merge(seen, how="left", on=["user_id", "item_id"], indicator=True)["_merge"].eq("left_only").to_numpy()
+    chosen = chosen[new]
+    users = pd.Index(np.sort(pd.unique(chosen["user_id"])))
+    return users, _positions(seen, users, items), _positions(chosen, users, items)
+
+
+def _positions(pairs: pd.DataFrame, users: pd.Index, items: pd.Index) -> tuple[np.ndarray, np.ndarray]:
+    rows, columns = users.get_indexer(pairs["user_id"]), items.get_indexer(pairs["item_id"])
+    known = (rows >= 0) & (columns >= 0)
+    order = np.argsort(rows[known], kind="stable")
+    return rows[known][order], columns[known][order]
+
+
+def _dense(pairs: tuple[np.ndarray, np.ndarray], chunk: slice, shape: tuple) -> np.ndarray:
+    rows, columns = pairs
+    low, high = np.searchsorted(rows, [chunk.start, chunk.stop])
+    table = np.zeros(shape, dtype=bool)
+    table[rows[low:high] - chunk.start, columns[low:high]] = True
+    return table
+
+
+def _score(model, users: pd.Index, items: pd.Index) -> np.ndarray:
+    flat = predict(model, np.repeat(users.to_numpy(), len(items)), np.tile(items.to_numpy(), len(users)))
+    return flat.reshape(len(users), len(items)).copy()
+
+
+def _values(hits: np.ndarray, relevant: np.ndarray, k: int) -> dict[str, np.ndarray]:
+    return {
+        f"ndcg@{k}": metrics.user_ndcg(hits, relevant, k),
+        f"recall@{k}": metrics.user_recall(hits, relevant, k),
+        f"hit_rate@{k}": metrics.user_hit(hits, relevant, k),
+        "mrr": metrics.user_reciprocal_rank(hits, relevant, hits.shape[1]),
+        f"map@{k}": metrics.user_average_precision(hits, relevant, k),
+    }

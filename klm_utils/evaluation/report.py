@@ -1,0 +1,313 @@
+"""evaluate() -> Report, compare() -> Comparison: every number with its protocol and its interval."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from klm_utils.errors import ConfigError, DataError
+from klm_utils.evaluation import intervals, ranking
+from klm_utils.evaluation.intervals import Statistic
+from klm_utils.evaluation.metrics import check_whole
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a model reaches on one part of a split, or the mean of several such reports (`pooled`).
+
+    metrics and intervals share their keys, the headline metric first. `setting` is what must agree between seeds
+    (data set, split, part, objective, k), `rows` a fingerprint of the evaluated rows of each seed, `statistics` what
+    `compare` resamples.
+    """
+
+    name: str
+    objective: str
+    part: str
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    protocol: str
+    n_users: int
+    level: float
+    n_boot: int
+    setting: tuple = field(repr=False, default=())
+    rows: tuple[str, ...] = field(repr=False, default=())
+    statistics: dict[str, Statistic] = field(repr=False, default_factory=dict)
+
+    def table(self) -> pd.DataFrame:
+        """One row per metric: value, low, high."""
+        rows = {name: (value, *self.intervals[name]) for name, value in self.metrics.items()}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"]).rename_axis("metric")
+
+    def to_dict(self) -> dict:
+        """Everything but the statistics, ready for JSON; an undefined value is None."""
+        return {
+            "name": self.name,
+            "objective": self.objective,
+            "part": self.part,
+            "protocol": self.protocol,
+            "metrics": {name: _json(value) for name, value in self.metrics.items()},
+            "intervals": {name: [_json(low), _json(high)] for name, (low, high) in self.intervals.items()},
+            "n_users": self.n_users,
+            "level": self.level,
+            "n_boot": self.n_boot,
+        }
+
+    def __str__(self) -> str:
+        width = max(map(len, self.metrics))
+        lines = [f"{self.name}: {self.objective}, {self.part}", f"protocol: {self.protocol}"]
+        for name, value in self.metrics.items():
+            low, high = self.intervals[name]
+            lines.append(f"  {name:{width}s}  {value:.4f}  [{low:.4f}, {high:.4f}]")
+        return "\n".join([*lines, f"  [{_interval_text(self.level, self.n_boot)}, {self.n_users} users]"])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The difference a - b of one metric, with the interval of the paired bootstrap over users."""
+
+    metric: str
+    a: str
+    b: str
+    difference: float
+    low: float
+    high: float
+    protocol: str
+    level: float
+    n_boot: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """True if the whole interval lies on one side of 0."""
+        return self.low > 0 or self.high < 0
+
+    def __str__(self) -> str:
+        verdict = "excludes 0" if self.excludes_zero else "does not exclude 0"
+        return (
+            f"{self.a} - {self.b}: {self.metric} {self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}], {verdict}"
+            f"\nprotocol: {self.protocol}\n  [paired {_interval_text(self.level, self.n_boot)}]"
+        )
+
+
+def evaluate(
+    model,
+    split,
+    k: int = 10,
+    *,
+    part: str = "test",
+    objective: str | None = None,
+    level: float = 0.95,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> Report:
+    """Measure anything that has `predict(user_ids, item_ids) -> probabilities [n]`.
+
+    Objective "label" (will this user like it?): `auc` over all rows of the part, `user_auc` (mean over users of the
+    AUC among their own rows), `logloss`, `ece`. Objective "interaction" (what will this user choose?): full ranking,
+    `ndcg@k`, `recall@k`, `hit_rate@k`, `mrr`, `map@k`, `coverage@k`; on a cold_item split the plain names rank the
+    cold items of the part among themselves, and names with the suffix " (all items)" rank them among everything.
+    On a temporal split the headline metric is also given for users seen in train and for new ones.
+
+    Args:
+        model: its `name` and `objective` are used if it has them.
+        split: a `Split`.
+        k: length of the ranked lists.
+        part: "test" or "valid".
+        objective: "label" or "interaction"; by default the model's own, else "label".
+        level, n_boot, seed: the intervals (see `intervals.interval`); seed also orders tied scores.
+
+    Raises:
+        ConfigError: an argument without meaning.
+        DataError: no rows to evaluate; predictions of the wrong shape, not finite, or (label) outside [0, 1].
+    """
+    k, n_boot = check_whole("k", k), check_whole("n_boot", n_boot)
+    ranking.check_choice("part", part, ("test", "valid"))
+    objective = getattr(model, "objective", "label") if objective is None else objective
+    ranking.check_choice("objective", objective, ("label", "interaction"))
+    _check_level(level)
+    if objective == "label":
+        statistics, what = _label_statistics(model, split, part)
+    else:
+        statistics, what = _interaction_statistics(model, split, part, k, seed)
+    frame = getattr(split, part)
+    setting = (split.dataset.name, split.name, part, objective, k)
+    return _report(
+        statistics,
+        name=ranking.model_name(model),
+        protocol=f"{split.protocol} | {part}: {what}",
+        setting=setting,
+        rows=(_fingerprint(frame),),
+        level=level,
+        n_boot=n_boot,
+        seed=seed,
+    )
+
+
+def compare(
+    a: Report | Sequence[Report],
+    b: Report | Sequence[Report],
+    metric: str | None = None,
+    level: float = 0.95,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """The paired difference a - b of one metric.
+
+    Args:
+        a, b: reports, or equally long lists of reports, one per seed and in the same order. Seeds are pooled: the
+            difference is averaged over seeds, and a user drawn counts equally in every seed.
+        metric: by default the headline (`auc`, `ndcg@k`).
+        level, n_boot, seed: see `intervals.interval`.
+
+    Raises:
+        ConfigError: a and b were not measured on the same rows under the same protocol, or lack the metric.
+    """
+    a, b = (pooled(x, level=level, n_boot=1) if not isinstance(x, Report) else x for x in (a, b))
+    check_whole("n_boot", n_boot)
+    _check_level(level)
+    for what in ("setting", "protocol", "rows"):
+        if getattr(a, what) != getattr(b, what):
+            raise ConfigError(
+                f"The reports cannot be paired: they differ in {what}",
+                where=f"compare({a.name!r}, {b.name!r})",
+                found=(getattr(a, what), getattr(b, what)),
+                expected="the same rows of the same split, part, objective and k",
+                remedy="evaluate both models on the same split with the same arguments, seeds in the same order",
+            )
+    metric = next(iter(a.metrics)) if metric is None else metric
+    ranking.check_choice("metric", metric, tuple(a.metrics))
+    stat = intervals.difference(a.statistics[metric], b.statistics[metric])
+    low, high = intervals.interval(stat, level, n_boot, seed)
+    return Comparison(metric, a.name, b.name, stat.estimate(), low, high, a.protocol, level, n_boot)
+
+
+def pooled(reports: Sequence[Report], *, level: float = 0.95, n_boot: int = 1000, seed: int = 0) -> Report:
+    """The mean of several reports of one model, one per seed; intervals resample users jointly over the seeds.
+
+    Raises:
+        ConfigError: no reports, or reports of different data sets, splits, parts, objectives, k or metrics.
+    """
+    reports = list(reports)
+    settings = {(r.setting, tuple(r.metrics)) for r in reports if isinstance(r, Report)}
+    if len(settings) != 1 or not all(isinstance(r, Report) for r in reports):
+        raise ConfigError(
+            "These reports cannot be pooled",
+            where="pooled(reports)",
+            found=[r.setting if isinstance(r, Report) else type(r).__name__ for r in reports],
+            expected="one or more reports of the same data set, split, part, objective and k",
+            remedy="pool over seeds only",
+        )
+    if len(reports) == 1:
+        return reports[0]
+    return _report(
+        {m: intervals.average([r.statistics[m] for r in reports]) for m in reports[0].metrics},
+        name=" / ".join(dict.fromkeys(r.name for r in reports)),
+        protocol=f"mean of {len(reports)} runs: {_merged([r.protocol for r in reports])}",
+        setting=reports[0].setting,
+        rows=sum((r.rows for r in reports), ()),
+        level=level,
+        n_boot=n_boot,
+        seed=seed,
+    )
+
+
+def _report(statistics: dict[str, Statistic], *, setting: tuple, level, n_boot, seed, **fields) -> Report:
+    return Report(
+        objective=setting[3],
+        part=setting[2],
+        metrics={name: stat.estimate() for name, stat in statistics.items()},
+        intervals={name: intervals.interval(stat, level, n_boot, seed) for name, stat in statistics.items()},
+        n_users=len(next(iter(statistics.values())).users),
+        setting=setting,
+        statistics=statistics,
+        level=level,
+        n_boot=n_boot,
+        **fields,
+    )
+
+
+def _label_statistics(model, split, part: str) -> tuple[dict[str, Statistic], str]:
+    frame = getattr(split, part)
+    if not len(frame):
+        raise DataError(
+            "There is nothing to evaluate",
+            where=f"split.{part} of {split.name!r}",
+            found="0 rows",
+            expected="at least one row",
+            remedy="use another split or more data",
+        )
+    users, y = frame["user_id"].to_numpy(), frame["label"].to_numpy(dtype=np.float64)
+    p = ranking.predict(model, users, frame["item_id"].to_numpy())
+    if p.min() < 0 or p.max() > 1:
+        at = int(np.flatnonzero((p < 0) | (p > 1))[0])
+        raise DataError(
+            f"The model {ranking.model_name(model)!r} returns a value that is no probability",
+            where=f"predict: user {users[at]}, item {frame['item_id'].iloc[at]}",
+            found=float(p[at]),
+            expected="a value in [0, 1]",
+            remedy="pass logits through a sigmoid, or evaluate with objective='interaction'",
+        )
+    statistics = {
+        "auc": intervals.pooled_auc(users, y, p),
+        "user_auc": intervals.user_auc(users, y, p),
+        "logloss": intervals.logloss(users, y, p),
+        "ece": intervals.ece(users, y, p),
+    }
+    for name, rows in _seen_and_new(split, users).items():
+        statistics[f"auc_{name}"] = intervals.pooled_auc(users[rows], y[rows], p[rows])
+    return statistics, f"labels of all {len(frame)} rows"
+
+
+def _interaction_statistics(model, split, part: str, k: int, seed: int) -> tuple[dict[str, Statistic], str]:
+    statistics, protocols = {}, []
+    for among in ("part", "all") if split.name == "cold_item" else ("all",):
+        suffix = " (all items)" if protocols else ""
+        result = ranking.rank(model, split, k, part=part, among=among, seed=seed)
+        for name, values in result.values.items():
+            statistics[name + suffix] = intervals.mean_over_users(result.users, values)
+        statistics[f"coverage@{k}{suffix}"] = intervals.coverage(result.users, result.top, len(result.candidates))
+        protocols.append(result.protocol)
+        for name, rows in _seen_and_new(split, result.users).items():
+            values = result.values[f"ndcg@{k}"][rows]
+            statistics[f"ndcg@{k}_{name}"] = intervals.mean_over_users(result.users[rows], values)
+    return statistics, f"{len(result.users)} users with a new choice; " + "; names with (all items): ".join(protocols)
+
+
+def _seen_and_new(split, users: np.ndarray) -> dict[str, np.ndarray]:
+    """On a temporal split: which entries of `users` are of users seen in train and which not, if both occur."""
+    seen = np.isin(users, split.train["user_id"])
+    if split.name != "temporal" or seen.all() or not seen.any():
+        return {}
+    return {"seen_users": seen, "new_users": ~seen}
+
+
+def _fingerprint(frame: pd.DataFrame) -> str:
+    """Equal for equal (user, item, label) in equal order."""
+    rows = pd.util.hash_pandas_object(frame[["user_id", "item_id", "label"]], index=False).to_numpy()
+    with np.errstate(over="ignore"):
+        return f"{len(rows)}-{int((rows * np.arange(1, 2 * len(rows), 2, dtype=np.uint64)).sum()):016x}"
+
+
+def _merged(texts: list[str]) -> str:
+    """Texts that differ in their numbers only as one, "seed 0/1/2"; others one after the other."""
+    pieces = [re.split(r"(\d[\d,.]*)", text) for text in texts]
+    if len({tuple(p[::2]) for p in pieces}) > 1:
+        return " / ".join(dict.fromkeys(texts))
+    return "".join("/".join(dict.fromkeys(piece)) for piece in zip(*pieces, strict=True))
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ConfigError(
+            "level must be a share", where="level", found=level, expected="0 < level < 1", remedy="pass level=0.95"
+        )
+
+
+def _interval_text(level: float, n_boot: int) -> str:
+    return f"{100 * level:g} % bootstrap over users, {n_boot} draws"
+
+
+def _json(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,171 @@
+"""Fusion: text vectors, ids, profile and history become one score.
+
+A fusion is called with positions of users and items and returns a score each, of any size. What it needs to know of
+the catalogue it holds itself, so that a saved model needs neither the data set nor the language model.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import embedding_bag
+
+BASE, USER = "average", "user"
+ITEM_PARTS = ("item id", "item text", "item tags")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What is known of users and items, by position.
+
+    text: text vectors, float [items, dim]; dim 0 means no text.
+    item_features, user_features: side features, float [items, f] and [users, g].
+    pairs: (user, item) positions of what each user chose in train, or was shown for, int [2, n], each pair once.
+    known_users, known_items: whether the id occurs in train, bool [users], [items]; others have no id vector.
+    """
+
+    text: np.ndarray
+    item_features: np.ndarray
+    user_features: np.ndarray
+    pairs: np.ndarray
+    known_users: np.ndarray
+    known_items: np.ndarray
+
+
+class DotFusion(nn.Module):
+    """score(u, i) = c + b_u + b_i + p_u . q_i, where
+
+        [q_i, b_i] = W_x x_i + W_f f_i + keep_i [E_i, e_i]             text, tags and year, id
+        [p_u, b_u] = W_g g_u + keep_u ([U_u, e_u] + [h_u, 0])          profile, id, history
+        h_u        = |N|^-1/2 sum of Y_j over j in N, the history of u without i
+
+    In training `keep` is 0 at random for whole items and users, so that those without an id vector, the cold ones,
+    are nothing new; outside of training it is 1 for ids that occur in train and 0 for others.
+
+    Args:
+        catalogue: see `Catalogue`.
+        width: of p and q.
+        id_dropout, user_dropout: how often an item, a user is met as if it were new.
+        seed: of the start values.
+
+    Parameters: (dim + f + g) (width + 1) + (users + items) (width + 1) + items width + 1.
+
+    Source: Koren 2008, Factorization meets the neighborhood, section 4 (SVD++, the history); Volkovs et al. 2017,
+    DropoutNet (id dropout); Hou et al. 2022, UniSRec, section 3.3 (text plus id).
+    """
+
+    def __init__(self, catalogue: Catalogue, width=32, id_dropout=0.2, user_dropout=0.1, seed=0):
+        super().__init__()
+        self.width, self.id_dropout, self.user_dropout = width, id_dropout, user_dropout
+        for name in ("text", "item_features", "user_features"):
+            self.register_buffer(name, torch.as_tensor(getattr(catalogue, name), dtype=torch.float32))
+        self.register_buffer("known_items", torch.as_tensor(catalogue.known_items)[:, None])
+        self.register_buffer("known_users", torch.as_tensor(catalogue.known_users)[:, None])
+        items, users = len(catalogue.known_items), len(catalogue.known_users)
+        user, item = np.asarray(catalogue.pairs, dtype=np.int64)
+        self.register_buffer("pairs", torch.from_numpy(np.sort(user * items + item)))
+        self.register_buffer("history_size", torch.bincount(torch.from_numpy(user), minlength=users).float())
+        text = self.text[self.known_items[:, 0]]
+        mean = text.mean(0)
+        length = (text - mean).norm(dim=1).mean() if text.numel() else torch.ones(())
+        self.register_buffer("text_mean", mean)
+        self.register_buffer("text_length", length.clamp_min(1e-12))
+
+        draw = torch.Generator().manual_seed(seed)
+
+        def normal(rows, columns, scale):
+            return nn.Parameter(scale * torch.randn(rows, columns, generator=draw))
+
+        self.constant = nn.Parameter(torch.zeros(()))
+        self.text_map = normal(self.text.shape[1], width + 1, 0.01)
+        self.item_map = normal(self.item_features.shape[1], width + 1, 0.01)
+        self.user_map = normal(self.user_features.shape[1], width + 1, 0.01)
+        self.item_ids, self.user_ids = normal(items, width, 0.1), normal(users, width, 0.1)
+        self.item_bias, self.user_bias = nn.Parameter(torch.zeros(items, 1)), nn.Parameter(torch.zeros(users, 1))
+        self.history = normal(items, width, 0.01)
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters that want the same weight decay: free vectors, maps from features, biases, the constant."""
+        return {
+            "ids": [self.item_ids, self.user_ids, self.history],
+            "maps": [self.text_map, self.item_map, self.user_map],
+            "biases": [self.item_bias, self.user_bias],
+            "constant": [self.constant],
+        }
+
+    def forward(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
+        """One score per pair of positions: int [n], int [n] -> float [n]. `draw` decides the dropout in training."""
+        q, b = _split(sum(self._items(draw).values())[items])
+        p, bu, keep, total = self._users(draw)
+        own = self.met(users, items)
+        h = (keep * total)[users] - (own[:, None] * keep[users]) * self.history[items]
+        h = h * (self.history_size[users] - own.float()).clamp_min(1)[:, None].rsqrt()
+        return self.constant + bu[users] + b + ((p[users] + h) * q).sum(1)
+
+    def grid(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
+        """Scores of all pairs of these users and items, float [users, items]; the same numbers as `forward`."""
+        q, b = _split(sum(self._items(draw).values())[items])
+        p, bu, keep, total = self._users(draw)
+        own = self.met(users[:, None], items[None, :])
+        h = keep[users] * (total[users] @ q.T - own * (self.history[items] * q).sum(1))
+        h = h * (self.history_size[users][:, None] - own.float()).clamp_min(1).rsqrt()
+        return self.constant + bu[users][:, None] + b + p[users] @ q.T + h
+
+    @torch.no_grad()
+    def parts(self, user: int, items: torch.Tensor, history: torch.Tensor | None = None) -> dict:
+        """The score of one user taken apart: {part: float [n]}, and under each item of the history float [n].
+
+        The values sum to the score. `history` (positions) replaces the user's own.
+        """
+        if history is None:
+            low, high = torch.searchsorted(
+                self.pairs, torch.tensor([user, user + 1], device=self.pairs.device) * len(self.known_items)
+            )
+            history = self.pairs[low:high] % len(self.known_items)
+        p, bu, _, _ = self._users(None)
+        parts = {BASE: self.constant.expand(len(items)), USER: bu[user].expand(len(items))}
+        of_items = self._items(None)
+        for name, vectors in of_items.items():
+            parts[name] = vectors[items, -1] + vectors[items, :-1] @ p[user]
+        q = sum(of_items.values())[items, :-1]
+        other = history[:, None] != items[None, :]  # an item is no reason for itself
+        shares = self.history[history] @ q.T * other * other.sum(0).clamp_min(1).rsqrt()
+        return parts | {int(j): share for j, share in zip(history, shares, strict=True)}
+
+    def met(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Whether the item is in the history of the user, bool, by broadcasting."""
+        key = (users * len(self.known_items) + items).contiguous()
+        if not len(self.pairs):
+            return torch.zeros_like(key, dtype=torch.bool)
+        place = torch.searchsorted(self.pairs, key).clamp_max(len(self.pairs) - 1)
+        return self.pairs[place] == key
+
+    def _items(self, draw) -> dict[str, torch.Tensor]:
+        """For each part of an item its vector and, last, its bias: float [items, width + 1]."""
+        ids = torch.cat([self.item_ids, self.item_bias], 1) * self._keep(self.known_items, self.id_dropout, draw)
+        text = (self.text - self.text_mean) / self.text_length
+        return dict(zip(ITEM_PARTS, (ids, text @ self.text_map, self.item_features @ self.item_map), strict=True))
+
+    def _users(self, draw):
+        """p [users, width] without history, b [users], keep [users, 1], and the sum of Y over each history."""
+        keep = self._keep(torch.ones_like(self.known_users), self.user_dropout, draw)
+        own = torch.cat([self.user_ids, self.user_bias], 1) * self.known_users * keep
+        p, b = _split(own + self.user_features @ self.user_map)
+        first = self.history_size.long().cumsum(0) - self.history_size.long()
+        total = embedding_bag(self.pairs % len(self.known_items), self.history, first, mode="sum")
+        return p, b, keep, total
+
+    def _keep(self, known: torch.Tensor, rate: float, draw) -> torch.Tensor:
+        keep = known.float()
+        if self.training and rate:
+            keep = keep * (torch.rand(known.shape, generator=draw) >= rate).to(keep.device)
+        return keep
+
+
+def _split(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vector and bias."""
+    return vectors[..., :-1], vectors[..., -1]
+
+
+FUSIONS = {"dot": DotFusion}

@@ -1,0 +1,1 @@
+"""The model and the loop that trains it (notebook 05)."""

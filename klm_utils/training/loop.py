@@ -1,0 +1,293 @@
+"""fit(): the training loop, in plain torch."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from klm_utils import losses
+from klm_utils.errors import CheckpointError, ConfigError
+from klm_utils.evaluation import metrics, ranking
+from klm_utils.evaluation.baseline import need_both_labels
+from klm_utils.evaluation.calibration import platt
+from klm_utils.training import checkpoint
+from klm_utils.training.model import KLMRecommender
+
+RUN = "run.safetensors"
+# What an objective wants. Decay is AdamW's: each step takes lr * decay of a weight away.
+PRESETS = {
+    "label": {"batch": 4096, "decay_ids": 2.0, "decay_maps": 10.0, "decay_biases": 0.05},
+    "interaction": {"batch": 64, "decay_ids": 1.0, "decay_maps": 1.0, "decay_biases": 0.05},
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. None takes the value of `PRESETS[objective]`.
+
+    objective: "label" (rows of train with their labels) or "interaction" (the chosen rows against all other pairs).
+    target: of objective "label": "rating" fits the graded ratings by squared error, "label" the 0/1 labels by binary
+        cross-entropy; None: "rating" if there are more than two different ones.
+    epochs, patience: at most so many; stop after so many without a better value on valid.
+    batch: rows a step for "label", items (with all users) for "interaction".
+    lr: learning rate of AdamW.
+    decay_ids, decay_maps, decay_biases: weight decay of free vectors, maps from features, biases.
+    seed: of the order of the batches and the dropout.
+    verbose: a line per epoch; None: if stderr is a terminal.
+
+    Raises:
+        ConfigError: a value without meaning.
+    """
+
+    objective: str = "label"
+    target: str | None = None
+    epochs: int = 60
+    patience: int = 5
+    batch: int | None = None
+    lr: float = 0.01
+    decay_ids: float | None = None
+    decay_maps: float | None = None
+    decay_biases: float | None = None
+    seed: int = 0
+    verbose: bool | None = None
+
+    def __post_init__(self):
+        ranking.check_choice("objective", self.objective, tuple(PRESETS))
+        ranking.check_choice("target", self.target, (None, "rating", "label"))
+        for name, value in PRESETS[self.objective].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        for name in ("epochs", "patience", "batch"):
+            metrics.check_whole(name, getattr(self, name))
+        for name in ("lr", "decay_ids", "decay_maps", "decay_biases"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(
+                    f"{name} has no meaning",
+                    where=f"TrainConfig({name})",
+                    found=getattr(self, name),
+                    expected="a number of at least 0",
+                    remedy="leave it out for the preset",
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What happened in training.
+
+    epochs: one row per epoch: `loss` (mean over train), `valid` (see `metric`), `seconds`.
+    metric: what was measured on valid; best_epoch: the epoch whose weights the model has now.
+    stopped: "early", "epochs" or "interrupted".
+    """
+
+    epochs: pd.DataFrame
+    metric: str
+    best_epoch: int
+    stopped: str
+
+    def __str__(self) -> str:
+        if self.epochs.empty:
+            return "interrupted in the first epoch"
+        best, seconds = self.epochs.loc[self.best_epoch], self.epochs["seconds"].sum()
+        return (
+            f"{len(self.epochs)} epochs in {seconds:.1f} s, stopped: {self.stopped}; "
+            f"best {self.metric} on valid {best['valid']:.4f} in epoch {self.best_epoch}"
+        )
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What an objective asks: n things to go through in each epoch, their loss, and the value on valid."""
+
+    n: int
+    loss: Callable
+    valid: Callable
+    metric: str
+    start: float
+
+
+def fit(model: KLMRecommender, split, config: TrainConfig | None = None, checkpoint_dir=None) -> History:
+    """Train a model on `split.train`, with the weights of the epoch that is best on `split.valid` in the end.
+
+    Ctrl-C ends the training early and leaves the best weights so far. Nothing but the model is changed: neither the
+    split nor torch's global random state.
+
+    Args:
+        model: from `KLMRecommender.from_dataset(ds, split, ...)`.
+        split: the same split.
+        config: see `TrainConfig`.
+        checkpoint_dir: a folder to write the run to after each epoch. If it holds a run of the same model, split and
+            config, that run goes on, and ends as if it had never stopped.
+
+    Raises:
+        ConfigError: the loss is no longer a finite number.
+        DataError: train has only one label.
+        CheckpointError: the folder holds another run, a damaged one, or cannot be written.
+    """
+    config = config or TrainConfig()
+    if model.about["protocol"] != split.protocol:
+        raise ConfigError(
+            "the model was built for another split: its history may hold what it is tested on",
+            where="fit(model, split)",
+            found=split.protocol,
+            expected=model.about["protocol"],
+            remedy="build the model with from_dataset(ds, split, ...) and train it on that split",
+        )
+    task = (_label_task if config.objective == "label" else _interaction_task)(model, split, config)
+    decay = {name: getattr(config, f"decay_{name}", 0.0) for name in model.fusion.groups()}
+    groups = [{"params": p, "weight_decay": decay[name]} for name, p in model.fusion.groups().items()]
+    run = _Run(model, torch.optim.AdamW(groups, lr=config.lr), config)
+    path = Path(checkpoint_dir) / RUN if checkpoint_dir is not None else None
+    if path is not None and path.exists():
+        run.load(path)
+    else:
+        with torch.no_grad():
+            model.fusion.constant.fill_(task.start)
+    try:
+        while run.stopped() is None:
+            run.epoch(task)
+            if path is not None:
+                run.save(path)
+        stopped = run.stopped()
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    run.restore_best()
+    _calibrate(model, split, config)
+    table = pd.DataFrame(run.rows, columns=["epoch", "loss", "valid", "seconds"]).set_index("epoch")
+    return History(table, task.metric, run.best_epoch, stopped)
+
+
+class _Run:
+    """A training under way: model, optimiser, what happened so far, and the best weights."""
+
+    def __init__(self, model, optimizer, config):
+        self.model, self.optimizer, self.config = model, optimizer, config
+        self.rows, self.best = [], None
+        self.verbose = sys.stderr.isatty() if config.verbose is None else config.verbose
+
+    @property
+    def best_epoch(self) -> int:
+        return max(self.rows, key=lambda row: row["valid"])["epoch"] if self.rows else 0  # the first one of equals
+
+    def stopped(self) -> str | None:
+        if self.rows and self.rows[-1]["epoch"] - self.best_epoch >= self.config.patience:
+            return "early"
+        return "epochs" if len(self.rows) >= self.config.epochs else None
+
+    def epoch(self, task: _Task) -> None:
+        number, start, total = len(self.rows) + 1, time.perf_counter(), 0.0
+        draw = torch.Generator().manual_seed(self.config.seed * 1_000_003 + number)  # so a resumed run draws the same
+        self.model.train()
+        for batch in torch.randperm(task.n, generator=draw).split(self.config.batch):
+            loss = task.loss(batch, draw)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            total += loss.item() * len(batch)
+        if not np.isfinite(total):
+            raise ConfigError(
+                "the loss is no longer a finite number",
+                where=f"fit, epoch {number}",
+                found=total,
+                expected="a finite loss",
+                remedy=f"lower lr, which is {self.config.lr}",
+            )
+        self.model.eval()
+        valid = float(task.valid())
+        row = {"epoch": number, "loss": total / task.n, "valid": valid, "seconds": time.perf_counter() - start}
+        self.rows.append(row)
+        if self.best_epoch == number:
+            self.best = {name: p.detach().clone() for name, p in self.model.fusion.named_parameters()}
+        if self.verbose:
+            mark = " *" if self.best_epoch == number else ""
+            print(f"epoch {number:3d}  loss {row['loss']:.4f}  {task.metric} on valid {valid:.4f}{mark}", flush=True)
+
+    def restore_best(self) -> None:
+        if self.best is not None:
+            self.model.fusion.load_state_dict(self.best, strict=False)
+        self.model.eval()
+
+    def save(self, path: Path) -> None:
+        tensors = {f"now.{name}": p for name, p in self.model.fusion.named_parameters()}
+        tensors |= {f"best.{name}": p for name, p in self.best.items()}
+        for place, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{place}.{key}": value for key, value in state.items()}
+        checkpoint.write(path, tensors, {"kind": "run", **self._identity(), "rows": self.rows})
+
+    def load(self, path: Path) -> None:
+        tensors, saved = checkpoint.read(path)
+        for key, value in self._identity().items():
+            if saved.get(key) != value:
+                raise CheckpointError(
+                    "this folder holds another run",
+                    where=f"{path}, {key}",
+                    found=saved.get(key),
+                    expected=str(value),
+                    remedy="give this run a folder of its own, or delete the old one",
+                )
+        state = {}
+        for name in [name for name in tensors if name.startswith("adam.")]:
+            _, place, key = name.split(".")
+            state.setdefault(int(place), {})[key] = tensors[name]
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.model.fusion.load_state_dict(_cut(tensors, "now."), strict=False)  # buffers come from the split
+        self.best, self.rows = _cut(tensors, "best."), saved["rows"]
+
+    def _identity(self) -> dict:
+        config = {k: v for k, v in asdict(self.config).items() if k not in ("epochs", "verbose")}
+        return {"config": config, "model": self.model.about}
+
+
+def _cut(tensors: dict, prefix: str) -> dict:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _label_task(model, split, config) -> _Task:
+    """Rows of train with their rating or label; AUC of the labels of valid."""
+    need_both_labels(split)
+    target = _target(split, config)
+    users, items = model.positions(split.train["user_id"], split.train["item_id"])
+    y = torch.tensor(split.train[target].to_numpy(), dtype=torch.float32, device=users.device)
+    loss = losses.squared_error if target == "rating" else losses.bce_with_logits
+    valid = split.valid["label"].to_numpy()
+
+    def auc():
+        return metrics.auc(valid, model.scores(split.valid["user_id"], split.valid["item_id"]))
+
+    share = y.mean().item()
+    start = share if target == "rating" else float(np.log(share / (1 - share)))
+    return _Task(len(y), lambda at, draw: loss(model.fusion(users[at], items[at], draw), y[at]), auc, "auc", start)
+
+
+def _interaction_task(model, split, config) -> _Task:
+    """The items of train, a batch of them with all known users at a time: chosen or not; nDCG@10 on valid."""
+    fusion = model.fusion
+    users, items = fusion.known_users[:, 0].nonzero()[:, 0], fusion.known_items[:, 0].nonzero()[:, 0]
+
+    def loss(at, draw):
+        chosen = fusion.met(users[:, None], items[at][None, :]).float()
+        return losses.bce_with_logits(fusion.grid(users, items[at], draw), chosen)
+
+    def ndcg():
+        among = "part" if split.name == "cold_item" else "all"
+        return ranking.rank(model, split, k=10, part="valid", among=among).values["ndcg@10"].mean()
+
+    density = len(fusion.pairs) / (len(users) * len(items))
+    return _Task(len(items), loss, ndcg, "ndcg@10", float(np.log(density / (1 - density))))
+
+
+def _target(split, config) -> str:
+    graded = split.train["rating"].nunique() > 2
+    return config.target or ("rating" if graded else "label")
+
+
+def _calibrate(model, split, config) -> None:
+    """Tell the model its question, and turn scores into probabilities: fitted on valid, or the sigmoid itself."""
+    model.objective, model.scale, model.shift = config.objective, 1.0, 0.0
+    if config.objective == "label":
+        scores = model.scores(split.valid["user_id"], split.valid["item_id"])
+        model.scale, model.shift = platt(scores, split.valid["label"])

@@ -1,0 +1,300 @@
+"""KLMRecommender: users, items and what a language model knows, behind ids, titles and probabilities."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from scipy.special import expit
+from torch import nn
+
+from klm_utils.data.controls import knowledge as controlled
+from klm_utils.data.features import item_features, user_features
+from klm_utils.data.templates import item_texts
+from klm_utils.errors import CheckpointError, ConfigError, DataError
+from klm_utils.evaluation.baseline import find
+from klm_utils.fusion import BASE, FUSIONS, Catalogue
+from klm_utils.training import checkpoint
+
+FILE = "model.safetensors"
+MODES = ("frozen",)
+PAIRS_AT_ONCE = 262_144  # bounds the memory of predict: about 100 MB
+
+
+class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
+    """A recommender over one data set: text, tags, ids, profile and history fused to one score per user and item.
+
+    Build it with `from_dataset` or `from_pretrained`; train it with `klm.fit`.
+
+    Attributes:
+        fusion: the network, see `klm_utils.fusion`.
+        objective: the question it was trained for, "label" or "interaction"; `fit` sets it.
+        scale, shift: probability = sigmoid(scale * score + shift); `fit` sets them.
+        about: where it comes from: data set, split, encoder, settings.
+    """
+
+    def __init__(self, fusion: nn.Module, item_ids, user_ids, titles, about: dict):
+        super().__init__()
+        self._hub_mixin_config = None  # one self-contained file holds everything
+        self.fusion, self.about = fusion, about
+        self.items = pd.Series(list(titles), index=pd.Index(item_ids, name="item_id"), name="title")
+        self.users = pd.Index(user_ids, name="user_id")
+        self.objective, self.scale, self.shift = "label", 1.0, 0.0
+        self.eval()
+
+    @classmethod
+    def from_dataset(
+        cls, ds, split, encoder=None, fusion="dot", mode="frozen", *, knowledge="true", seed=0, **settings
+    ) -> "KLMRecommender":
+        """An untrained model that knows of the interactions what is in `split.train` (and `split.shown`).
+
+        Args:
+            ds: a `RecDataset`.
+            split: a `Split` of it.
+            encoder: a `TextEncoder`; None: no text.
+            fusion: a name in `klm_utils.fusion.FUSIONS`; `settings` are its own (width, id_dropout, ...).
+            mode: "frozen": the texts are encoded once and the encoder is left alone.
+            knowledge: "true", or a control of `klm_utils.data.controls` in place of the text vectors.
+            seed: of the start values, and of the control.
+
+        Raises:
+            ConfigError: a name without meaning.
+            DataError: the split is of another data set.
+        """
+        _check("fusion", fusion, tuple(FUSIONS))
+        _check("mode", mode, MODES)
+        if split.dataset is not ds and split.dataset.name != ds.name:
+            raise DataError(
+                "the split is of another data set",
+                where="from_dataset(ds, split)",
+                found=split.dataset.name,
+                expected=ds.name,
+                remedy="split this data set with klm.split(ds, ...)",
+            )
+        if encoder is None:
+            text = np.zeros((len(ds.items), 0), dtype=np.float32)
+        else:
+            text = controlled(encoder.encode(item_texts(ds)), knowledge, seed)
+        known = pd.concat([split.train, split.shown]) if len(split.shown) else split.train
+        chosen = ds.chosen(known)[["user_id", "item_id"]].drop_duplicates()
+        catalogue = Catalogue(
+            text=text,
+            item_features=item_features(split)[1],
+            user_features=user_features(split)[1],
+            pairs=np.stack([ds.users.index.get_indexer(chosen.user_id), ds.items.index.get_indexer(chosen.item_id)]),
+            known_users=ds.users.index.isin(split.train["user_id"]),
+            known_items=ds.items.index.isin(split.train["item_id"]),
+        )
+        about = {
+            "data": ds.name,
+            "protocol": split.protocol,
+            "encoder": None if encoder is None else {"name": encoder.name, "fingerprint": encoder.fingerprint},
+            "knowledge": "absent" if encoder is None else knowledge,
+            "mode": mode,
+            "fusion": fusion,
+            "settings": settings,
+            "seed": seed,
+        }
+        network = FUSIONS[fusion](catalogue, seed=seed, **settings)
+        return cls(network, ds.items.index, ds.users.index, ds.items["title"], about)
+
+    @property
+    def name(self) -> str:
+        """For tables and reports: "KLM minilm", "KLM minilm shuffled", "KLM without text"."""
+        if self.about["encoder"] is None:
+            return "KLM without text"
+        kind = self.about["knowledge"]
+        return f"KLM {Path(self.about['encoder']['name']).name}" + ("" if kind == "true" else f" {kind}")
+
+    def positions(self, user_ids, item_ids) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positions of ids, int64 [n] each.
+
+        Raises:
+            DataError: an id that is not in the data set, or two lists of different lengths.
+        """
+        user_ids, item_ids = np.asarray(user_ids), np.asarray(item_ids)
+        if user_ids.ndim != 1 or user_ids.shape != item_ids.shape:
+            raise DataError(
+                "users and items do not pair up",
+                where="user_ids, item_ids",
+                found=(user_ids.shape, item_ids.shape),
+                expected="two flat lists of equal length",
+                remedy="pass one user and one item for each pair",
+            )
+        u, i = find(self.users, user_ids, "user_ids"), find(self.items.index, item_ids, "item_ids")
+        device = self.fusion.constant.device
+        return torch.from_numpy(u.astype(np.int64)).to(device), torch.from_numpy(i.astype(np.int64)).to(device)
+
+    @torch.no_grad()
+    def scores(self, user_ids, item_ids) -> np.ndarray:
+        """The raw score of each pair, float64 [n]: predicted rating, or logit; errors of `positions`."""
+        u, i = self.positions(user_ids, item_ids)
+        self.eval()
+        chunks = [self.fusion(a, b) for a, b in zip(u.split(PAIRS_AT_ONCE), i.split(PAIRS_AT_ONCE), strict=True)]
+        return torch.cat(chunks).double().cpu().numpy() if len(u) else np.zeros(0)
+
+    def predict(self, user_ids, item_ids) -> np.ndarray:
+        """Probability of a like (objective "label") or a choice ("interaction") for each pair, float64 [n].
+
+        Ids that are new in the data set are scored by what else is known of them.
+
+        Raises:
+            DataError: an id that is not in the data set, or two lists of different lengths.
+        """
+        return expit(self.scale * self.scores(user_ids, item_ids) + self.shift)
+
+    def recommend(self, user_id, k: int = 10, exclude_seen: bool = True, history=None) -> pd.DataFrame:
+        """The k items with the highest probability for one user, and why.
+
+        Args:
+            user_id: a user of the data set.
+            k: how many.
+            exclude_seen: leave out the items of the history.
+            history: item ids to use in place of the user's own history.
+
+        Returns:
+            `item_id`, `title`, `score` (probability) and `because`: the two parts of the score that speak most for
+            this item against the average item, with their share in the log-odds. `explain` has all of them.
+
+        Raises:
+            DataError: an id that is not in the data set.
+            ConfigError: k is not a whole number of at least 1.
+        """
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise ConfigError(
+                "k is not a number of items",
+                where="recommend(k)",
+                found=k,
+                expected="a whole number of at least 1",
+                remedy="10 is usual",
+            )
+        parts, seen = self._parts(user_id, np.arange(len(self.items)), history)
+        logits = parts.sum(axis=1) + self.shift
+        order = np.argsort(-logits.to_numpy(), kind="stable")
+        if exclude_seen:
+            order = order[~np.isin(order, seen)]
+        order = order[:k]
+        gain = parts - parts.mean()  # an item is chosen for what sets it apart
+        return pd.DataFrame(
+            {
+                "item_id": self.items.index[order],
+                "title": self.items.to_numpy()[order],
+                "score": expit(logits.to_numpy()[order]),
+                "because": [_because(gain.iloc[i]) for i in order],
+            }
+        )
+
+    def explain(self, user_id, item_id, history=None) -> pd.Series:
+        """The log-odds of `predict` for one pair taken apart; the parts sum to it exactly.
+
+        Returns:
+            float64, indexed by part: "average", "user", "item id", "item text", "item tags", and the title of each
+            item of the history ("history: ..."). Errors as `recommend`.
+        """
+        item = find(self.items.index, np.asarray([item_id]), "item_id")
+        parts = self._parts(user_id, item, history)[0].iloc[0]
+        parts[BASE] += self.shift
+        return parts.rename(self.items.to_numpy()[item[0]])
+
+    def _parts(self, user_id, items: np.ndarray, history) -> tuple[pd.DataFrame, np.ndarray]:
+        """Scaled parts of the score of one user for items (by position), and the positions of the history."""
+        self.eval()
+        user = int(find(self.users, np.asarray([user_id]), "user_id")[0])
+        device = self.fusion.constant.device
+        if history is not None:
+            history = find(self.items.index, np.asarray(list(history), dtype=self.items.index.dtype), "history")
+            history = torch.from_numpy(history.astype(np.int64)).to(device)
+        parts = self.fusion.parts(user, torch.from_numpy(items.astype(np.int64)).to(device), history)
+        seen = np.array([key for key in parts if isinstance(key, int)], dtype=int)
+        names = [f"history: {self.items.iloc[key]}" if isinstance(key, int) else key for key in parts]
+        table = np.stack([part.double().cpu().numpy() for part in parts.values()], axis=1) * self.scale
+        return pd.DataFrame(table, columns=names), seen
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        fusion = {f"fusion.{name}": tensor for name, tensor in self.fusion.state_dict().items()}
+        about = {
+            "format": 1,
+            "about": self.about,
+            "objective": self.objective,
+            "scale": self.scale,
+            "shift": self.shift,
+            "item_ids": self.items.index.tolist(),
+            "titles": self.items.tolist(),
+            "user_ids": self.users.tolist(),
+        }
+        checkpoint.write(Path(save_directory) / FILE, fusion, about)
+
+    def save_pretrained(self, save_directory, **options):
+        """Write the model to a folder: `model.safetensors`, which needs nothing else, and a model card.
+
+        Raises:
+            CheckpointError: the folder cannot be written; a model that was there is unharmed.
+        """
+        try:
+            return super().save_pretrained(save_directory, **options)
+        except OSError as fault:
+            raise CheckpointError(
+                "the model cannot be saved here",
+                where=str(save_directory),
+                found=str(fault),
+                expected="a folder that can be written, with room on the disk",
+                remedy="choose another folder or free some room",
+            ) from fault
+
+    @classmethod
+    def from_pretrained(cls, path, **hub) -> "KLMRecommender":
+        """A model that `save_pretrained` wrote, from a folder or (`hub`: revision, token, ...) from the hub.
+
+        Raises:
+            CheckpointError: nothing there, a file that is cut short or edited, or one of another kind of model.
+        """
+        return cls._from_pretrained(model_id=str(path), **hub)
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **hub) -> "KLMRecommender":
+        folder = Path(model_id)
+        if not folder.is_dir() and not folder.is_absolute() and len(folder.parts) == 2:
+            folder = Path(hf_hub_download(model_id, FILE, **hub)).parent
+        tensors, saved = checkpoint.read(folder / FILE)
+        if saved.get("format") != 1 or saved["about"]["fusion"] not in FUSIONS:
+            raise CheckpointError(
+                "this is not a KLMRecommender that this version can read",
+                where=str(folder / FILE),
+                found=str({key: saved.get(key) for key in ("format", "about", "kind")})[:200],
+                expected=f"format 1, a fusion of {', '.join(FUSIONS)}",
+                remedy="load it with the version of klm_utils that wrote it",
+            )
+        about, state = saved["about"], {name.removeprefix("fusion."): tensor for name, tensor in tensors.items()}
+        network = FUSIONS[about["fusion"]](_catalogue(state), seed=about["seed"], **about["settings"])
+        network.load_state_dict(state)
+        model = cls(network, saved["item_ids"], saved["user_ids"], saved["titles"], about)
+        model.objective, model.scale, model.shift = saved["objective"], saved["scale"], saved["shift"]
+        return model
+
+
+def _catalogue(state: dict[str, torch.Tensor]) -> Catalogue:
+    """The catalogue that a saved network was built from."""
+    items = len(state["known_items"])
+    return Catalogue(
+        **{name: state[name].numpy() for name in ("text", "item_features", "user_features")},
+        pairs=np.stack([state["pairs"].numpy() // items, state["pairs"].numpy() % items]),
+        known_users=state["known_users"].numpy()[:, 0],
+        known_items=state["known_items"].numpy()[:, 0],
+    )
+
+
+def _because(gain: pd.Series) -> str:
+    best = gain.drop([BASE, "user"]).nlargest(2)
+    return ", ".join(f"{name} {value:+.2f}" for name, value in best.items() if value > 0)
+
+
+def _check(argument: str, value, choices: tuple) -> None:
+    if value not in choices:
+        raise ConfigError(
+            f"there is no {argument} of this name",
+            where=f"KLMRecommender.from_dataset({argument})",
+            found=value,
+            expected=" or ".join(map(repr, choices)),
+            remedy=f"use {argument}={choices[0]!r}",
+        )

@@ -1,0 +1,77 @@
+"""The rooms of the house: who may import whom, and that the door opens quickly."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import klm_utils
+
+PACKAGE = Path(klm_utils.__file__).parent
+ORDER = ["errors", "data", "embedding", "fusion", "losses", "gradients", "evaluation", "training", "plots", "course"]
+MODULES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = {"torch", "pandas", "numpy", "transformers", "sklearn", "scipy", "matplotlib", "pooch", "nbformat"}
+
+
+def room(path: Path) -> str:
+    """The room of a module: the first part of its path below the package."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(source: str, path: Path) -> set[str]:
+    """Rooms that a module imports, at its top or inside of a function, by absolute or relative name."""
+    package = ["klm_utils", *path.relative_to(PACKAGE).parts[:-1]]
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, [base, node.module]))
+            names += [f"{module}.{alias.name}" for alias in node.names]
+    return {parts[1] for name in names if (parts := name.split("."))[0] == "klm_utils" and len(parts) > 1}
+
+
+def wrong_rooms(source: str, path: Path) -> set[str]:
+    """Those of them that stand below the module's own room, or are no rooms."""
+    here = ORDER.index(room(path))
+    return {name for name in imported_rooms(source, path) if name not in ORDER[: here + 1]}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_rooms_above_its_own(path):
+    if room(path) in ("__init__", "__main__"):
+        assert imported_rooms(path.read_text(encoding="utf8"), path) <= {"errors", "course", "data"}
+    else:
+        assert room(path) in ORDER, "a room that is not in the plan"
+        assert not wrong_rooms(path.read_text(encoding="utf8"), path)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from klm_utils.training.model import KLMRecommender", {"training"}),
+        ("import klm_utils.plots", {"plots"}),
+        ("def f():\n    from ..course import run", {"course"}),
+        ("from klm_utils import course", {"course"}),
+        ("from klm_utils.data import assets\nfrom . import metrics\nimport numpy", set()),
+    ],
+)
+def test_the_wrong_way_is_seen(source, found):
+    assert wrong_rooms(source, PACKAGE / "evaluation" / "report.py") == found
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import sys, klm_utils, klm_utils.course; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert not HEAVY & set(done.stdout.split())
+
+
+def test_every_public_name_resolves():
+    assert len(set(klm_utils.__all__)) == len(klm_utils.__all__)
+    for name in klm_utils.__all__:
+        assert getattr(klm_utils, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'load_datasets'"):
+        _ = klm_utils.load_datasets

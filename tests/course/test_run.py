@@ -1,0 +1,269 @@
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell
+
+from klm_utils.__main__ import main
+from klm_utils.course import results
+from klm_utils.course.notebook import check_parameters, figures, headline, metrics, parameters, read
+from klm_utils.course.run import execute, store_result
+from klm_utils.course.scales import load, plan
+from klm_utils.errors import ConfigError
+
+
+def run(course, monkeypatch, *arguments) -> int:
+    monkeypatch.chdir(course.root)
+    return main(["run", "--scales", str(course.scales), *arguments])
+
+
+def jobs(course, **options):
+    return plan(course.notebooks, course.root / "build" / "notebooks", scales=course.scales, **options)[0]
+
+
+def test_notebooks_run_and_are_reported(course, monkeypatch, capsys):
+    figure = "import matplotlib.pyplot as plt\nplt.plot([0, EPOCHS])\nplt.show()"
+    course.add("00_first", new_markdown_cell("## A line <b>&</b>"), figure, smoke={"EPOCHS": 1})
+    course.add("01_second", smoke={"skip": "nothing in it is slow"})
+    assert run(course, monkeypatch, "--scale", "smoke") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^00_first +[\d.]+ s  auc=0\.760$", out, re.M), "the parameter of the scale must arrive"
+    assert "nothing in it is slow" in out and out.count("00_first") == 2, "one line as it goes and one in the table"
+    page = (course.root / "build" / "report.html").read_text()
+    assert "data:image/png;base64," in page and "A line &lt;b&gt;&amp;&lt;/b&gt;" in page and "<b>" not in page
+    executed = read(course.root / "build" / "notebooks" / "00_first.ipynb")
+    assert [figure.caption for figure in figures(executed)] == ["A line <b>&</b>"]
+
+
+def test_a_failing_cell_is_shown_and_the_others_still_run(course, monkeypatch, capsys):
+    course.add("00_bad", "before = 1\nraise ValueError('not ' + 'today')  # the cell to be shown")
+    course.add("01_good")
+    assert run(course, monkeypatch, "--jobs", "1") == 1
+    out, err = capsys.readouterr()
+    assert "# the cell to be shown" in err and "ValueError: not today" in err and "Traceback" in err
+    assert "\x1b[" not in err, "no colour codes"
+    assert re.search(r"01_good +ok", out) and re.search(r"00_bad +FAILED", out)
+    assert "not today" in (course.root / "build" / "report.html").read_text()
+
+
+def test_a_killed_kernel_and_an_endless_cell_are_reported(course):
+    course.add("00_killed", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)  # as the memory's guard would")
+    course.add("01_endless", "import time\ntime.sleep(600)", timeout={"default": 2})
+    killed, endless = execute(jobs(course))
+    assert "the kernel died" in killed.error and "os.kill(os.getpid()" in killed.error
+    assert "no end after 2 s" in endless.error and "time.sleep(600)" in endless.error
+    assert endless.seconds < 30
+
+
+def test_a_notebook_without_metrics_fails(course):
+    course.add("00_mute", metrics="print('all is well', EPOCHS)")
+    course.add("01_nan", metrics="print('METRICS', json.dumps({'auc': float('nan'), 'n': EPOCHS}))")
+    mute, nan = execute(jobs(course))
+    assert "0 METRICS lines" in mute.error
+    assert "NaN is not JSON" in nan.error
+
+
+def test_threads_folder_and_network_of_the_kernel(course):
+    look = (
+        "import os\nseen = [os.environ['OMP_NUM_THREADS'], os.environ['KLM_OFFLINE'], os.getcwd(), os.sys.executable]"
+    )
+    show = 'print("METRICS", json.dumps({"headline": "n", "n": EPOCHS, "seen": seen}))'
+    course.add("00_beside", look, metrics=show)
+    course.add("01_alone", look, metrics=show, alone=True)
+    beside, alone = execute(jobs(course))
+    assert beside.metrics["seen"] == ["1", "1", str(course.notebooks), sys.executable]
+    assert alone.metrics["seen"][0] == "2"
+
+
+MEET = """
+import time
+from pathlib import Path
+began = time.time()
+Path(NAME).touch()
+while not (Path("a").exists() and Path("b").exists()):
+    assert time.time() < began + 40, "the other one does not run beside this one"
+    time.sleep(0.05)
+"""
+
+
+def test_two_at_a_time_but_a_timing_notebook_alone(course):
+    show = 'print("METRICS", json.dumps({"n": 1, "seconds": [began, time.time()]}))'
+    course.add("00_timed", MEET, parameters="NAME = 'timed'", metrics=show, alone=True)
+    course.add("01_a", MEET, parameters="NAME = 'a'", metrics=show)
+    course.add("02_b", MEET, parameters="NAME = 'b'", metrics=show)
+    timed, a, b = execute(jobs(course))
+    assert [timed.error, a.error, b.error] == ["", "", ""], "a and b wait for each other"
+    assert timed.metrics["seconds"][0] > max(a.metrics["seconds"][1], b.metrics["seconds"][1])
+
+
+def test_the_kernel_is_this_python_whatever_the_user_installed(course, tmp_path, monkeypatch):
+    spec = tmp_path / "user" / "kernels" / "python3"
+    spec.mkdir(parents=True)
+    (spec / "kernel.json").write_text(json.dumps({"argv": ["/bin/false"], "display_name": "x", "language": "python"}))
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("EVIL = 1")
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "user"))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    course.add("00_first", "import sys\nassert 'EVIL' not in globals()\nprint(sys.executable, EPOCHS)")
+    (result,) = execute(jobs(course))
+    assert not result.error
+    assert sys.executable in (course.root / "build/notebooks/00_first.ipynb").read_text()
+
+
+def kernels_below(pid: int) -> list[psutil.Process]:
+    return [p for p in psutil.Process(pid).children(recursive=True) if "ipykernel_launcher" in " ".join(p.cmdline())]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_kernel_outlives_the_run(course, checkout, ending):
+    course.add("00_long", "import subprocess\nsubprocess.run(['sleep', '600'])")
+    command = [sys.executable, "-m", "klm_utils", "run", "--scales", str(course.scales)]
+    process = subprocess.Popen(
+        command, cwd=course.root, env=os.environ | {"PYTHONPATH": str(checkout)}, stderr=subprocess.PIPE, text=True
+    )
+    family = []
+    for _ in range(300):
+        family = psutil.Process(process.pid).children(recursive=True)
+        if process.poll() is not None or any(member.name() == "sleep" for member in family):
+            break
+        time.sleep(0.1)
+    assert any(member.name() == "sleep" for member in family), "the cell never began"
+    process.send_signal(ending)
+    process.wait(20)
+    if ending != signal.SIGKILL:
+        assert process.returncode == 130 and process.stderr.read().strip() == "interrupted"
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+
+
+def test_parameters_without_effect_are_refused(course):
+    notebook = read(course.add("00_first", "UNUSED_TWICE = 1", parameters="EPOCHS = 5\nUNUSED = 1\nUNUSED_TWICE = 2"))
+    check_parameters(notebook, {"EPOCHS": 1})
+    for name, fault in [("EPOCH", "not declare"), ("UNUSED", "never reads"), ("json", "not declare")]:
+        with pytest.raises(ConfigError, match=fault):
+            check_parameters(notebook, {name: 1})
+    notebook.cells[2].source = "EPOCHS = 3\nprint(UNUSED_TWICE)"
+    with pytest.raises(ConfigError, match="sets this parameter again"):
+        check_parameters(notebook, {"EPOCHS": 1})
+
+
+def test_a_parameter_read_next_to_a_magic_or_in_an_f_string_counts(course):
+    notebook = read(course.add("00_first", "%pip --version\n!echo {1}\ntext = f'{WIDTH:3d}'", parameters="WIDTH = 3"))
+    check_parameters(notebook, {"WIDTH": 1})
+
+
+@pytest.mark.parametrize("line", ["SIZE = 2 * 3", "A, B = 1, 2", "import os", "A = B = 1", "print(1)", "A: int"])
+def test_the_parameters_cell_holds_literals_only(course, line):
+    with pytest.raises(ConfigError, match="literal"):
+        parameters(read(course.add("00_first", parameters=f"EPOCHS = 5\n{line}")))
+
+
+def test_literals_of_every_kind_are_parameters(course):
+    notebook = read(course.add("00_first", parameters="A = -1\nB: float = 1e-3\nC = [0, 1]\nD = None\nE = 'x'  # why"))
+    assert parameters(notebook) == {"A": -1, "B": 1e-3, "C": [0, 1], "D": None, "E": "x"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        ({"smoke": {"skip": ""}}, "needs a reason"),
+        ({"full": {"skip": "slow", "EPOCHS": 1}}, "stands alone"),
+        ({"parallel": True}, "unknown keys"),
+        ({"timeout": {"smoke": 0}}, "timeout"),
+    ],
+)
+def test_a_wrong_file_of_scales_is_refused(course, entry, found):
+    course.add("00_first", **entry)
+    with pytest.raises(ConfigError, match=found):
+        load(course.scales)
+
+
+def test_unknown_notebooks_are_named(course, monkeypatch, capsys):
+    course.add("00_first")
+    assert run(course, monkeypatch, "07") == 1
+    assert "'07'" in (err := capsys.readouterr().err) and "00_first" in err
+    assert run(course, monkeypatch, "--student") == 1
+    assert "no notebook at all" in capsys.readouterr().err
+    course.add("01_second")
+    course.entries.pop("01_second")
+    course.add("00_first")
+    with pytest.raises(ConfigError, match="no scales"):
+        jobs(course)
+
+
+def test_outside_of_a_checkout_the_run_says_where_notebooks_are_expected(tmp_path, checkout):
+    """The package alone, copied elsewhere, as a wheel would install it."""
+    shutil.copytree(checkout / "klm_utils", tmp_path / "klm_utils")
+    done = subprocess.run([sys.executable, "-m", "klm_utils", "run"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "a checkout of the course: a folder with notebooks/" in done.stderr
+
+
+def test_full_scale_results_are_stored_with_what_they_depend_on(course, monkeypatch):
+    course.add("05_train", parameters="EPOCHS = 5\nWIDTH = 8", full={"EPOCHS": 9})
+    assert run(course, monkeypatch, "--scale", "full", "05") == 0
+    record = json.loads((course.root / "docs" / "results" / "05.json").read_text())
+    assert record["metrics"] == {"headline": "auc", "auc": 0.84} and record["protocol"] == "made up"
+    assert record["parameters"] == {"EPOCHS": 9, "WIDTH": 8} and record["scale"] == "full"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["date"]) and record["versions"]["torch"][0].isdigit()
+    assert results("05") == record and results("06") is None
+
+
+def test_a_full_scale_run_without_protocol_or_with_a_fault_stores_nothing(course, monkeypatch):
+    kept = course.root / "docs" / "results" / "05.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("the last good run")
+    course.add("05_train", metrics='print("METRICS", json.dumps({"auc": 0.8, "n": EPOCHS}))', full={"EPOCHS": 9})
+    assert run(course, monkeypatch, "--scale", "full") == 1
+    assert kept.read_text() == "the last good run"
+
+
+def test_a_result_is_stored_whole_or_not_at_all(course):
+    course.add("05_train")
+    (result,) = execute(jobs(course))
+    path = store_result(result, course.root / "docs" / "results")
+    before = path.read_text()
+    with pytest.raises(TypeError):
+        store_result(replace(result, metrics={"auc": {1, 2}}), path.parent)
+    assert path.read_text() == before and [p.name for p in path.parent.iterdir()] == ["05.json"]
+
+
+def test_outputs_are_stored_without_traces_of_the_run(course, monkeypatch, capsys):
+    path = course.add("00_first", "6 * 7")
+    before = [cell.source for cell in read(path).cells]
+    assert run(course, monkeypatch, "--store", "--scale", "smoke") == 1
+    assert "--scale smoke" in capsys.readouterr().err
+    assert run(course, monkeypatch, "--store") == 0
+    stored = read(path)
+    assert [cell.source for cell in stored.cells] == before
+    assert [c.execution_count for c in stored.cells if c.cell_type == "code"] == [1, 2, 3, 4]
+    assert stored.cells[3].outputs[0].data["text/plain"] == "42" and metrics(stored)["auc"] == 0.8
+    assert "papermill" not in (text := path.read_text()) and 'execution"' not in text
+    course.add("00_first", "1 / 0")
+    before = path.read_bytes()
+    assert run(course, monkeypatch, "--store") == 1 and path.read_bytes() == before
+
+
+def test_metrics_and_headline(course):
+    notebook = read(course.add("00_first"))
+    cell = notebook.cells[-1]
+
+    def printed(text):
+        cell.outputs = new_code_cell(outputs=[{"output_type": "stream", "name": "stdout", "text": text}]).outputs
+        return metrics(notebook)
+
+    assert headline(printed('a line before\nMETRICS {"auc": 0.80149, "n": 3}\n')) == "auc=0.801"
+    assert headline(printed('METRICS {"headline": "n", "auc": 0.8, "n": 3}\n')) == "n=3"
+    assert headline(printed('METRICS {"protocol": "text", "ok": true, "n": 3}\n')) == "n=3"
+    for wrong in ["", "METRICS {'auc': 1}", "METRICS [1]", 'METRICS {"headline": "auc"}', 'METRICS {"a": 1}\n' * 2]:
+        with pytest.raises(ConfigError, match="METRICS"):
+            printed(wrong)

@@ -1,0 +1,157 @@
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+
+from klm_utils.__main__ import main
+from klm_utils.course.notebook import read
+from klm_utils.course.run import execute
+from klm_utils.course.scales import plan
+from klm_utils.course.student import build, links_for_student, split_solution
+from klm_utils.errors import ConfigError
+
+SOLVED = """def double(x):
+    # STUB print("nothing yet")
+    # STUB return x
+    y = 2 * x
+    return y
+    # END SOLUTION
+
+
+print("RIGHT" if double(2) == 4 else "WRONG")"""
+STUB = """def double(x):
+    print("nothing yet")  # replace this line
+    return x  # replace this line
+
+
+print("RIGHT" if double(2) == 4 else "WRONG")"""
+CLEAN = """def double(x):
+    y = 2 * x
+    return y
+
+
+print("RIGHT" if double(2) == 4 else "WRONG")"""
+
+
+def tagged(make, source, tag, **other):
+    return make(source, metadata={"tags": [tag], **other})
+
+
+@pytest.fixture
+def exercise(course):
+    """A course of one notebook with an exercise, stored as executed."""
+    path = course.add(
+        "00_first",
+        new_markdown_cell(
+            "[Colab](https://colab.research.google.com/github/some/course/blob/main/notebooks/00_first.ipynb)"
+            " [data](../data/card.md) [next](01_second.ipynb)"
+        ),
+        tagged(new_markdown_cell, "> **Exercise 0.1** · 5 minutes", "exercise"),
+        tagged(new_code_cell, SOLVED, "exercise", scrolled=True),
+        tagged(new_markdown_cell, "<details><summary>Hint</summary>\n\nTwice.\n\n</details>", "hint"),
+        tagged(new_code_cell, "print('only when solved')", "solution"),
+    )
+    notebook = nbformat.read(path, 4)
+    for number, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
+        cell.execution_count = number
+        cell.outputs = [new_output("stream", text="an output")]
+    notebook.metadata["widgets"] = {"left": "over"}
+    nbformat.write(notebook, path)
+    return course
+
+
+def student(course):
+    return read(course.notebooks / "student" / "00_first.ipynb")
+
+
+def sources(notebook, tag):
+    return [c.source for c in notebook.cells if tag in c.metadata.get("tags", [])]
+
+
+def test_the_student_gets_stub_hint_and_folded_solution(exercise, monkeypatch):
+    monkeypatch.chdir(exercise.root)
+    assert main(["student"]) == 0
+    made = student(exercise)
+    assert sources(made, "exercise") == ["> **Exercise 0.1** · 5 minutes", STUB]
+    first, second = sources(made, "solution")
+    assert CLEAN in first and "# STUB" not in first and first.startswith("<details>")
+    assert "only when solved" in second
+    kinds = [next(iter(c.metadata.get("tags", [])), "") for c in made.cells if c.metadata.get("tags")]
+    assert kinds == ["parameters", "exercise", "exercise", "hint", "solution", "solution", "metrics"]
+
+
+def test_nothing_of_a_run_is_left(exercise, monkeypatch):
+    monkeypatch.chdir(exercise.root)
+    main(["student"])
+    made = student(exercise)
+    code = [c for c in made.cells if c.cell_type == "code"]
+    assert all(c.execution_count is None and c.outputs == [] for c in code)
+    assert set(made.metadata) == {"kernelspec", "language_info"}
+    assert all(set(c.metadata) <= {"tags"} for c in made.cells)
+
+
+def test_links_lead_to_the_same_files_from_the_student_folder(exercise, monkeypatch):
+    monkeypatch.chdir(exercise.root)
+    main(["student"])
+    links = next(c.source for c in student(exercise).cells if "Colab" in c.source)
+    assert "/blob/main/notebooks/student/00_first.ipynb" in links
+    assert "(../../data/card.md)" in links and "(01_second.ipynb)" in links
+    assert links_for_student('<img src="../docs/a.png">', "main") == '<img src="../../docs/a.png">'
+    other = "https://example.org/blob/other/notebooks/00_first.ipynb"
+    assert links_for_student(other, "main") == other
+
+
+def test_made_twice_it_is_the_same_to_the_byte_and_check_names_what_differs(exercise, monkeypatch, capsys):
+    monkeypatch.chdir(exercise.root)
+    path = exercise.notebooks / "student" / "00_first.ipynb"
+    assert main(["student", "--check"]) == 1 and "00_first.ipynb is missing" in capsys.readouterr().out
+    assert not path.exists(), "--check writes nothing"
+    main(["student"])
+    before = path.read_bytes()
+    main(["student"])
+    assert path.read_bytes() == before
+    assert main(["student", "--check"]) == 0
+    path.write_bytes(before.replace(b"return x", b"return 2 * x"))
+    (path.parent / "99_gone.ipynb").write_text("{}")
+    capsys.readouterr()
+    assert main(["student", "--check"]) == 1
+    out = capsys.readouterr().out
+    assert "00_first.ipynb differs" in out and "99_gone.ipynb has no solved notebook" in out
+    main(["student"])
+    assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == ["00_first.ipynb"]
+
+
+def test_both_copies_run_to_the_end(exercise, monkeypatch):
+    monkeypatch.chdir(exercise.root)
+    main(["student"])
+    for folder, word in [(exercise.notebooks, "RIGHT"), (exercise.notebooks / "student", "WRONG")]:
+        jobs, _ = plan(folder, exercise.root / "build" / word, scales=exercise.scales)
+        (result,) = execute(jobs)
+        assert not result.error
+        outputs = [o.get("text", "") for c in read(jobs[0].output).cells for o in c.get("outputs", [])]
+        assert any(word in text for text in outputs)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("def f():\n    return 1", "no # STUB"),
+        ("def f():\n    # STUB return 0\n    return 1", "without its counterpart"),
+        ("def f():\n    return 1\n    # END SOLUTION", "without its counterpart"),
+        ("# STUB x = 0\nx = 1\n# STUB y = 0\ny = 1\n# END SOLUTION", "without its counterpart"),
+    ],
+)
+def test_an_exercise_that_is_not_marked_is_refused(source, found):
+    with pytest.raises(ConfigError, match=found):
+        split_solution(source)
+
+
+def test_a_cell_may_have_two_places_to_fill():
+    source = "# STUB a = 0\na = 1\n# END SOLUTION\nb = 2\n# STUB c = 0\nc = 3\n# END SOLUTION"
+    student, solution = split_solution(source)
+    assert student == "a = 0  # replace this line\nb = 2\nc = 0  # replace this line"
+    assert solution == "a = 1\nb = 2\nc = 3"
+
+
+def test_a_folded_solution_comes_last_when_nothing_follows():
+    notebook = nbformat.v4.new_notebook(cells=[tagged(new_code_cell, SOLVED, "exercise")])
+    assert [c.metadata.tags[0] for c in build(notebook).cells] == ["exercise", "solution"]

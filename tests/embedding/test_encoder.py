@@ -1,0 +1,257 @@
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from klm_utils.data import assets
+from klm_utils.embedding import TextEncoder, encoder
+from klm_utils.errors import ConfigError, DataError
+
+ROOT = Path(encoder.__file__).parents[2]
+FILMS = [
+    "Toy Story (1995). Genres: Animation, Children's, Comedy.",
+    "GoldenEye (1995). Genres: Action, Adventure, Thriller.",
+    "Fargo (1996)",
+    "",
+    "A word " * 400,
+    "Fargo (1996)",
+    "手机 🎬",
+]
+
+
+def count_batches(model):
+    """The sizes of the batches that reach the model from now on."""
+    sizes = []
+    model.register_forward_pre_hook(
+        lambda _, args, kwargs: sizes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    return sizes
+
+
+@pytest.fixture
+def small(tiny):
+    return TextEncoder(*tiny, "tiny", pooling="last", max_length=16)
+
+
+def test_vectors_are_those_of_the_textbook_computation(minilm):
+    """Masked mean, L2, 256 tokens: the convention of sentence-transformers for this model, one text at a time."""
+    for text, vector in zip(FILMS, minilm.encode(FILMS, cache=False), strict=True):
+        inputs = minilm.tokenizer(text, truncation=True, max_length=256, return_tensors="pt")
+        with torch.no_grad():
+            mean = minilm.model(**inputs).last_hidden_state[0].mean(0)
+        np.testing.assert_allclose(vector, (mean / mean.norm()).numpy(), atol=1e-5)
+
+
+def test_vectors_are_those_of_sentence_transformers(minilm):
+    library = pytest.importorskip("sentence_transformers")
+    theirs = library.SentenceTransformer(str(assets.fetch("minilm")), device="cpu").encode(FILMS)
+    np.testing.assert_allclose(minilm.encode(FILMS, cache=False), theirs, atol=1e-6)
+
+
+def test_order_duplicates_and_batches_change_nothing(minilm):
+    sizes = count_batches(minilm.model)
+    alone = np.concatenate([minilm.encode([text], cache=False) for text in FILMS])
+    del sizes[:]
+    for batch_size in (2, 64):
+        np.testing.assert_allclose(minilm.encode(FILMS, batch_size, cache=False), alone, atol=1e-5)
+        np.testing.assert_allclose(minilm.encode(FILMS[::-1], batch_size, cache=False), alone[::-1], atol=1e-5)
+    assert [rows for rows, _ in sizes[:3]] == [2, 2, 2], "seven texts, six of them different"
+    assert max(tokens for _, tokens in sizes[:2]) < 30, "the long text must not pad the short ones"
+    assert np.array_equal(minilm.encode(FILMS, cache=False)[2], minilm.encode(FILMS, cache=False)[5])
+
+
+def test_strange_texts_give_finite_unit_vectors(minilm):
+    texts = ["", " ", "\n", "\x00", "a" * 20_000, "词" * 20_000, "🎬" * 50, "👩‍👩‍👧", "مرحبا"]
+    vectors = minilm.encode(texts, cache=False)
+    assert vectors.dtype == np.float32 and vectors.shape == (len(texts), minilm.dim)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_an_empty_list_gives_no_rows(minilm):
+    assert minilm.encode([]).shape == (0, 384) and minilm.encode([]).dtype == np.float32
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+def test_a_left_to_right_model_that_pads_on_the_left(tiny, pooling):
+    """No special tokens, so "" has no token at all; positions must not depend on the company of a text."""
+    enc = TextEncoder(*tiny, pooling=pooling, max_length=16)
+    assert enc.tokenizer.padding_side == "left"
+    texts = ["red car", "", "big blue phone book red green shoe", "car"]
+    alone = np.concatenate([enc.encode([text], cache=False) for text in texts])
+    np.testing.assert_allclose(enc.encode(texts, cache=False), alone, atol=1e-5)
+    assert np.isfinite(alone).all()
+
+
+def test_the_last_token_is_the_one_that_has_seen_the_text(small):
+    a, b, c = small.encode(["red car", "green car", "red car"], cache=False)
+    assert not np.allclose(a, b, atol=1e-3) and np.array_equal(a, c)
+
+
+def test_prefix_and_normalisation_are_applied(tiny):
+    plain = TextEncoder(*tiny, max_length=16, normalize=False)
+    prefixed = TextEncoder(*tiny, max_length=16, normalize=False, prefix="big ")
+    np.testing.assert_allclose(prefixed.encode(["car"], cache=False), plain.encode(["big car"], cache=False), atol=1e-6)
+    assert abs(np.linalg.norm(plain.encode(["car"], cache=False)) - 1) > 0.1
+    assert TextEncoder(*tiny, "e5", max_length=16).prefix == "query: " and plain.prefix == ""
+
+
+@pytest.mark.parametrize(
+    "texts, found",
+    [(["a", None], "position 1"), (["a", "b", 3.5], "position 2"), ([float("nan")], "position 0"),
+     (["a", b"b"], "position 1"), (["half \ud83d"], "position 0"), ("a text", "encode"), (None, "encode")],
+)  # fmt: skip
+def test_what_is_not_a_list_of_texts_is_refused_with_its_place(small, texts, found):
+    with pytest.raises(DataError) as caught:
+        small.encode(texts)
+    assert found in caught.value.where
+
+
+@pytest.mark.parametrize(
+    "settings, expected",
+    [({"pooling": "max"}, "mean, cls, last"), ({"max_length": 33}, "from 1 to 32"), ({"max_length": 0}, "from 1 to 32"),
+     ({"max_length": "9"}, "whole number"), ({"prefix": 3}, "text"), ({"device": "cuda:99"}, "auto")],
+)  # fmt: skip
+def test_settings_without_meaning_are_refused(tiny, settings, expected):
+    with pytest.raises(ConfigError) as caught:
+        TextEncoder(*tiny, **({"max_length": 16} | settings))
+    assert expected in caught.value.expected
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.0, True])
+def test_a_batch_size_without_meaning_is_refused(small, batch_size):
+    with pytest.raises(ConfigError, match="batch_size"):
+        small.encode(["car"], batch_size=batch_size)
+
+
+def test_a_cache_hit_is_equal_and_does_not_run_the_model(small, vector_cache):
+    sizes = count_batches(small.model)
+    first = small.encode(["red car", "shoe", "red car"])
+    assert len(sizes) == 1 and len(vector_cache()) == 1
+    again = small.encode(["shoe", "red car", "shoe"])
+    assert len(sizes) == 1, "the same set of texts in another order is a hit"
+    np.testing.assert_array_equal(again, first[[1, 0, 1]])
+    again[:] = 0
+    np.testing.assert_array_equal(small.encode(["red car", "shoe"]), first[:2])
+    small.encode(["red car", "book"])
+    assert len(sizes) == 2 and len(vector_cache()) == 2
+    small.encode(["green car"], cache=False)
+    assert len(vector_cache()) == 2
+
+
+def test_whatever_changes_a_vector_changes_the_fingerprint(tiny):
+    tokenizer, model = tiny
+    base = {"pooling": "last", "max_length": 16, "normalize": True, "prefix": ""}
+    changes = [{}, {"pooling": "mean"}, {"max_length": 8}, {"normalize": False}, {"prefix": "red "}]
+    prints = [TextEncoder(tokenizer, model, **(base | change)).fingerprint for change in changes]
+    enc = TextEncoder(tokenizer, model, **base)
+    with torch.no_grad():
+        next(model.parameters()).data[0, 0] += 1e-6
+    prints.append(enc.fingerprint)
+    model.config.layer_norm_epsilon = 0.5
+    prints.append(enc.fingerprint)
+    tokenizer.add_tokens(["phonebook"])
+    prints.append(enc.fingerprint)
+    assert len(set(prints)) == len(prints)
+    enc.encode(["red car " * 20], cache=False)
+    assert enc.fingerprint == prints[-1], "using the encoder changes nothing"
+
+
+def test_training_in_place_never_meets_old_vectors(small, vector_cache):
+    before = small.encode(["red car"])
+    with torch.no_grad():
+        for parameter in small.model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    after = small.encode(["red car"])
+    assert not np.allclose(before, after, atol=1e-3)
+    np.testing.assert_array_equal(after, small.encode(["red car"], cache=False))
+
+
+def test_encoding_leaves_the_training_mode_as_it_was(small):
+    small.model.train()
+    small.model.h[0].eval()
+    one, two = (small.encode(["red car"], cache=False) for _ in range(2))
+    np.testing.assert_array_equal(one, two)  # no dropout
+    assert small.model.training and small.model.h[1].training and not small.model.h[0].training
+
+
+def test_a_copy_is_trained_alone(small):
+    before, other = small.encode(["red car"], cache=False), small.copy()
+    assert other.fingerprint == small.fingerprint
+    loss = other.forward(other.tokenize(["red car", "shoe"]))[:, 0].sum()
+    loss.backward()
+    assert all(parameter.grad is None for parameter in small.model.parameters())
+    torch.optim.SGD(other.model.parameters(), lr=1.0).step()
+    np.testing.assert_array_equal(small.encode(["red car"], cache=False), before)
+    assert not np.allclose(other.encode(["red car"], cache=False), before, atol=1e-4)
+
+
+def test_forward_and_encode_agree(small):
+    with torch.no_grad():
+        direct = small.forward(small.tokenize(["red car", "a big blue phone"])).numpy()
+    np.testing.assert_allclose(small.encode(["red car", "a big blue phone"], cache=False), direct, atol=1e-6)
+
+
+@pytest.mark.parametrize("harm", ["flip", "truncate", "other", "garbage"])
+def test_an_altered_cache_file_is_noticed(small, vector_cache, caplog, harm):
+    want = small.encode(["red car", "shoe"])
+    small.encode(["red", "car"])
+    path = next(path for path in vector_cache() if np.array_equal(encoder._read(path, (2, 16)), want))
+    other = next(file for file in vector_cache() if file != path)
+    content = path.read_bytes()
+    flipped = content[:-5] + bytes([content[-5] ^ 1]) + content[-4:]
+    path.write_bytes(
+        {"flip": flipped, "truncate": content[:-5], "other": other.read_bytes(), "garbage": b"x" * 500}[harm]
+    )
+    assert caplog.text == ""
+    np.testing.assert_allclose(small.encode(["red car", "shoe"]), want, atol=1e-6)
+    assert str(path) in caplog.text
+    assert np.array_equal(encoder._read(path, (2, 16)), want), "mended"
+
+
+def test_two_writers_at_once(small, vector_cache, tmp_path):
+    with open(tmp_path / "encoder.pkl", "wb") as file:
+        pickle.dump(small, file)  # only to hand the same random model to both
+    code = (
+        "import pickle, sys; enc = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "for n in range(9): enc.encode(['red car', 'shoe ' * (n % 3)])"
+    )
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, tmp_path / "encoder.pkl"], cwd=ROOT, env=env, stderr=-1, text=True
+        )
+        for _ in range(2)
+    ]
+    for run in runs:
+        assert run.communicate() == (None, "") and run.returncode == 0
+    assert len(vector_cache()) == 3
+    sizes = count_batches(small.model)
+    cached = small.encode(["red car", "shoe "])
+    assert sizes == []
+    np.testing.assert_allclose(cached, small.encode(["red car", "shoe "], cache=False), atol=1e-6)
+
+
+def test_a_cache_that_cannot_be_written_is_said_once_and_harmless(small, tmp_path, monkeypatch, caplog):
+    encoder._warn_once.cache_clear()
+    want = small.encode(["red car"], cache=False)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KLM_CACHE", str(tmp_path / "file"))  # no folder can be made here, not even by root
+    for _ in range(3):
+        np.testing.assert_array_equal(small.encode(["red car"]), want)
+    assert caplog.text.count("encoding goes on") == 1
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "vectors").write_text("")  # a cache in which nothing can be written
+    monkeypatch.setenv("KLM_CACHE", str(tmp_path / "cache"))
+    for text in ("red car", "red shoe"):
+        assert np.isfinite(small.encode([text])).all()
+    assert caplog.text.count("encoding goes on") == 2
+
+
+def test_the_public_face(minilm):
+    assert repr(minilm).startswith("TextEncoder('minilm', pooling='mean'")
+    assert (minilm.name, minilm.dim, minilm.prefix, len(minilm.fingerprint)) == ("minilm", 384, "", 64)

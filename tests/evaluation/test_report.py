@@ -1,0 +1,171 @@
+"""evaluate, pooled, compare: what they measure, what they refuse."""
+
+import json
+
+import numpy as np
+import pytest
+from planted import Table, planted
+from sklearn.metrics import log_loss, roc_auc_score
+
+import klm_utils as klm
+from klm_utils.errors import ConfigError, DataError
+from klm_utils.evaluation import compare, evaluate, pooled
+
+
+def noisy(split, noise, seed=0, name="noisy", objective="label"):
+    """Predicts the label of every row of the log, blurred."""
+    rng, log = np.random.default_rng(seed), split.dataset.interactions
+    p = np.clip(log["label"] * 0.4 + 0.3 + noise * rng.normal(size=len(log)), 0, 1)
+    return Table(dict(zip(zip(log["user_id"], log["item_id"], strict=True), p, strict=True)), 0.2, name, objective)
+
+
+def test_label_report_equals_scikit_learn(small):
+    split = klm.split(small, "random")
+    model = noisy(split, 0.3)
+    report = klm.evaluate(model, split)
+    p = model.predict(split.test["user_id"], split.test["item_id"])
+    assert list(report.metrics) == ["auc", "user_auc", "logloss", "ece"]
+    assert report.metrics["auc"] == pytest.approx(roc_auc_score(split.test["label"], p))
+    assert report.metrics["logloss"] == pytest.approx(log_loss(split.test["label"], p))
+    for metric, (low, high) in report.intervals.items():
+        assert low < report.metrics[metric] < high, metric
+    assert evaluate(model, split, part="valid").metrics["auc"] != report.metrics["auc"]
+
+
+def test_text_table_and_dict_carry_everything(small):
+    report = evaluate(noisy(klm.split(small, "random"), 0.3), klm.split(small, "random"), n_boot=50, level=0.9)
+    text = str(report)
+    assert report.name in text and "planted, random 80/10/10" in text and "test: labels of all 150 rows" in text
+    assert "90 % bootstrap over users, 50 draws" in text
+    for metric, value in report.metrics.items():
+        low, high = report.intervals[metric]
+        assert f"{value:.4f}  [{low:.4f}, {high:.4f}]" in text
+        assert report.table().loc[metric].tolist() == [value, low, high]
+    again = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert again["metrics"] == report.metrics and again["protocol"] == report.protocol
+
+
+def test_undefined_metric_is_nan_and_null(small):
+    split = klm.split(planted(rows=300, like_at=0), "random")  # every label is 1
+    report = evaluate(Table({}), split)
+    assert np.isnan(report.metrics["auc"]) and np.isnan(report.intervals["auc"]).all()
+    assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["metrics"]["auc"] is None
+
+
+def test_objective_of_the_model_is_the_default(small):
+    split = klm.split(small, "random")
+    report = evaluate(noisy(split, 0.1, objective="interaction"), split, k=5, n_boot=20)
+    expected = ["ndcg@5", "recall@5", "hit_rate@5", "mrr", "map@5", "coverage@5"]
+    assert list(report.metrics) == expected and report.objective == "interaction"
+    assert "full ranking of all 40 items" in report.protocol
+    assert (
+        next(iter(evaluate(Table({}, objective="interaction"), split, objective="label", n_boot=20).metrics)) == "auc"
+    )
+
+
+def test_cold_items_have_two_rankings(small):
+    report = evaluate(Table({}), klm.split(small, "cold_item"), objective="interaction", n_boot=20)
+    plain, suffixed = (list(report.metrics)[i : i + 6] for i in (0, 6))
+    assert [f"{name} (all items)" for name in plain] == suffixed
+    assert "of the test part" in report.protocol and "all 40 items" in report.protocol
+
+
+def test_temporal_reports_new_users_apart(movielens):
+    split = klm.split(movielens, "temporal")
+    model = noisy(split, 0.2)
+    report, seen = evaluate(model, split, n_boot=20), split.seen_users()
+    for name, rows in (("auc_seen_users", seen), ("auc_new_users", ~seen)):
+        part = split.test[rows]
+        expected = roc_auc_score(part["label"], model.predict(part["user_id"], part["item_id"]))
+        assert report.metrics[name] == pytest.approx(expected)
+    ranked = evaluate(Table({}), split, objective="interaction", n_boot=20).metrics
+    assert {"ndcg@10_seen_users", "ndcg@10_new_users"} <= set(ranked)
+
+
+def test_paired_interval_is_narrower_than_two_single_ones(small):
+    split = klm.split(small, "random")
+    a, b = (
+        evaluate(noisy(split, 0.30), split),
+        evaluate(noisy(split, 0.33), split),
+    )  # the same noise, a little more of it
+    result = compare(a, b)
+    assert result.metric == "auc" and result.difference == pytest.approx(a.metrics["auc"] - b.metrics["auc"])
+    (low, high), width = a.intervals["auc"], result.high - result.low
+    assert result.low < result.difference < result.high and width < 0.5 * (high - low)
+    back = compare(b, a)
+    assert back.difference == pytest.approx(-result.difference)
+    np.testing.assert_allclose([back.low, back.high], [-result.high, -result.low], atol=1e-3)
+
+
+def test_clear_and_absent_differences(small):
+    split = klm.split(small, "random")
+    good, bad = evaluate(noisy(split, 0.1, name="good"), split), evaluate(noisy(split, 2.0, name="bad"), split)
+    assert compare(good, bad).excludes_zero and compare(bad, good, "logloss").excludes_zero
+    text = str(compare(good, bad))
+    assert "good - bad: auc +" in text and "excludes 0" in text and split.protocol in text
+    same = compare(good, good)
+    assert (same.difference, same.low, same.high) == (0, 0, 0) and not same.excludes_zero
+    assert "does not exclude 0" in str(same)
+
+
+def test_unlike_models_of_equal_worth_rarely_exclude_zero(small):
+    split = klm.split(small, "random")
+    reports = [evaluate(noisy(split, 1.0, seed), split, n_boot=1) for seed in range(40)]
+    wrong = sum(compare(a, b, n_boot=200).excludes_zero for a, b in zip(reports[::2], reports[1::2], strict=True))
+    assert wrong <= 4  # expected 1 of 20
+
+
+def test_seeds_are_pooled_over_the_same_users(small):
+    splits = [klm.split(small, "random", seed=seed) for seed in range(3)]
+    a = [evaluate(noisy(s, 0.3, seed, "a"), s) for seed, s in enumerate(splits)]
+    b = [evaluate(noisy(s, 0.6, seed, "b"), s) for seed, s in enumerate(splits)]
+    mean = pooled(a)
+    assert mean.metrics["auc"] == pytest.approx(np.mean([r.metrics["auc"] for r in a]))
+    assert mean.name == "a" and "mean of 3 runs" in mean.protocol and "seed 0/1/2" in mean.protocol
+    low, high = mean.intervals["auc"]
+    assert low < mean.metrics["auc"] < high and high - low < a[0].intervals["auc"][1] - a[0].intervals["auc"][0]
+    result = compare(a, b)
+    assert result.difference == pytest.approx(
+        np.mean([x.metrics["auc"] - y.metrics["auc"] for x, y in zip(a, b, strict=True)])
+    )
+    assert (result.low, result.high) == (compare(mean, pooled(b)).low, compare(mean, pooled(b)).high)
+    assert result.high - result.low < compare(a[0], b[0]).high - compare(a[0], b[0]).low
+
+
+def test_what_cannot_be_compared(small):
+    splits = [klm.split(small, name, seed=seed) for name, seed in (("random", 0), ("random", 1), ("cold_user", 0))]
+    a, b, c = (evaluate(noisy(s, 0.3), s, n_boot=5) for s in splits)
+    ranked = evaluate(noisy(splits[0], 0.3), splits[0], objective="interaction", n_boot=5)
+    valid = evaluate(noisy(splits[0], 0.3), splits[0], part="valid", n_boot=5)
+    for x, y in ((a, b), (a, c), (a, ranked), (a, valid), ([a, b], [b, a]), ([a, b], a), ([], [])):
+        with pytest.raises(ConfigError, match="cannot be p"):
+            compare(x, y)
+    for wrong in ([a, c], [a, ranked], [a, "report"], []):
+        with pytest.raises(ConfigError, match="cannot be pooled"):
+            pooled(wrong)
+    with pytest.raises(ConfigError, match="metric"):
+        compare(a, a, "accuracy")
+
+
+def test_same_protocol_but_other_labels_is_refused():
+    """Two data sets may share name and protocol: the rows decide."""
+    a, b = (klm.split(planted(seed=seed), "random") for seed in (0, 1))
+    with pytest.raises(ConfigError, match="rows"):
+        compare(evaluate(Table({}), a, n_boot=5), evaluate(Table({}), b, n_boot=5))
+
+
+def test_bad_arguments(small):
+    split = klm.split(small, "random")
+    wrong = [{"k": 0}, {"part": "train"}, {"objective": "clicks"}, {"level": 1.0}, {"n_boot": 0}, {"k": "10"}]
+    for arguments in wrong:
+        with pytest.raises(ConfigError, match=next(iter(arguments))):
+            evaluate(Table({}), split, **arguments)
+
+
+@pytest.mark.parametrize(("value", "word"), [(np.nan, "finite"), (np.inf, "finite"), (1.5, "probability")])
+def test_bad_predictions_name_the_model(small, value, word):
+    split = klm.split(small, "random")
+    row = split.test.iloc[7]
+    with pytest.raises(DataError, match=f"'table'.*\n.*user {row.user_id:.0f}.*item {row.item_id:.0f}") as error:
+        evaluate(Table({(row.user_id, row.item_id): value}), split)
+    assert word in str(error.value)
