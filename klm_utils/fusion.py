@@ -124,7 +124,7 @@ class DotFusion(nn.Module):
             )
             history = self.pairs[low:high] % len(self.known_items)
         p, bu, _, _ = self._users(None)
-        parts = {BASE: self.constant.expand(len(items)), USER: bu[user].expand(len(items))}
+        parts = {BASE: self.constant.detach().expand(len(items)), USER: bu[user].expand(len(items))}
         of_items = self._items(None)
         for name, vectors in of_items.items():
             parts[name] = vectors[items, -1] + vectors[items, :-1] @ p[user]

@@ -37,7 +37,8 @@ def rank(model, split, k: int = 10, *, part: str = "test", among: str = "all", s
     part in valid. A chosen item that the user has met before is no candidate and not relevant either.
 
     Args:
-        model: anything with `predict(user_ids, item_ids) -> [n]`; only the order of its scores matters here.
+        model: anything with `predict(user_ids, item_ids) -> [n]`; only the order of its scores matters here. If it has
+            `predict_grid(user_ids, item_ids) -> [users, items]`, that is called: the same numbers, faster.
         split: a `Split`.
         k: length of the lists.
         part: "test" or "valid".
@@ -84,8 +85,12 @@ def rank(model, split, k: int = 10, *, part: str = "test", among: str = "all", s
 
 def predict(model, user_ids: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
     """`model.predict`, checked: float64 [n]; a wrong shape or a value that is not finite raises `DataError`."""
+    return _checked(model, model.predict(user_ids, item_ids), user_ids, item_ids)
+
+
+def _checked(model, scores, user_ids: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
     name = model_name(model)
-    scores = np.asarray(model.predict(user_ids, item_ids), dtype=np.float64)
+    scores = np.asarray(scores, dtype=np.float64)
     if scores.shape != (len(user_ids),):
         raise DataError(
             f"The model {name!r} returns scores of the wrong shape",
@@ -150,7 +155,12 @@ def _dense(pairs: tuple[np.ndarray, np.ndarray], chunk: slice, shape: tuple) -> 
 
 
 def _score(model, users: pd.Index, items: pd.Index) -> np.ndarray:
-    flat = predict(model, np.repeat(users.to_numpy(), len(items)), np.tile(items.to_numpy(), len(users)))
+    """Scores of all pairs, float64 [users, items]: from `predict_grid` where the model has it, else from `predict`."""
+    pairs = np.repeat(users.to_numpy(), len(items)), np.tile(items.to_numpy(), len(users))
+    if hasattr(model, "predict_grid"):
+        flat = _checked(model, np.ravel(model.predict_grid(users.to_numpy(), items.to_numpy())), *pairs)
+    else:
+        flat = predict(model, *pairs)
     return flat.reshape(len(users), len(items)).copy()
 
 

@@ -14,11 +14,12 @@ from klm_utils.data.features import item_features, user_features
 from klm_utils.data.templates import item_texts
 from klm_utils.errors import CheckpointError, ConfigError, DataError
 from klm_utils.evaluation.baseline import find
-from klm_utils.fusion import BASE, FUSIONS, Catalogue
+from klm_utils.fusion import BASE, FUSIONS, ITEM_PARTS, Catalogue
 from klm_utils.training import checkpoint
 
 FILE = "model.safetensors"
 MODES = ("frozen",)
+PAST = "history: "
 PAIRS_AT_ONCE = 262_144  # bounds the memory of predict: about 100 MB
 
 
@@ -122,9 +123,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
                 expected="two flat lists of equal length",
                 remedy="pass one user and one item for each pair",
             )
-        u, i = find(self.users, user_ids, "user_ids"), find(self.items.index, item_ids, "item_ids")
-        device = self.fusion.constant.device
-        return torch.from_numpy(u.astype(np.int64)).to(device), torch.from_numpy(i.astype(np.int64)).to(device)
+        return self._places(self.users, user_ids, "user_ids"), self._places(self.items.index, item_ids, "item_ids")
 
     @torch.no_grad()
     def scores(self, user_ids, item_ids) -> np.ndarray:
@@ -144,6 +143,13 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         """
         return expit(self.scale * self.scores(user_ids, item_ids) + self.shift)
 
+    @torch.no_grad()
+    def predict_grid(self, user_ids, item_ids) -> np.ndarray:
+        """`predict` for every user with every item, float64 [users, items]."""
+        u, i = self._places(self.users, user_ids, "user_ids"), self._places(self.items.index, item_ids, "item_ids")
+        self.eval()
+        return expit(self.scale * self.fusion.grid(u, i).double().cpu().numpy() + self.shift)
+
     def recommend(self, user_id, k: int = 10, exclude_seen: bool = True, history=None) -> pd.DataFrame:
         """The k items with the highest probability for one user, and why.
 
@@ -154,8 +160,9 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             history: item ids to use in place of the user's own history.
 
         Returns:
-            `item_id`, `title`, `score` (probability) and `because`: the two parts of the score that speak most for
-            this item against the average item, with their share in the log-odds. `explain` has all of them.
+            `item_id`, `title`, `score` (probability) and `because`: the parts of the score that speak for this item
+            against the average item, with their share in the log-odds, the strongest first; of the history the
+            total and its two strongest items. `explain` has all parts.
 
         Raises:
             DataError: an id that is not in the data set.
@@ -169,7 +176,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
                 expected="a whole number of at least 1",
                 remedy="10 is usual",
             )
-        parts, seen = self._parts(user_id, np.arange(len(self.items)), history)
+        parts, seen = self._parts(user_id, torch.arange(len(self.items), device=self.fusion.constant.device), history)
         logits = parts.sum(axis=1) + self.shift
         order = np.argsort(-logits.to_numpy(), kind="stable")
         if exclude_seen:
@@ -192,22 +199,25 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             float64, indexed by part: "average", "user", "item id", "item text", "item tags", and the title of each
             item of the history ("history: ..."). Errors as `recommend`.
         """
-        item = find(self.items.index, np.asarray([item_id]), "item_id")
+        item = self._places(self.items.index, [item_id], "item_id")
         parts = self._parts(user_id, item, history)[0].iloc[0]
         parts[BASE] += self.shift
-        return parts.rename(self.items.to_numpy()[item[0]])
+        return parts.rename(self.items.iloc[int(item)])
 
-    def _parts(self, user_id, items: np.ndarray, history) -> tuple[pd.DataFrame, np.ndarray]:
+    def _places(self, index: pd.Index, ids, argument: str) -> torch.Tensor:
+        """Positions of ids in an index, int64 [n]; an id that is not there raises `DataError`."""
+        places = find(index, np.asarray(ids, dtype=None if len(ids) else index.dtype), argument)
+        return torch.from_numpy(places.astype(np.int64)).to(self.fusion.constant.device)
+
+    def _parts(self, user_id, items: torch.Tensor, history) -> tuple[pd.DataFrame, np.ndarray]:
         """Scaled parts of the score of one user for items (by position), and the positions of the history."""
         self.eval()
-        user = int(find(self.users, np.asarray([user_id]), "user_id")[0])
-        device = self.fusion.constant.device
+        user = int(self._places(self.users, [user_id], "user_id"))
         if history is not None:
-            history = find(self.items.index, np.asarray(list(history), dtype=self.items.index.dtype), "history")
-            history = torch.from_numpy(history.astype(np.int64)).to(device)
-        parts = self.fusion.parts(user, torch.from_numpy(items.astype(np.int64)).to(device), history)
+            history = self._places(self.items.index, list(dict.fromkeys(history)), "history")
+        parts = self.fusion.parts(user, items, history)
         seen = np.array([key for key in parts if isinstance(key, int)], dtype=int)
-        names = [f"history: {self.items.iloc[key]}" if isinstance(key, int) else key for key in parts]
+        names = [PAST + self.items.iloc[key] if isinstance(key, int) else key for key in parts]
         table = np.stack([part.double().cpu().numpy() for part in parts.values()], axis=1) * self.scale
         return pd.DataFrame(table, columns=names), seen
 
@@ -285,8 +295,14 @@ def _catalogue(state: dict[str, torch.Tensor]) -> Catalogue:
 
 
 def _because(gain: pd.Series) -> str:
-    best = gain.drop([BASE, "user"]).nlargest(2)
-    return ", ".join(f"{name} {value:+.2f}" for name, value in best.items() if value > 0)
+    """ "item text +0.52, history +0.31 (Alien, Star Wars)": what is positive, the strongest first."""
+    past = gain[gain.index.str.startswith(PAST)]
+    parts = gain[list(ITEM_PARTS)].to_dict()
+    if len(past):
+        best = ", ".join(name.removeprefix(PAST) for name in past.nlargest(2).index)
+        parts[f"history ({best})"] = past.sum()
+    ranked = sorted(parts.items(), key=lambda part: -part[1])
+    return ", ".join(f"{name} {value:+.2f}" for name, value in ranked if value > 0)
 
 
 def _check(argument: str, value, choices: tuple) -> None:
