@@ -1,5 +1,7 @@
 """The errors that klm_utils raises on purpose, so that one `except klm.KLMError` catches them all."""
 
+from numbers import Integral
+
 
 class KLMError(Exception):
     """Something the caller can mend. The message names what is wrong, where, and what to do.
@@ -36,3 +38,28 @@ class ConfigError(KLMError):
 
 class CheckpointError(KLMError):
     """A saved model or run that cannot be read or does not belong to this model."""
+
+
+def check_choice(name: str, value, choices: tuple) -> None:
+    """Raise `ConfigError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ConfigError(
+            f"Unknown {name}",
+            where=name,
+            found=value,
+            expected=" or ".join(repr(c) for c in choices),
+            remedy=f"pass {name}={choices[0]!r}",
+        )
+
+
+def check_whole(name: str, value: int) -> int:
+    """`value` as an int; anything but a whole number >= 1 raises `ConfigError`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ConfigError(
+            f"{name} must be a whole number",
+            where=name,
+            found=value,
+            expected="an int >= 1",
+            remedy=f"pass for example {name}=10",
+        )
+    return int(value)

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn.functional import embedding_bag
 
+from klm_utils.errors import check_whole
+
 BASE, USER = "average", "user"
 ITEM_PARTS = ("item id", "item text", "item tags")
 
@@ -36,41 +38,43 @@ class Catalogue:
 class DotFusion(nn.Module):
     """score(u, i) = c + b_u + b_i + p_u . q_i, where
 
-        [q_i, b_i] = W_x x_i + W_f f_i + keep_i [E_i, e_i]             text, tags and year, id
-        [p_u, b_u] = W_g g_u + keep_u ([U_u, e_u] + [h_u, 0])          profile, id, history
+        [q_i, b_i] = W_x B x_i + W_f f_i + keep_i [E_i, e_i]            text, tags and year, id
+        [p_u, b_u] = W_g g_u + keep_u [U_u, e_u] + drop_u [h_u, 0]      profile, id, history
         h_u        = |N|^-1/2 sum of Y_j over j in N, the history of u without i
 
-    In training `keep` is 0 at random for whole items and users, so that those without an id vector, the cold ones,
-    are nothing new; outside of training it is 1 for ids that occur in train and 0 for others.
+    keep is 1 for ids that occur in train and 0 for others, drop is 1. In training a random share of items
+    (`id_dropout`) and of users (`user_dropout`; attributes that `fit` sets) has keep and drop 0, so that those
+    without an id vector, the cold ones, are nothing new. B holds principal directions of the text vectors.
 
     Args:
         catalogue: see `Catalogue`.
         width: of p and q.
-        id_dropout, user_dropout: how often an item, a user is met as if it were new.
+        text_width: principal components kept of the text vectors, fitted on the items of train.
         seed: of the start values.
 
-    Parameters: (dim + f + g) (width + 1) + (users + items) (width + 1) + items width + 1.
+    Parameters: (t + f + g) (width + 1) + (users + items) (width + 1) + items width + 1, with t = min(text_width, dim,
+    items of train).
 
     Source: Koren 2008, Factorization meets the neighborhood, section 4 (SVD++, the history); Volkovs et al. 2017,
     DropoutNet (id dropout); Hou et al. 2022, UniSRec, section 3.3 (text plus id).
     """
 
-    def __init__(self, catalogue: Catalogue, width=32, id_dropout=0.2, user_dropout=0.1, seed=0):
+    def __init__(self, catalogue: Catalogue, width=32, text_width=32, seed=0):
         super().__init__()
-        self.width, self.id_dropout, self.user_dropout = width, id_dropout, user_dropout
+        width, text_width = check_whole("width", width), check_whole("text_width", text_width)
+        self.width = width
+        self.id_dropout = self.user_dropout = 0.0
         for name in ("text", "item_features", "user_features"):
-            self.register_buffer(name, torch.as_tensor(getattr(catalogue, name), dtype=torch.float32))
-        self.register_buffer("known_items", torch.as_tensor(catalogue.known_items)[:, None])
-        self.register_buffer("known_users", torch.as_tensor(catalogue.known_users)[:, None])
+            self.register_buffer(name, torch.tensor(getattr(catalogue, name), dtype=torch.float32))
+        self.register_buffer("known_items", torch.tensor(catalogue.known_items)[:, None])
+        self.register_buffer("known_users", torch.tensor(catalogue.known_users)[:, None])
         items, users = len(catalogue.known_items), len(catalogue.known_users)
         user, item = np.asarray(catalogue.pairs, dtype=np.int64)
         self.register_buffer("pairs", torch.from_numpy(np.sort(user * items + item)))
         self.register_buffer("history_size", torch.bincount(torch.from_numpy(user), minlength=users).float())
-        text = self.text[self.known_items[:, 0]]
-        mean = text.mean(0)
-        length = (text - mean).norm(dim=1).mean() if text.numel() else torch.ones(())
+        mean, basis = _principal(self.text[self.known_items[:, 0]], text_width)
         self.register_buffer("text_mean", mean)
-        self.register_buffer("text_length", length.clamp_min(1e-12))
+        self.register_buffer("text_basis", basis)
 
         draw = torch.Generator().manual_seed(seed)
 
@@ -78,7 +82,7 @@ class DotFusion(nn.Module):
             return nn.Parameter(scale * torch.randn(rows, columns, generator=draw))
 
         self.constant = nn.Parameter(torch.zeros(()))
-        self.text_map = normal(self.text.shape[1], width + 1, 0.01)
+        self.text_map = normal(basis.shape[1], width + 1, 0.01)
         self.item_map = normal(self.item_features.shape[1], width + 1, 0.01)
         self.user_map = normal(self.user_features.shape[1], width + 1, 0.01)
         self.item_ids, self.user_ids = normal(items, width, 0.1), normal(users, width, 0.1)
@@ -97,18 +101,18 @@ class DotFusion(nn.Module):
     def forward(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
         """One score per pair of positions: int [n], int [n] -> float [n]. `draw` decides the dropout in training."""
         q, b = _split(sum(self._items(draw).values())[items])
-        p, bu, keep, total = self._users(draw)
+        p, bu, keep, past, total = self._users(draw)
         own = self.met(users, items)
-        h = (keep * total)[users] - (own[:, None] * keep[users]) * self.history[items]
+        h = (keep * total)[users] - (own[:, None] * keep[users]) * past[items]
         h = h * (self.history_size[users] - own.float()).clamp_min(1)[:, None].rsqrt()
         return self.constant + bu[users] + b + ((p[users] + h) * q).sum(1)
 
     def grid(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
         """Scores of all pairs of these users and items, float [users, items]; the same numbers as `forward`."""
         q, b = _split(sum(self._items(draw).values())[items])
-        p, bu, keep, total = self._users(draw)
+        p, bu, keep, past, total = self._users(draw)
         own = self.met(users[:, None], items[None, :])
-        h = keep[users] * (total[users] @ q.T - own * (self.history[items] * q).sum(1))
+        h = keep[users] * (total[users] @ q.T - own * (past[items] * q).sum(1))
         h = h * (self.history_size[users][:, None] - own.float()).clamp_min(1).rsqrt()
         return self.constant + bu[users][:, None] + b + p[users] @ q.T + h
 
@@ -123,14 +127,14 @@ class DotFusion(nn.Module):
                 self.pairs, torch.tensor([user, user + 1], device=self.pairs.device) * len(self.known_items)
             )
             history = self.pairs[low:high] % len(self.known_items)
-        p, bu, _, _ = self._users(None)
+        p, bu, _, past, _ = self._users(None)
         parts = {BASE: self.constant.detach().expand(len(items)), USER: bu[user].expand(len(items))}
         of_items = self._items(None)
         for name, vectors in of_items.items():
             parts[name] = vectors[items, -1] + vectors[items, :-1] @ p[user]
         q = sum(of_items.values())[items, :-1]
         other = history[:, None] != items[None, :]  # an item is no reason for itself
-        shares = self.history[history] @ q.T * other * other.sum(0).clamp_min(1).rsqrt()
+        shares = past[history] @ q.T * other * other.sum(0).clamp_min(1).rsqrt()
         return parts | {int(j): share for j, share in zip(history, shares, strict=True)}
 
     def met(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
@@ -144,23 +148,35 @@ class DotFusion(nn.Module):
     def _items(self, draw) -> dict[str, torch.Tensor]:
         """For each part of an item its vector and, last, its bias: float [items, width + 1]."""
         ids = torch.cat([self.item_ids, self.item_bias], 1) * self._keep(self.known_items, self.id_dropout, draw)
-        text = (self.text - self.text_mean) / self.text_length
+        text = (self.text - self.text_mean) @ self.text_basis
         return dict(zip(ITEM_PARTS, (ids, text @ self.text_map, self.item_features @ self.item_map), strict=True))
 
     def _users(self, draw):
-        """p [users, width] without history, b [users], keep [users, 1], and the sum of Y over each history."""
+        """p [users, width] without history, b [users], drop [users, 1], Y [items, width], its sum over each history."""
         keep = self._keep(torch.ones_like(self.known_users), self.user_dropout, draw)
         own = torch.cat([self.user_ids, self.user_bias], 1) * self.known_users * keep
         p, b = _split(own + self.user_features @ self.user_map)
         first = self.history_size.long().cumsum(0) - self.history_size.long()
-        total = embedding_bag(self.pairs % len(self.known_items), self.history, first, mode="sum")
-        return p, b, keep, total
+        past = self.history * self.known_items  # a new item has no trained vector
+        total = embedding_bag(self.pairs % len(self.known_items), past, first, mode="sum")
+        return p, b, keep, past, total
 
     def _keep(self, known: torch.Tensor, rate: float, draw) -> torch.Tensor:
         keep = known.float()
         if self.training and rate:
             keep = keep * (torch.rand(known.shape, generator=draw) >= rate).to(keep.device)
         return keep
+
+
+def _principal(text: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean [dim] and the first principal directions [dim, width], scaled so that the mean length of a text is 1.
+
+    A thousand items cannot tell which of 384 directions matter; the first ones hold most of what differs.
+    """
+    mean = text.mean(0)
+    basis = torch.linalg.svd(text - mean, full_matrices=False).Vh[:width].T
+    length = ((text - mean) @ basis).norm(dim=1).mean() if text.numel() else torch.ones(())
+    return mean, basis / length if length > 1e-6 else basis  # equal texts have nothing to scale
 
 
 def _split(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,10 +7,11 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit
 
+from klm_utils.errors import check_choice
 from klm_utils.evaluation import metrics
 from klm_utils.evaluation.baseline import Baseline, known
 from klm_utils.evaluation.calibration import apply_platt, platt
-from klm_utils.evaluation.ranking import check_choice, rank
+from klm_utils.evaluation.ranking import rank
 from klm_utils.evaluation.side_baselines import GradientBoosting, Logistic
 
 __all__ = [

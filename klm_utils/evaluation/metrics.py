@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from scipy.stats import rankdata
 
-from klm_utils.errors import ConfigError, DataError
+from klm_utils.errors import DataError, check_whole
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -279,16 +279,3 @@ def _arrays(y_true, y_score, name: str) -> tuple[np.ndarray, np.ndarray]:
                 remedy="drop or mend the row before measuring",
             )
     return y, s
-
-
-def check_whole(name: str, value: int) -> int:
-    """`value` as an int; anything but a whole number >= 1 raises `ConfigError`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ConfigError(
-            f"{name} must be a whole number",
-            where=name,
-            found=value,
-            expected="an int >= 1",
-            remedy=f"pass for example {name}=10",
-        )
-    return int(value)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from klm_utils.errors import ConfigError, DataError
+from klm_utils.errors import DataError, check_choice, check_whole
 from klm_utils.evaluation import metrics
 
 PAIRS_AT_ONCE = 400_000  # bounds memory: about 20 MB of ids, scores and ranks for a chunk of users
@@ -51,7 +51,7 @@ def rank(model, split, k: int = 10, *, part: str = "test", among: str = "all", s
 
     Source: Krichene and Rendle 2020, On sampled metrics for item recommendation (why nothing is sampled).
     """
-    k = metrics.check_whole("k", k)
+    k = check_whole("k", k)
     check_choice("part", part, ("test", "valid"))
     check_choice("among", among, ("all", "part"))
     frame = getattr(split, part)
@@ -114,18 +114,6 @@ def _checked(model, scores, user_ids: np.ndarray, item_ids: np.ndarray) -> np.nd
 def model_name(model) -> str:
     """The model's `name`, else its class."""
     return str(getattr(model, "name", None) or type(model).__name__)
-
-
-def check_choice(name: str, value, choices: tuple) -> None:
-    """Raise `ConfigError` unless `value` is one of `choices`."""
-    if value not in choices:
-        raise ConfigError(
-            f"Unknown {name}",
-            where=name,
-            found=value,
-            expected=" or ".join(repr(c) for c in choices),
-            remedy=f"pass {name}={choices[0]!r}",
-        )
 
 
 def _tables(split, part: str, items: pd.Index):

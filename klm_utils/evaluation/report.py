@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from klm_utils.errors import ConfigError, DataError
+from klm_utils.errors import ConfigError, DataError, check_choice, check_whole
 from klm_utils.evaluation import intervals, ranking
 from klm_utils.evaluation.intervals import Statistic
-from klm_utils.evaluation.metrics import check_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +122,9 @@ def evaluate(
         DataError: no rows to evaluate; predictions of the wrong shape, not finite, or (label) outside [0, 1].
     """
     k, n_boot = check_whole("k", k), check_whole("n_boot", n_boot)
-    ranking.check_choice("part", part, ("test", "valid"))
+    check_choice("part", part, ("test", "valid"))
     objective = getattr(model, "objective", "label") if objective is None else objective
-    ranking.check_choice("objective", objective, ("label", "interaction"))
+    check_choice("objective", objective, ("label", "interaction"))
     _check_level(level)
     if objective == "label":
         statistics, what = _label_statistics(model, split, part)
@@ -177,7 +176,7 @@ def compare(
                 remedy="evaluate both models on the same split with the same arguments, seeds in the same order",
             )
     metric = next(iter(a.metrics)) if metric is None else metric
-    ranking.check_choice("metric", metric, tuple(a.metrics))
+    check_choice("metric", metric, tuple(a.metrics))
     stat = intervals.difference(a.statistics[metric], b.statistics[metric])
     low, high = intervals.interval(stat, level, n_boot, seed)
     return Comparison(metric, a.name, b.name, stat.estimate(), low, high, a.protocol, level, n_boot)

@@ -19,8 +19,8 @@ def write(path: Path, tensors: dict[str, torch.Tensor], about: dict) -> None:
         CheckpointError: the folder cannot be written.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(about, ensure_ascii=False)
-    metadata = {"about": text, "sha256": _checksum(tensors, text)}
+    text = json.dumps(about, ensure_ascii=False, default=lambda number: number.item())  # numpy's
+    metadata = {"about": text, "sha256": checksum(tensors, text)}
     atomic_write(Path(path), lambda beside: save_file(tensors, beside, metadata), CheckpointError)
 
 
@@ -45,16 +45,17 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as fault:
         raise _unreadable(path, str(fault)) from fault
-    if metadata.get("sha256") != _checksum(tensors, metadata.get("about", "")):
+    if metadata.get("sha256") != checksum(tensors, metadata.get("about", "")):
         raise _unreadable(path, "its checksum does not fit its content")
     return tensors, json.loads(metadata["about"])
 
 
-def _checksum(tensors: dict[str, torch.Tensor], about: str) -> str:
+def checksum(tensors: dict[str, torch.Tensor], about: str) -> str:
+    """sha256 of names, kinds, shapes and values of tensors, and of a text."""
     digest = hashlib.sha256(about.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

@@ -11,18 +11,19 @@ import pandas as pd
 import torch
 
 from klm_utils import losses
-from klm_utils.errors import CheckpointError, ConfigError
+from klm_utils.data.schema import LOG_COLUMNS
+from klm_utils.errors import CheckpointError, ConfigError, DataError, check_choice, check_whole
 from klm_utils.evaluation import metrics, ranking
 from klm_utils.evaluation.baseline import need_both_labels
 from klm_utils.evaluation.calibration import platt
 from klm_utils.training import checkpoint
-from klm_utils.training.model import KLMRecommender
+from klm_utils.training.model import KLMRecommender, check_seed
 
 RUN = "run.safetensors"
 # What an objective wants. Decay is AdamW's: each step takes lr * decay of a weight away.
 PRESETS = {
-    "label": {"batch": 4096, "decay_ids": 2.0, "decay_maps": 10.0, "decay_biases": 0.05},
-    "interaction": {"batch": 64, "decay_ids": 1.0, "decay_maps": 1.0, "decay_biases": 0.05},
+    "label": {"batch": 4096, "lr": 0.01, "decay_ids": 2.0, "decay_maps": 10.0, "id_dropout": 0.2},
+    "interaction": {"batch": 64, "lr": 0.003, "decay_ids": 0.3, "decay_maps": 0.3, "id_dropout": 0.5},
 }
 
 
@@ -37,8 +38,9 @@ class TrainConfig:
     batch: rows a step for "label", items (with all users) for "interaction".
     lr: learning rate of AdamW.
     decay_ids, decay_maps, decay_biases: weight decay of free vectors, maps from features, biases.
+    id_dropout, user_dropout: share of items, of users, that a step meets as if they were new.
     seed: of the order of the batches and the dropout.
-    verbose: a line per epoch; None: if stderr is a terminal.
+    verbose: a line per epoch; None: if stdout is a terminal.
 
     Raises:
         ConfigError: a value without meaning.
@@ -47,30 +49,36 @@ class TrainConfig:
     objective: str = "label"
     target: str | None = None
     epochs: int = 60
-    patience: int = 5
+    patience: int = 8
     batch: int | None = None
-    lr: float = 0.01
+    lr: float | None = None
     decay_ids: float | None = None
     decay_maps: float | None = None
-    decay_biases: float | None = None
+    decay_biases: float = 0.05
+    id_dropout: float | None = None
+    user_dropout: float = 0.1
     seed: int = 0
     verbose: bool | None = None
 
     def __post_init__(self):
-        ranking.check_choice("objective", self.objective, tuple(PRESETS))
-        ranking.check_choice("target", self.target, (None, "rating", "label"))
+        check_choice("objective", self.objective, tuple(PRESETS))
+        check_choice("target", self.target, (None, "rating", "label"))
         for name, value in PRESETS[self.objective].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         for name in ("epochs", "patience", "batch"):
-            metrics.check_whole(name, getattr(self, name))
-        for name in ("lr", "decay_ids", "decay_maps", "decay_biases"):
-            if not 0 <= getattr(self, name) < float("inf"):
+            object.__setattr__(self, name, check_whole(name, getattr(self, name)))
+        object.__setattr__(self, "seed", check_seed(self.seed, "TrainConfig(seed)"))
+        limits = dict.fromkeys(("lr", "decay_ids", "decay_maps", "decay_biases"), 1e6)
+        limits |= dict.fromkeys(("id_dropout", "user_dropout"), 1)
+        for name, most in limits.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
                 raise ConfigError(
                     f"{name} has no meaning",
                     where=f"TrainConfig({name})",
-                    found=getattr(self, name),
-                    expected="a number of at least 0",
+                    found=value,
+                    expected=f"a number from 0 to {most:g}",
                     remedy="leave it out for the preset",
                 )
 
@@ -124,8 +132,8 @@ def fit(model: KLMRecommender, split, config: TrainConfig | None = None, checkpo
             config, that run goes on, and ends as if it had never stopped.
 
     Raises:
-        ConfigError: the loss is no longer a finite number.
-        DataError: train has only one label.
+        ConfigError: the model was built for another split; the loss is no longer a finite number.
+        DataError: train or valid has only one label; nothing in train is chosen, or everything.
         CheckpointError: the folder holds another run, a damaged one, or cannot be written.
     """
     config = config or TrainConfig()
@@ -140,7 +148,7 @@ def fit(model: KLMRecommender, split, config: TrainConfig | None = None, checkpo
     task = (_label_task if config.objective == "label" else _interaction_task)(model, split, config)
     decay = {name: getattr(config, f"decay_{name}", 0.0) for name in model.fusion.groups()}
     groups = [{"params": p, "weight_decay": decay[name]} for name, p in model.fusion.groups().items()]
-    run = _Run(model, torch.optim.AdamW(groups, lr=config.lr), config)
+    run = _Run(model, split, torch.optim.AdamW(groups, lr=config.lr), config)
     path = Path(checkpoint_dir) / RUN if checkpoint_dir is not None else None
     if path is not None and path.exists():
         run.load(path)
@@ -155,7 +163,8 @@ def fit(model: KLMRecommender, split, config: TrainConfig | None = None, checkpo
         stopped = run.stopped()
     except KeyboardInterrupt:
         stopped = "interrupted"
-    run.restore_best()
+    finally:  # a full disk or a diverged loss leaves the best weights too
+        run.restore_best()
     _calibrate(model, split, config)
     table = pd.DataFrame(run.rows, columns=["epoch", "loss", "valid", "seconds"]).set_index("epoch")
     return History(table, task.metric, run.best_epoch, stopped)
@@ -164,10 +173,10 @@ def fit(model: KLMRecommender, split, config: TrainConfig | None = None, checkpo
 class _Run:
     """A training under way: model, optimiser, what happened so far, and the best weights."""
 
-    def __init__(self, model, optimizer, config):
-        self.model, self.optimizer, self.config = model, optimizer, config
+    def __init__(self, model, split, optimizer, config):
+        self.model, self.split, self.optimizer, self.config = model, split, optimizer, config
         self.rows, self.best = [], None
-        self.verbose = sys.stderr.isatty() if config.verbose is None else config.verbose
+        self.verbose = sys.stdout.isatty() if config.verbose is None else config.verbose
 
     @property
     def best_epoch(self) -> int:
@@ -182,18 +191,20 @@ class _Run:
         number, start, total = len(self.rows) + 1, time.perf_counter(), 0.0
         draw = torch.Generator().manual_seed(self.config.seed * 1_000_003 + number)  # so a resumed run draws the same
         self.model.train()
+        self.model.fusion.id_dropout, self.model.fusion.user_dropout = self.config.id_dropout, self.config.user_dropout
         for batch in torch.randperm(task.n, generator=draw).split(self.config.batch):
             loss = task.loss(batch, draw)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             total += loss.item() * len(batch)
-        if not np.isfinite(total):
+        size = sum(p.detach().square().sum().item() for p in self.model.fusion.parameters())
+        if not np.isfinite(total + size):  # the size: the last step may be the one that went too far
             raise ConfigError(
-                "the loss is no longer a finite number",
+                "the loss or the weights are no longer finite numbers",
                 where=f"fit, epoch {number}",
-                found=total,
-                expected="a finite loss",
+                found=f"loss {total}, sum of squared weights {size}",
+                expected="finite numbers",
                 remedy=f"lower lr, which is {self.config.lr}",
             )
         self.model.eval()
@@ -238,8 +249,13 @@ class _Run:
         self.best, self.rows = _cut(tensors, "best."), saved["rows"]
 
     def _identity(self) -> dict:
-        config = {k: v for k, v in asdict(self.config).items() if k not in ("epochs", "verbose")}
-        return {"config": config, "model": self.model.about}
+        """What a run must share with this one to go on in its place; `epochs` may grow."""
+        config = {f"config {k}": v for k, v in asdict(self.config).items() if k not in ("epochs", "verbose")}
+        rows = pd.concat([self.split.train, self.split.valid])[LOG_COLUMNS]
+        text = str([pd.util.hash_pandas_object(rows).tolist(), self.model.items.tolist()])
+        buffers = self.model.fusion.named_buffers()  # without the text vectors, whose last bits depend on the machine
+        data = checkpoint.checksum({name: b for name, b in buffers if not name.startswith("text")}, text)
+        return {**config, **{f"model {k}": v for k, v in self.model.about.items()}, "rows and features": data}
 
 
 def _cut(tensors: dict, prefix: str) -> dict:
@@ -249,6 +265,14 @@ def _cut(tensors: dict, prefix: str) -> dict:
 def _label_task(model, split, config) -> _Task:
     """Rows of train with their rating or label; AUC of the labels of valid."""
     need_both_labels(split)
+    if split.valid["label"].nunique() < 2:
+        raise DataError(
+            "all labels of valid are equal: no AUC says when to stop",
+            where="split.valid, column label",
+            found=int(split.valid["label"].iloc[0]),
+            expected="rows with label 0 and rows with label 1",
+            remedy="use more data, another seed of the split, or set the label by another threshold",
+        )
     target = _target(split, config)
     users, items = model.positions(split.train["user_id"], split.train["item_id"])
     y = torch.tensor(split.train[target].to_numpy(), dtype=torch.float32, device=users.device)
@@ -277,6 +301,14 @@ def _interaction_task(model, split, config) -> _Task:
         return ranking.rank(model, split, k=10, part="valid", among=among).values["ndcg@10"].mean()
 
     density = len(fusion.pairs) / (len(users) * len(items))
+    if not 0 < density < 1:
+        raise DataError(
+            "there is nothing to tell apart in train",
+            where="split.train",
+            found=f"{len(fusion.pairs)} chosen of {len(users) * len(items)} pairs",
+            expected="chosen pairs and others",
+            remedy="use more data",
+        )
     return _Task(len(items), loss, ndcg, "ndcg@10", float(np.log(density / (1 - density))))
 
 

@@ -1,5 +1,6 @@
 """KLMRecommender: users, items and what a language model knows, behind ids, titles and probabilities."""
 
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from scipy.special import expit
 from torch import nn
 
+from klm_utils.data.assets import offline
+from klm_utils.data.controls import KINDS
 from klm_utils.data.controls import knowledge as controlled
 from klm_utils.data.features import item_features, user_features
 from klm_utils.data.templates import item_texts
@@ -65,12 +68,15 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         """
         _check("fusion", fusion, tuple(FUSIONS))
         _check("mode", mode, MODES)
-        if split.dataset is not ds and split.dataset.name != ds.name:
+        _check("knowledge", knowledge, KINDS)
+        seed = check_seed(seed, "KLMRecommender.from_dataset(seed)")
+        same = [split.dataset.name == ds.name, split.dataset.items.index.equals(ds.items.index)]
+        if not all([*same, split.dataset.users.index.equals(ds.users.index)]):
             raise DataError(
                 "the split is of another data set",
                 where="from_dataset(ds, split)",
-                found=split.dataset.name,
-                expected=ds.name,
+                found=repr(split.dataset),
+                expected=f"{ds!r}, with the same ids in the same order",
                 remedy="split this data set with klm.split(ds, ...)",
             )
         if encoder is None:
@@ -87,6 +93,9 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             known_users=ds.users.index.isin(split.train["user_id"]),
             known_items=ds.items.index.isin(split.train["item_id"]),
         )
+        defaults = {name: p.default for name, p in signature(FUSIONS[fusion]).parameters.items()}
+        settings = {n: v for n, v in defaults.items() if n not in ("catalogue", "seed")} | settings
+        network = FUSIONS[fusion](catalogue, seed=seed, **settings)
         about = {
             "data": ds.name,
             "protocol": split.protocol,
@@ -97,7 +106,6 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             "settings": settings,
             "seed": seed,
         }
-        network = FUSIONS[fusion](catalogue, seed=seed, **settings)
         return cls(network, ds.items.index, ds.users.index, ds.items["title"], about)
 
     @property
@@ -188,12 +196,12 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
                 "item_id": self.items.index[order],
                 "title": self.items.to_numpy()[order],
                 "score": expit(logits.to_numpy()[order]),
-                "because": [_because(gain.iloc[i]) for i in order],
+                "because": [_because(gain.iloc[i], self.items.iloc[i]) for i in order],
             }
         )
 
     def explain(self, user_id, item_id, history=None) -> pd.Series:
-        """The log-odds of `predict` for one pair taken apart; the parts sum to it exactly.
+        """The log-odds of `predict` for one pair taken apart; the parts sum to it (in float32).
 
         Returns:
             float64, indexed by part: "average", "user", "item id", "item text", "item tags", and the title of each
@@ -206,7 +214,16 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
 
     def _places(self, index: pd.Index, ids, argument: str) -> torch.Tensor:
         """Positions of ids in an index, int64 [n]; an id that is not there raises `DataError`."""
-        places = find(index, np.asarray(ids, dtype=None if len(ids) else index.dtype), argument)
+        ids = np.asarray(ids)
+        if ids.ndim != 1:
+            raise DataError(
+                "ids are not a flat list",
+                where=argument,
+                found=f"shape {ids.shape}",
+                expected="one id after the other",
+                remedy="pass a flat list, and a single id where one is asked for",
+            )
+        places = find(index, ids, argument)
         return torch.from_numpy(places.astype(np.int64)).to(self.fusion.constant.device)
 
     def _parts(self, user_id, items: torch.Tensor, history) -> tuple[pd.DataFrame, np.ndarray]:
@@ -264,8 +281,8 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **hub) -> "KLMRecommender":
         folder = Path(model_id)
-        if not folder.is_dir() and not folder.is_absolute() and len(folder.parts) == 2:
-            folder = Path(hf_hub_download(model_id, FILE, **hub)).parent
+        if not folder.is_absolute() and len(folder.parts) == 2 and not folder.parent.is_dir():
+            folder = _downloaded(model_id, hub)
         tensors, saved = checkpoint.read(folder / FILE)
         if saved.get("format") != 1 or saved["about"]["fusion"] not in FUSIONS:
             raise CheckpointError(
@@ -294,15 +311,38 @@ def _catalogue(state: dict[str, torch.Tensor]) -> Catalogue:
     )
 
 
-def _because(gain: pd.Series) -> str:
+def _downloaded(model_id: str, hub: dict) -> Path:
+    """The folder of a model of the hub."""
+    try:
+        hub = hub | ({"local_files_only": True} if offline() else {})
+        return Path(hf_hub_download(model_id, FILE, **hub)).parent
+    except (OSError, ValueError) as fault:  # the hub's own errors are kinds of these
+        raise CheckpointError(
+            "there is neither a folder nor a model of the hub of this name",
+            where=model_id,
+            found=str(fault)[:300],
+            expected="a folder that save_pretrained wrote, or a hub id",
+            remedy="check the spelling; for the hub also the network, and that KLM_OFFLINE is not set",
+        ) from fault
+
+
+def _because(gain: pd.Series, title: str) -> str:
     """ "item text +0.52, history +0.31 (Alien, Star Wars)": what is positive, the strongest first."""
     past = gain[gain.index.str.startswith(PAST)]
     parts = gain[list(ITEM_PARTS)].to_dict()
     if len(past):
-        best = ", ".join(name.removeprefix(PAST) for name in past.nlargest(2).index)
-        parts[f"history ({best})"] = past.sum()
+        others = past.drop(PAST + title, errors="ignore")  # an item is no reason for itself
+        best = ", ".join(name.removeprefix(PAST) for name in others.nlargest(2).index)
+        parts[f"history ({best})" if best else "history"] = past.sum()
     ranked = sorted(parts.items(), key=lambda part: -part[1])
     return ", ".join(f"{name} {value:+.2f}" for name, value in ranked if value > 0)
+
+
+def check_seed(seed, where: str) -> int:
+    """`seed` as an int; anything but a whole number >= 0 raises `ConfigError`."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ConfigError("no such seed", where=where, found=seed, expected="an int >= 0", remedy="seed=0 is usual")
+    return int(seed)
 
 
 def _check(argument: str, value, choices: tuple) -> None:

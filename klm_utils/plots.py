@@ -1,0 +1,51 @@
+"""Figures that more than one notebook draws. Each returns its Axes; call `plt.show()` after it."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito 2008: colour-blind safe
+
+
+def training_curves(histories: Mapping[str, object], ax: Axes | None = None) -> Axes:
+    """The value on valid by epoch, one line per `History`, a ring at the epoch whose weights were kept."""
+    ax = ax or plt.subplots(figsize=(6, 3.2), layout="constrained")[1]
+    for (name, history), colour in zip(histories.items(), _cycle(len(histories)), strict=True):
+        valid = history.epochs["valid"]
+        ax.plot(valid.index, valid, color=colour, label=name)
+        ax.plot(history.best_epoch, valid[history.best_epoch], "o", color=colour, fillstyle="none", markersize=9)
+        ax.set_ylabel(f"{history.metric} on valid")
+    ax.set_xlabel("epoch (ring: the weights that were kept)")
+    ax.legend(loc="lower right", frameon=False)
+    return _plain(ax)
+
+
+def forest(rows: Mapping[str, tuple[float, float, float]], label: str, zero: float | None = None, ax=None) -> Axes:
+    """Values with their intervals, one row each, the first on top.
+
+    Args:
+        rows: name -> (value, low, high).
+        label: what the values are, with their unit or metric.
+        zero: where to draw the line of no difference.
+    """
+    ax = ax or plt.subplots(figsize=(6.4, 0.8 + 0.36 * len(rows)), layout="constrained")[1]
+    for place, (value, low, high) in enumerate(rows.values()):
+        colour = COLOURS[0] if zero is None or not low <= zero <= high else "#777777"
+        ax.plot([low, high], [place, place], color=colour, linewidth=2)
+        ax.plot(value, place, "o", color=colour)
+    if zero is not None:
+        ax.axvline(zero, color="black", linewidth=0.8, linestyle=":")
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.invert_yaxis()
+    ax.set_xlabel(label)
+    return _plain(ax)
+
+
+def _cycle(n: int) -> Sequence[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(n)]
+
+
+def _plain(ax: Axes) -> Axes:
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax

@@ -1,0 +1,117 @@
+"""A small log with planted structure and a small language model; also imported by subprocesses of the tests."""
+
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+import klm_utils as klm
+
+WORDS = ["[UNK]", "[PAD]", "red", "green", "big", "small", "car", "shoe", "phone", "book", "plus", "minus"]
+USERS, ITEMS, ROWS = 40, 30, 700
+FAST = {"epochs": 3, "batch": 128, "lr": 0.02}
+LABEL = {"objective": "label", "batch": 128, "lr": 0.02, "epochs": 4}
+INTERACTION = {"objective": "interaction", "batch": 8, "lr": 0.02, "epochs": 4}
+BOTH = pytest.mark.parametrize("settings", [LABEL, INTERACTION], ids=["label", "interaction"])
+
+
+def planted(seed=0, text_ids=False, **fields):
+    """Ratings that follow a taste (told by gender) for a trait (told by tag), a user and an item bias, and noise."""
+    rng = np.random.default_rng(seed)
+    taste, trait = rng.choice([-1.0, 1.0], USERS), rng.choice([-1.0, 1.0], ITEMS)
+    user_bias, item_bias = rng.normal(0, 0.6, USERS), rng.normal(0, 0.6, ITEMS)
+    pairs = rng.choice(USERS * ITEMS, ROWS, replace=False, p=popular(rng))
+    u, i = pairs // ITEMS, pairs % ITEMS
+    rating = 3.3 + user_bias[u] + item_bias[i] + taste[u] * trait[i] + rng.normal(0, 0.5, ROWS)
+    user_ids, item_ids = np.arange(USERS) + 1, np.arange(ITEMS) + 101
+    if text_ids:
+        user_ids = np.array([f"用户 {n} é" for n in user_ids])
+        item_ids = np.array([f'00{n} "ß\n🎬' for n in item_ids])
+    titles = [f"{WORDS[2 + n % 4]} {WORDS[6 + n // 4 % 4]} {n}" for n in range(ITEMS)]
+    return klm.RecDataset.from_frames(
+        pd.DataFrame({"item_id": item_ids, "title": titles, "tags": [["plus" if t > 0 else "minus"] for t in trait]}),
+        pd.DataFrame({"user_id": user_ids, "gender": np.where(taste > 0, "F", "M")}),
+        pd.DataFrame(
+            {
+                "user_id": user_ids[u],
+                "item_id": item_ids[i],
+                "timestamp": np.arange(ROWS),
+                "rating": np.clip(np.rint(rating), 1, 5),
+            }
+        ),
+        **({"name": "planted"} | fields),
+    )
+
+
+def popular(rng):
+    """Some items are chosen more often than others, so that there is a choice to predict."""
+    weight = np.tile(rng.gamma(1.0, 1.0, ITEMS) + 0.1, USERS)
+    return weight / weight.sum()
+
+
+def altered(ds, rows):
+    """The same data set with other labels, ratings and items in these rows; each item keeps its number of rows."""
+    log = ds.interactions.copy()
+    log.loc[rows, "label"] = 1 - log.loc[rows, "label"]
+    log.loc[rows, "rating"] = 6 - log.loc[rows, "rating"]
+    log.loc[rows, "item_id"] = np.roll(log.loc[rows, "item_id"].to_numpy(), 7)
+    return replace(ds, interactions=log)
+
+
+def tiny_encoder():
+    """A BERT with random weights, eight wide, which knows twelve words."""
+    words = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]", model_max_length=32
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+        config = BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, pad_token_id=1, **sizes)
+        model = BertModel(config, add_pooling_layer=False)
+    return klm.TextEncoder(tokenizer, model, "tiny", max_length=32, device="cpu")
+
+
+def weights(model):
+    """The trained weights, by name."""
+    return {name: p.detach().clone() for name, p in model.fusion.named_parameters()}
+
+
+def same(a, b):
+    """Whether two models, or two dicts of weights, are equal to the bit."""
+    a, b = (x if isinstance(x, dict) else weights(x) for x in (a, b))
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def rows_of(history):
+    """The epochs without their seconds."""
+    return history.epochs.drop(columns="seconds")
+
+
+def all_pairs(ds):
+    return np.repeat(ds.users.index, len(ds.items)), np.tile(ds.items.index, len(ds.users))
+
+
+def stepped(monkeypatch, at, action):
+    """Do something in the `at`-th step of the optimiser."""
+    step, calls = torch.optim.AdamW.step, [0]
+
+    def wrapped(self, *args, **kwargs):
+        calls[0] += 1
+        if calls[0] == at:
+            action()
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", wrapped)
+
+
+def ctrl_c():
+    signal.raise_signal(signal.SIGINT)

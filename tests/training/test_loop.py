@@ -1,0 +1,314 @@
+"""fit(): it learns, it is the same twice, it can be stopped at any moment and goes on as if nothing had happened."""
+
+import random
+import re
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from small import BOTH, INTERACTION, LABEL, ctrl_c, planted, rows_of, same, stepped, weights
+
+import klm_utils as klm
+from klm_utils.errors import ConfigError, DataError
+from klm_utils.evaluation import metrics, ranking
+from klm_utils.training import loop
+
+
+def value_on_valid(model, split, objective):
+    """What the loop calls `valid`, measured from outside."""
+    rows = split.valid
+    if objective == "label":
+        return metrics.auc(rows["label"], model.predict(rows["user_id"], rows["item_id"]))
+    return ranking.rank(model, split, k=10, part="valid").values["ndcg@10"].mean()
+
+
+# learning
+
+
+@pytest.mark.parametrize(
+    ("settings", "target"), [(LABEL, "rating"), (LABEL, "label"), (LABEL, None), (INTERACTION, None)]
+)
+def test_loss_falls_and_valid_improves(build, split, settings, target):
+    model = build()
+    before = value_on_valid(model, split, settings["objective"])
+    history = klm.fit(model, split, klm.TrainConfig(**settings | {"target": target, "epochs": 8, "patience": 8}))
+    loss = history.epochs["loss"]
+    assert loss.iloc[-1] < 0.95 * loss.iloc[0]
+    after = value_on_valid(model, split, settings["objective"])
+    assert after > before + 0.1
+    assert model.objective == settings["objective"] and not model.training
+
+
+def test_the_target_decides_the_scale_of_the_score(build, split):
+    def mean_score(target):
+        model = build()
+        klm.fit(model, split, klm.TrainConfig(**LABEL | {"target": target}))
+        return model.scores(split.train["user_id"], split.train["item_id"]).mean()
+
+    assert mean_score("rating") == pytest.approx(split.train["rating"].mean(), abs=0.3) == mean_score(None)
+    assert abs(mean_score("label")) < 1.5, "a log-odds, not a rating"
+
+
+def test_two_ratings_are_labels(split):
+    log = split.dataset.interactions
+    ds = replace(split.dataset, interactions=log.assign(rating=log["label"] * 4.0 + 1))
+    two = klm.split(ds, "random")
+
+    def trained(target):
+        model = klm.KLMRecommender.from_dataset(ds, two)
+        klm.fit(model, two, klm.TrainConfig(**LABEL | {"target": target, "epochs": 1}))
+        return model
+
+    assert same(trained(None), trained("label")) and not same(trained(None), trained("rating"))
+
+
+def test_probabilities_are_calibrated_on_valid(build, split):
+    model = build()
+    klm.fit(model, split, klm.TrainConfig(**LABEL))
+    rows = split.valid
+    p = model.predict(rows["user_id"], rows["item_id"])
+    assert p.mean() == pytest.approx(rows["label"].mean(), abs=0.03) and model.scale > 0
+    klm.fit(model, split, klm.TrainConfig(**INTERACTION))
+    assert (model.scale, model.shift) == (1, 0)
+
+
+def test_a_large_decay_holds_its_group_down(build, split):
+    sizes = {}
+    for name in ("decay_ids", "decay_maps", "decay_biases"):
+        model = build()
+        decays = {"decay_ids": 0.0, "decay_maps": 0.0, "decay_biases": 0.0} | {name: 50.0}
+        klm.fit(model, split, klm.TrainConfig(**LABEL | decays))
+        sizes[name] = {k: sum(p.norm().item() for p in group) for k, group in model.fusion.groups().items()}
+    for name, group in (("decay_ids", "ids"), ("decay_maps", "maps"), ("decay_biases", "biases")):
+        others = [sizes[other][group] for other in sizes if other != name]
+        assert sizes[name][group] < 0.5 * min(others)
+        assert sizes[name]["constant"] > 1
+
+
+@BOTH
+def test_frozen_text_vectors_and_all_else_known_stay(ds, split, encoder, settings):
+    model = klm.KLMRecommender.from_dataset(ds, split, encoder)
+    before = {name: b.clone() for name, b in model.fusion.named_buffers()}
+    language_model = {name: p.clone() for name, p in encoder.model.state_dict().items()}
+    start = weights(model)
+    klm.fit(model, split, klm.TrainConfig(**settings))
+    assert same(before, dict(model.fusion.named_buffers())) and same(language_model, dict(encoder.model.state_dict()))
+    assert not any(torch.equal(start[name], p) for name, p in weights(model).items()), "everything else is trained"
+
+
+# seeds
+
+
+@BOTH
+def test_the_same_seed_gives_the_same_model_whatever_the_global_state(build, split, settings):
+    def trained(seed):
+        model = build()
+        return model, klm.fit(model, split, klm.TrainConfig(**settings, seed=seed))
+
+    torch.manual_seed(1)
+    one, first = trained(0)
+    torch.manual_seed(2)
+    two, second = trained(0)
+    assert (
+        same(one, two) and rows_of(first).equals(rows_of(second)) and (one.scale, one.shift) == (two.scale, two.shift)
+    )
+    assert not same(one, trained(1)[0])
+
+
+@BOTH
+def test_no_global_random_state_is_touched(build, split, settings):
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    klm.fit(build(), split, klm.TrainConfig(**settings | {"epochs": 2}))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]
+
+
+def test_each_epoch_draws_anew(build, split, monkeypatch):
+    orders, randperm = [], torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda *a, **k: orders.append(randperm(*a, **k)) or orders[-1])
+    klm.fit(build(), split, klm.TrainConfig(**LABEL | {"epochs": 2}))
+    assert len(orders) == 2 and not torch.equal(*orders)
+
+
+def test_the_seed_of_the_model_is_that_of_its_start(build):
+    assert same(build(seed=3), build(seed=3)) and not same(build(seed=3), build(seed=4))
+
+
+# stopping
+
+
+@BOTH
+def test_early_stopping_leaves_the_weights_of_the_best_epoch(build, split, settings):
+    """Without decay and dropout it overfits, so that the last epoch is not the best."""
+    free = dict.fromkeys(("decay_ids", "decay_maps", "decay_biases", "id_dropout", "user_dropout"), 0.0)
+    model = build()
+    config = klm.TrainConfig(**settings | {"epochs": 60, "patience": 3, "lr": 0.05} | free)
+    history = klm.fit(model, split, config)
+    valid = history.epochs["valid"]
+    assert history.stopped == "early" and len(valid) == history.best_epoch + 3 < 60
+    assert valid.idxmax() == history.best_epoch and history.metric in str(history)
+    found = value_on_valid(model, split, settings["objective"])
+    assert found == pytest.approx(valid.max(), abs=1e-12) != valid.iloc[-1]
+    short = build()
+    klm.fit(short, split, replace(config, epochs=history.best_epoch))
+    assert same(short, model), "as if it had been told when to stop"
+
+
+def test_the_history_tells_what_happened(build, split, capsys):
+    history = klm.fit(build(), split, klm.TrainConfig(**LABEL, verbose=True))
+    assert history.epochs.index.tolist() == [1, 2, 3, 4] and list(history.epochs) == ["loss", "valid", "seconds"]
+    assert history.stopped == "epochs" and history.metric == "auc" and (history.epochs["seconds"] > 0).all()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and all(f"epoch {n:3d}" in line for n, line in enumerate(lines, 1))
+    klm.fit(build(), split, klm.TrainConfig(**LABEL, verbose=False))
+    assert capsys.readouterr() == ("", "")
+
+
+@BOTH
+def test_ctrl_c_leaves_the_best_weights_so_far(build, split, settings, monkeypatch):
+    whole = build()
+    config = klm.TrainConfig(**settings)
+    two = klm.fit(whole, split, replace(config, epochs=2))
+    steps = -(-560 // 128) if settings is LABEL else -(-len(split.train["item_id"].unique()) // 8)
+    stepped(monkeypatch, 2 * steps + 2, ctrl_c)
+    model = build()
+    history = klm.fit(model, split, config)
+    assert history.stopped == "interrupted" and rows_of(history).equals(rows_of(two)) and not model.training
+    assert same(model, whole) and (model.scale, model.shift) == (whole.scale, whole.shift)
+    rows = split.test
+    assert np.array_equal(model.predict(rows.user_id, rows.item_id), whole.predict(rows.user_id, rows.item_id))
+
+
+def test_ctrl_c_in_the_first_epoch_leaves_a_model_that_predicts(build, split, monkeypatch):
+    stepped(monkeypatch, 2, ctrl_c)
+    model = build()
+    history = klm.fit(model, split, klm.TrainConfig(**LABEL))
+    assert history.epochs.empty and history.best_epoch == 0 and "interrupted" in str(history)
+    assert np.isfinite(model.predict([1, 2], [101, 102])).all() and not model.training
+
+
+# what cannot be trained
+
+
+def test_a_model_of_another_split_is_refused(build, split, ds):
+    for other in (klm.split(ds, "random", seed=1), klm.split(ds, "cold_item")):
+        with pytest.raises(ConfigError, match="another split") as caught:
+            klm.fit(build(), other, klm.TrainConfig(**LABEL))
+        assert caught.value.found == other.protocol and caught.value.expected == split.protocol
+
+
+@pytest.mark.parametrize("part", ["train", "valid"])
+def test_one_label_alone_teaches_nothing(ds, split, part):
+    log = ds.interactions.copy()
+    log.loc[getattr(split, part).index, "label"] = 1
+    one = klm.split(replace(ds, interactions=log), "random")
+    model = klm.KLMRecommender.from_dataset(one.dataset, one)
+    with pytest.raises(DataError, match=f"split.{part}") as caught:
+        klm.fit(model, one, klm.TrainConfig(**LABEL))
+    assert caught.value.found == 1
+    klm.fit(model, one, klm.TrainConfig(**INTERACTION | {"epochs": 1}))  # another question, which has an answer
+
+
+def test_nothing_chosen_teaches_nothing(ds):
+    none = replace(ds, interactions=ds.interactions.assign(label=0), chosen_by="label")
+    split = klm.split(none, "random")
+    with pytest.raises(DataError, match="nothing to tell apart"):
+        klm.fit(klm.KLMRecommender.from_dataset(none, split), split, klm.TrainConfig(**INTERACTION))
+
+
+def test_only_chosen_rows_are_positives():
+    """Of impressions, the merely shown ones are no choice: where nobody chooses what is shown, it sinks."""
+    ds = planted(chosen_by="label")
+    log = ds.interactions.assign(label=(ds.interactions["item_id"] % 2).astype("int64"))
+    ds = replace(ds, interactions=log)
+    split = klm.split(ds, "random")
+    model = klm.KLMRecommender.from_dataset(ds, split)
+    klm.fit(model, split, klm.TrainConfig(**INTERACTION | {"epochs": 8, "lr": 0.05}))
+    odd = ds.items.index % 2 == 1
+    p = model.predict_grid(ds.users.index, ds.items.index).mean(0)
+    assert p[odd].mean() > 3 * p[~odd].mean()
+
+
+@pytest.mark.parametrize("lr", [1e3, 1e6])
+@BOTH
+def test_a_loss_that_explodes_is_told(build, split, settings, lr):
+    model = build()
+    decays = {"decay_ids": 1.0, "decay_maps": 1.0, "decay_biases": 1.0}  # each step multiplies a weight by 1 - lr
+    with pytest.raises(ConfigError, match="no longer finite") as caught:
+        klm.fit(model, split, klm.TrainConfig(**settings | {"lr": lr, "epochs": 30, "patience": 30} | decays))
+    assert re.search(r"epoch \d+", caught.value.where) and str(lr) in caught.value.remedy
+    assert not model.training
+
+
+def test_weights_that_explode_in_the_last_step_are_told(build, split):
+    """One step an epoch, so that the loss is still a number when the weights are too large to multiply."""
+    decays = dict.fromkeys(("decay_ids", "decay_maps", "decay_biases"), 1e6)
+    with pytest.raises(ConfigError, match="no longer finite") as caught:
+        klm.fit(build(), split, klm.TrainConfig(**INTERACTION | {"lr": 1e6, "batch": 1000} | decays))
+    assert re.search(r"loss \d", caught.value.found) and "nan" not in caught.value.found
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"objective": "x"},
+        {"objective": None},
+        {"objective": ["label"]},
+        {"target": "stars"},
+        {"epochs": 0},
+        {"epochs": 2.5},
+        {"epochs": None},
+        {"patience": 0},
+        {"batch": True},
+        {"batch": -4},
+        {"lr": float("nan")},
+        {"lr": float("inf")},
+        {"lr": -0.1},
+        {"lr": "0.1"},
+        {"id_dropout": 1.5},
+        {"user_dropout": -0.1},
+        {"lr": True},
+        {"lr": 1e30},
+        {"decay_ids": -1},
+        {"decay_maps": float("nan")},
+        {"decay_biases": "small"},
+        {"seed": 1.5},
+        {"seed": -1},
+        {"seed": None},
+        {"seed": True},
+    ],
+    ids=str,
+)
+def test_a_setting_without_meaning(wrong):
+    (name, value), *_ = wrong.items()
+    with pytest.raises(ConfigError, match=name) as caught:
+        klm.TrainConfig(**wrong)
+    assert caught.value.found is value and caught.value.expected and caught.value.remedy
+
+
+def test_what_is_left_out_comes_from_the_preset():
+    for objective, preset in loop.PRESETS.items():
+        config = klm.TrainConfig(objective=objective)
+        assert {name: getattr(config, name) for name in preset} == preset
+        name = "decay_ids"
+        assert getattr(klm.TrainConfig(objective=objective, **{name: 0}), name) == 0
+    with pytest.raises(FrozenInstanceError):
+        config.lr = 1.0
+
+
+def test_dropout_is_that_of_the_config(build, split):
+    """At 1 every item and user is met as new: their vectors get no gradient and only decay; here there is none."""
+    free = dict.fromkeys(("decay_ids", "decay_maps", "decay_biases"), 0.0)
+    model = build()
+    start = weights(model)
+    klm.fit(model, split, klm.TrainConfig(**LABEL | {"epochs": 2, "id_dropout": 1.0, "user_dropout": 1.0} | free))
+    moved = {name for name, p in weights(model).items() if not torch.equal(p, start[name])}
+    assert moved == {"constant", "item_map", "user_map"}
+
+
+def test_history_is_a_table(build, split):
+    history = klm.fit(build(), split, klm.TrainConfig(**LABEL | {"epochs": 1}))
+    assert isinstance(history.epochs, pd.DataFrame) and history.epochs.index.name == "epoch"
+    assert "1 epochs" in str(history) and history.best_epoch == 1

@@ -1,0 +1,336 @@
+"""KLMRecommender: ids in, probabilities and reasons out, and a folder that gives back the same model."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.special import logit
+from small import FAST, all_pairs, altered, planted, rows_of, same, tiny_encoder
+
+import klm_utils as klm
+from klm_utils.errors import ConfigError, DataError
+
+# prediction
+
+
+def test_probabilities_in_the_order_of_the_input(model, ds):
+    users, items = all_pairs(ds)
+    p = model.predict(users, items)
+    assert p.dtype == np.float64 and p.shape == users.shape and 0 <= p.min() < p.max() <= 1
+    order = np.random.default_rng(0).permutation(len(users))
+    np.testing.assert_allclose(model.predict(users[order], items[order]), p[order], atol=1e-6)
+    np.testing.assert_allclose(model.predict(users[5:6], items[5:6]), p[5:6], atol=1e-6)
+
+
+def test_kinds_of_input(model, ds):
+    u, i = ds.users.index[:3], ds.items.index[:3]
+    want = model.predict(u.to_numpy(), i.to_numpy())
+    for given in ((list(u), list(i)), (u, i), (pd.Series(u), pd.Series(i)), (tuple(u), tuple(i))):
+        assert np.array_equal(model.predict(*given), want)
+
+
+def test_pieces_give_what_the_whole_gives(model, ds, monkeypatch):
+    users, items = all_pairs(ds)
+    whole = model.predict(users, items)
+    monkeypatch.setattr("klm_utils.training.model.PAIRS_AT_ONCE", 7)
+    np.testing.assert_allclose(model.predict(users[:50], items[:50]), whole[:50], atol=1e-6)
+
+
+@pytest.mark.parametrize("text_ids", [False, True])
+def test_no_pair_has_no_prediction(text_ids):
+    ds = planted(text_ids=text_ids)
+    model = klm.KLMRecommender.from_dataset(ds, klm.split(ds, "random"))
+    for empty in ([], np.array([]), ds.users.index[:0]):
+        assert model.predict(empty, empty).shape == (0,) and model.predict(empty, empty).dtype == np.float64
+    assert model.predict_grid([], ds.items.index[:2]).shape == (0, 2)
+    assert "history" not in " ".join(model.recommend(ds.users.index[0], history=[]).because)
+
+
+def test_predict_grid_is_predict_on_all_pairs(model, ds):
+    users, items = ds.users.index[::-1], ds.items.index[[4, 2, 9]]
+    flat = model.predict(np.repeat(users, 3), np.tile(items, len(users)))
+    grid = model.predict_grid(users, items)
+    assert grid.dtype == np.float64
+    np.testing.assert_allclose(grid, flat.reshape(len(users), 3), atol=1e-6)
+
+
+def test_predict_means_the_same_in_training_mode(model, ds):
+    users, items = all_pairs(ds)
+    want = model.predict(users, items)
+    model.train()
+    assert np.array_equal(model.predict(users, items), want) and not model.training
+
+
+@pytest.mark.parametrize(
+    ("users", "items", "place", "found"),
+    [
+        ([1, 2, 999], [101, 102, 103], "user_ids, position 2", 999),
+        ([1, 2, 3], [101, -1, 103], "item_ids, position 1", -1),
+        ([1, 2], [101, float("nan")], "item_ids, position 1", None),
+        (["1", "2"], [101, 102], "user_ids, position 0", "1"),
+        ([1, None], [101, 102], "user_ids, position 1", None),
+        ([10**30, 1], [101, 102], "user_ids, position 0", 10**30),
+    ],
+)
+def test_unknown_ids_are_named_with_their_position(model, users, items, place, found):
+    with pytest.raises(DataError) as caught:
+        model.predict(users, items)
+    assert caught.value.where == place and (found is None or caught.value.found == found)
+    with pytest.raises(DataError):
+        model.predict_grid(users, items)
+
+
+@pytest.mark.parametrize(("users", "items"), [([1, 2], [101]), (1, 101), ([[1, 2]], [[101, 102]]), ([], [101])])
+def test_users_and_items_that_do_not_pair_up(model, users, items):
+    with pytest.raises(DataError, match="pair"):
+        model.predict(users, items)
+
+
+def test_evaluate_takes_the_model_as_it_is(model, split):
+    report = klm.evaluate(model, split, n_boot=20)
+    assert report.metrics["auc"] > 0.6 and split.protocol in report.protocol
+
+
+# recommendation and reasons
+
+
+def test_recommend_gives_the_best_items_not_yet_seen(model, ds, split):
+    table = model.recommend(1, k=5)
+    assert list(table.columns) == ["item_id", "title", "score", "because"] and len(table) == 5
+    assert table["score"].is_monotonic_decreasing and (table["title"] == ds.items.title[table.item_id].values).all()
+    np.testing.assert_allclose(table["score"], model.predict([1] * 5, table["item_id"]), atol=1e-6)
+    seen = set(split.train.query("user_id == 1").item_id)
+    rest = [i for i in ds.items.index if i not in seen]
+    best = sorted(rest, key=lambda i: -model.predict([1], [i])[0])
+    assert table["item_id"].tolist() == best[:5] and len(seen) > 3
+    assert len(model.recommend(1, k=1000)) == len(rest)
+    every = model.recommend(1, k=1000, exclude_seen=False)
+    assert sorted(every["item_id"]) == sorted(ds.items.index)
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.0, True, None, "10"])
+def test_k_is_a_number_of_items(model, k):
+    with pytest.raises(ConfigError, match="recommend"):
+        model.recommend(1, k=k)
+
+
+@pytest.mark.parametrize("user", [999, "1", None, 1.5, float("nan"), [1, 2], (1,)])
+def test_recommend_and_explain_for_nobody(model, user):
+    for call in (lambda: model.recommend(user), lambda: model.explain(user, 101)):
+        with pytest.raises(DataError, match="user_id"):
+            call()
+    with pytest.raises(DataError, match="item_id"):
+        model.explain(1, user)
+
+
+def test_an_unknown_item_in_the_history_is_named(model):
+    with pytest.raises(DataError, match="history, position 1"):
+        model.recommend(1, history=[101, 999])
+
+
+def test_reasons_and_scores_change_with_the_history(model, split):
+    own = model.recommend(1, k=10, exclude_seen=False)
+    liked = split.train.query("user_id == 1").item_id.tolist()
+    again = model.recommend(1, k=10, exclude_seen=False, history=[*liked, liked[0]])
+    pd.testing.assert_frame_equal(again, own, check_exact=False, atol=1e-6)
+    other = model.recommend(1, k=10, exclude_seen=False, history=[101, 102])
+    assert other["because"].tolist() != own["because"].tolist() and not np.allclose(other["score"], own["score"])
+    texts = [text for text in other["because"] if "history" in text]
+    titles = {model.items[101], model.items[102]}
+    assert texts and all(any(title in text for title in titles) for text in texts)
+    none = model.recommend(1, k=10, exclude_seen=False, history=[])
+    assert not any("history" in text for text in none["because"])
+    assert {101, 102}.isdisjoint(model.recommend(1, k=100, history=[101, 102])["item_id"])
+
+
+def test_the_numbers_of_a_reason_are_against_the_average_item(model, ds):
+    table = model.recommend(3, k=4)
+    every = pd.DataFrame([model.explain(3, item) for item in ds.items.index], index=ds.items.index)
+    gain = every - every.mean()
+    for item, because in zip(table["item_id"], table["because"], strict=True):
+        past = [name for name in gain if name.startswith("history: ")]
+        best = ", ".join(name.removeprefix("history: ") for name in gain.loc[item, past].nlargest(2).index)
+        want = gain.loc[item, ["item id", "item text", "item tags"]].to_dict()
+        want[f"history ({best})"] = gain.loc[item, past].sum()
+        got = dict(re.findall(r"(item \w+|history \(.*?\)) ([+-][\d.]+)", because))
+        assert set(got) == {name for name, value in want.items() if value > 0}
+        values = [float(value) for value in got.values()]
+        assert values == sorted(values, reverse=True)
+        assert all(float(value) == pytest.approx(want[name], abs=0.0051) for name, value in got.items())
+
+
+def test_no_item_is_a_reason_for_itself(model, ds):
+    """Its own share is 0, which is more than the average where the history speaks against most items."""
+    shares = []
+    for item in ds.items.index:
+        table = model.recommend(1, k=100, exclude_seen=False, history=[item]).set_index("item_id")
+        assert table.title[item] not in table.because[item]
+        shares.append(
+            np.mean([model.explain(1, i, [item])[f"history: {ds.items.title[item]}"] for i in ds.items.index])
+        )
+    assert min(shares) < -0.005, "else this shows nothing"
+
+
+@pytest.mark.parametrize("user", [1, 7])
+def test_explain_sums_to_the_log_odds_of_predict(model, ds, user):
+    """For items of the history, other items of train, all of them."""
+    for item in ds.items.index:
+        parts = model.explain(user, item)
+        assert parts.dtype == np.float64
+        assert parts.sum() == pytest.approx(logit(model.predict([user], [item])[0]), abs=1e-4)
+    assert {"average", "user", "item id", "item text", "item tags"} < set(parts.index)
+
+
+def test_explain_holds_what_the_score_used(model, split):
+    """The share of an item of the history is what its vector gives: a larger vector, a larger share, nothing else."""
+    past = split.train.query("user_id == 1").item_id.tolist()
+    item = next(i for i in model.items.index if i not in past)
+    name = f"history: {model.items[past[0]]}"
+    before, score = model.explain(1, item), model.scores([1], [item])[0]
+    vector = model.fusion.history.data[model.items.index.get_loc(past[0])]
+    old = vector.clone()
+    vector.mul_(3)
+    after, gain = model.explain(1, item), model.scores([1], [item])[0] - score
+    vector.copy_(old)
+    assert after[name] == pytest.approx(3 * before[name], rel=1e-4)
+    assert model.scale * gain == pytest.approx(2 * before[name], abs=1e-4)
+    pd.testing.assert_series_equal(after.drop(name), before.drop(name))
+
+
+# building
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"fusion": "cross"}, {"mode": "full-ish"}, {"knowledge": "wrong"}, {"seed": -1}, {"seed": "0"}]
+)
+@pytest.mark.parametrize("with_text", [False, True])
+def test_names_without_meaning(ds, split, encoder, wrong, with_text):
+    with pytest.raises(ConfigError) as caught:
+        klm.KLMRecommender.from_dataset(ds, split, encoder if with_text else None, **wrong)
+    assert next(iter(wrong)) in caught.value.where and caught.value.found == next(iter(wrong.values()))
+
+
+def test_the_split_must_be_one_of_the_data_set(ds, split):
+    other = replace(ds, items=ds.items.iloc[::-1])  # the same name, the rows elsewhere
+    for wrong in (replace(ds, name="other"), other):
+        with pytest.raises(DataError, match="another data set"):
+            klm.KLMRecommender.from_dataset(wrong, split)
+    klm.KLMRecommender.from_dataset(planted(), split)  # loaded once more
+
+
+def test_building_and_training_change_neither_encoder_nor_data(ds, split):
+    encoder = tiny_encoder()
+    before = {name: p.clone() for name, p in encoder.model.state_dict().items()}
+    frames = [ds.items, ds.users, ds.interactions, split.train, split.valid, split.test]
+    copies = [frame.copy(deep=True) for frame in frames]
+    model = klm.KLMRecommender.from_dataset(ds, split, encoder)
+    klm.fit(model, split, klm.TrainConfig(**FAST))
+    model.recommend(1)
+    assert same(before, dict(encoder.model.state_dict())), "frozen"
+    for frame, old in zip(frames, copies, strict=True):
+        pd.testing.assert_frame_equal(frame, old)
+
+
+def test_text_reaches_the_score_and_controls_are_what_they_say(ds, split, encoder):
+    def text(knowledge):
+        made = klm.KLMRecommender.from_dataset(ds, split, encoder, knowledge=knowledge, seed=3)
+        return made, made.fusion.text
+
+    model, true = text("true")
+    assert (true.numpy() == encoder.encode(klm.data.templates.item_texts(ds))).all()
+    _, shuffled = text("shuffled")
+    assert not torch.equal(shuffled, true) and torch.equal(shuffled.sort(0).values, true.sort(0).values)
+    assert not torch.equal(text("random")[1], true)
+    absent = text("absent")[0]
+    absent.fusion.text_map.data.fill_(1)
+    model.fusion.text_map.data.fill_(1)
+    assert (absent.explain(1, 101)["item text"], model.explain(1, 101)["item text"] != 0) == (0, True)
+    assert (model.name, absent.name) == ("KLM tiny", "KLM tiny absent")
+
+
+def test_without_an_encoder(ds, split, tmp_path):
+    model = klm.KLMRecommender.from_dataset(ds, split, encoder=None)
+    klm.fit(model, split, klm.TrainConfig(**FAST))
+    assert model.name == "KLM without text" and model.explain(1, 101)["item text"] == 0
+    model.save_pretrained(tmp_path / "m")
+    users, items = all_pairs(ds)
+    again = klm.KLMRecommender.from_pretrained(tmp_path / "m")
+    assert np.array_equal(again.predict(users, items), model.predict(users, items))
+
+
+@pytest.mark.parametrize("name", ["random", "cold_item", "cold_user", "temporal"])
+def test_nothing_of_test_reaches_the_weights_and_nothing_but_the_choice_of_valid(ds, name):
+    """Two data sets that differ in one part only. The same change in train shows."""
+
+    def trained(part=None):
+        split = klm.split(ds, name)
+        if part:
+            given = altered(ds, getattr(split, part).index)
+            other = klm.split(given, name)
+            assert other.protocol == split.protocol and getattr(other, part).index.equals(getattr(split, part).index)
+            assert not getattr(other, part).equals(getattr(split, part))
+            split = other
+        model = klm.KLMRecommender.from_dataset(split.dataset, split)
+        history = klm.fit(model, split, klm.TrainConfig(epochs=2, patience=2, batch=128, lr=0.02))
+        return model, history
+
+    (base, history), (test, test_history), (_, valid_history) = trained(), trained("test"), trained("valid")
+    assert same(base, test) and rows_of(history).equals(rows_of(test_history))
+    assert (base.scale, base.shift) == (test.scale, test.shift)
+    assert history.epochs["loss"].equals(valid_history.epochs["loss"])
+    assert not history.epochs["valid"].equals(valid_history.epochs["valid"])
+    if name in ("random", "temporal"):
+        assert not same(base, trained("train")[0]), "the comparison sees a change"
+
+
+@pytest.mark.parametrize("shown", [0, 3])
+def test_shown_rows_of_a_cold_user_are_history(ds, shown):
+    split = klm.split(ds, "cold_user", shown=shown)
+    model = klm.KLMRecommender.from_dataset(ds, split)
+    klm.fit(model, split, klm.TrainConfig(**FAST))
+    user, item = split.test.iloc[0][["user_id", "item_id"]]
+    past = [name for name in model.explain(user, item).index if name.startswith("history: ")]
+    want = split.shown.query("user_id == @user").item_id
+    assert past == [f"history: {title}" for title in ds.items.title[sorted(want)]] and len(past) == shown
+    before, place = model.predict([user], [item]), model.users.get_loc(user)
+    model.fusion.user_ids.data[place] += 1
+    model.fusion.user_bias.data[place] += 1
+    assert model.predict([user], [item]) == before, "the id of a cold user is unknown"
+    model.fusion.history.data += 0.5
+    assert (model.predict([user], [item]) != before) == bool(shown)
+
+
+def test_a_cold_item_is_scored_without_its_id(ds):
+    split = klm.split(ds, "cold_item")
+    model = klm.KLMRecommender.from_dataset(ds, split)
+    item = split.test.item_id.iloc[0]
+    before = model.predict([1, 2], [item, item])
+    model.fusion.item_ids.data[model.items.index.get_loc(item)] += 1
+    assert np.array_equal(model.predict([1, 2], [item, item]), before) and model.explain(1, item)["item id"] == 0
+
+
+# the real thing
+
+
+def test_movielens_from_end_to_end(movielens, tmp_path):
+    """Twins of equal title, missing years and 100,000 ratings; a few epochs are far better than chance."""
+    split = klm.split(movielens, "random")
+    model = klm.KLMRecommender.from_dataset(movielens, split)
+    history = klm.fit(model, split, klm.TrainConfig(epochs=4))
+    assert history.epochs["valid"].max() > 0.75
+    user = split.train["user_id"].value_counts().index[0]
+    table = model.recommend(user)
+    assert len(table) == 10 and table["because"].str.len().gt(0).all()
+    twins = movielens.items[movielens.items.duplicated("title", keep=False)].index
+    seen = split.train.loc[split.train.item_id.isin(twins[:10]), "user_id"].iloc[0]
+    for item in (*twins[:4], 267, 1412):
+        got = model.explain(seen, item, history=[*twins[:6], 267, 1412]).sum()
+        own = model.explain(seen, item).sum()
+        assert own == pytest.approx(logit(model.predict([seen], [item])[0]), abs=1e-3) and np.isfinite(got)
+    model.save_pretrained(tmp_path)
+    again = klm.KLMRecommender.from_pretrained(tmp_path)
+    rows = split.test
+    assert np.array_equal(again.predict(rows.user_id, rows.item_id), model.predict(rows.user_id, rows.item_id))
