@@ -3,9 +3,12 @@
 The names below are loaded when first used (PEP 562): importing the package imports nothing heavy.
 """
 
+import warnings
 from importlib import import_module
 
 __version__ = "0.1.0"
+
+warnings.filterwarnings("ignore", "IProgress not found")  # tqdm's, in every notebook without widgets
 
 _HOME = {
     "KLMError": "errors",

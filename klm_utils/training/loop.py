@@ -23,7 +23,7 @@ RUN = "run.safetensors"
 # What an objective wants. Decay is AdamW's: each step takes lr * decay of a weight away.
 PRESETS = {
     "label": {"batch": 4096, "lr": 0.01, "decay_ids": 2.0, "decay_maps": 10.0, "id_dropout": 0.2},
-    "interaction": {"batch": 64, "lr": 0.003, "decay_ids": 0.3, "decay_maps": 0.3, "id_dropout": 0.5},
+    "interaction": {"batch": 128, "lr": 0.005, "decay_ids": 0.3, "decay_maps": 0.3, "id_dropout": 0.5},
 }
 
 

@@ -8,9 +8,18 @@ import copy
 import random
 import traceback
 from contextlib import contextmanager
+from importlib import import_module
 
 import numpy as np
 import torch
+
+
+def __getattr__(name: str):
+    """`exercises.ch02` is the module of that chapter, imported when it is first used."""
+    if name.startswith("ch") and name[2:].isdigit():
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 DONE = "[OK]"
 STUB = "not done yet"
@@ -56,7 +65,7 @@ def same(got, want, rtol: float = 1e-5, atol: float = 1e-7) -> bool:
         return False
     if _numeric(a) and _numeric(b):
         return bool(np.allclose(a, b, rtol=rtol, atol=atol))
-    return bool(np.array_equal(a, b))
+    return "V" not in (a.dtype.kind, b.dtype.kind) and bool(np.array_equal(a, b))  # records compare with nothing
 
 
 def shape(value) -> tuple[int, ...] | None:

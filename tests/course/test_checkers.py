@@ -1,0 +1,309 @@
+"""The checkers of the exercises against the reference, the stub, and the mistakes that they name."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from klm_utils.course.exercises import DONE, STUB, ch00, ch05, verdict
+
+NEAREST, GRADIENT, GROUPS, BEST, INTERVAL = (
+    ch00.check_nearest,
+    ch00.check_gradient,
+    ch05.check_groups,
+    ch05.check_best_epoch,
+    ch05.check_paired_interval,
+)
+
+
+def cosines(vectors, at):
+    return vectors @ vectors[at] / np.linalg.norm(vectors, axis=1)
+
+
+def torch_nearest(vectors, at, k):
+    unit = F.normalize(torch.from_numpy(vectors), dim=1)
+    cosine = unit @ unit[at]
+    cosine[at] = -2
+    return cosine.topk(k).indices
+
+
+def list_nearest(vectors, at, k):
+    cosine = cosines(vectors, at).tolist()
+    return sorted((i for i in range(len(cosine)) if i != at), key=lambda i: -cosine[i])[:k]
+
+
+nearest = [
+    (ch00.nearest, DONE),
+    (torch_nearest, DONE),
+    (list_nearest, DONE),
+    (lambda v, at, k: np.arange(k), STUB),
+    (lambda v, at, k: v.norm(dim=1), "it raises AttributeError"),
+    (lambda v, at, k: np.argsort(-cosines(v, at))[:k], "its own nearest neighbour"),
+    (lambda v, at, k: np.argsort(cosines(v, at))[:k], "the farthest"),
+    (lambda v, at, k: np.argsort(-v @ v[at])[:k], "long vectors win"),
+    (lambda v, at, k: np.argsort(-v @ v[at])[1 : k + 1], "long vectors win"),
+    (lambda v, at, k: [i for i in np.argsort(-v @ v[at]) if i != at][:k], "long vectors win"),
+    (lambda v, at, k: ch00.nearest(v, at, k)[None], "got [28, 22, 8, 11, 19] of shape (1, 5)"),
+    (lambda v, at, k: ch00.nearest(v, at, k)[::-1], "expected positions"),
+    (lambda v, at, k: v[ch00.nearest(v, at, k)], "of shape (5, 6)"),
+    (lambda v, at, k: np.argsort(-cosines(v, at)), "of shape (40,)"),
+    (lambda v, at, k: np.sort(cosines(v, at))[::-1][1 : k + 1], "expected positions"),
+    (lambda v, at, k: ch00.nearest(v, at, 5), "at 11 with k = 3"),
+    (lambda v, at, k: ch00.nearest(v, 7, k), "at 11 with k = 3"),
+]
+
+
+def by_autograd(z, y, reduction="sum"):
+    z.requires_grad_(True)
+    F.binary_cross_entropy_with_logits(z, y, reduction=reduction).backward()
+    return z.grad
+
+
+def by_chain(z, y):
+    p = torch.sigmoid(z)
+    return (-y / p + (1 - y) / (1 - p)) * p * (1 - p)
+
+
+gradient = [
+    (lambda z, y: torch.sigmoid(z) - y, DONE),
+    (by_autograd, DONE),
+    (lambda z, y: [float(torch.sigmoid(a)) - float(b) for a, b in zip(z, y, strict=True)], DONE),
+    (lambda z, y: (1 + np.tanh(z.numpy() / 2)) / 2 - y.numpy(), DONE),
+    (lambda z, y: torch.zeros_like(z), STUB),
+    (lambda z, y: np.zeros(y), "it raises TypeError"),
+    (lambda z, y: y - torch.sigmoid(z), "the sign is turned round"),
+    (lambda z, y: z - y, "put it through the sigmoid"),
+    (lambda z, y: -y / torch.sigmoid(z) + (1 - y) / (1 - torch.sigmoid(z)), "this is dl/dp"),
+    (lambda z, y: by_autograd(z, y, "mean"), "gradient of the mean"),
+    (lambda z, y: (torch.sigmoid(z) - y).mean(), "expected [0.119203, -0.377541, 0.952574]"),
+    (lambda z, y: (torch.sigmoid(z) - y)[:, None], "of shape (3, 1)"),
+    (lambda z, y: torch.sigmoid(z), "expected [0.119203, -0.377541, 0.952574]"),
+    (lambda z, y: torch.softmax(z, 0) - y, "expected [0.119203, -0.377541, 0.952574]"),
+    (by_chain, "slopes 1 and -1; got [nan, nan]"),
+    (lambda z, y: z.exp() / (1 + z.exp()) - y, "slopes 1 and -1; got [nan, -1]"),
+    (lambda z, y: torch.sigmoid(z.clamp(-9, 9)) - y, "slopes 1 and -1; got [0.999877, -0.999877]"),
+]
+
+
+def grouped(decays, key="weight_decay"):
+    """A learner who gives ids, maps and the constant these decays."""
+    return lambda ps, d: [{"params": p, key: decay} for p, decay in zip(ps.values(), decays, strict=True)]
+
+
+groups = [
+    (ch05.groups, DONE),
+    (lambda ps, d: tuple({"params": iter(p), "weight_decay": torch.tensor(d.get(n, 0))} for n, p in ps.items()), DONE),
+    (lambda ps, d: [{"params": p, "weight_decay": d.get(n, 0)} for n in ps for p in ps[n]], DONE),
+    (lambda ps, d: [{"params": [p for group in ps.values() for p in group]}], STUB),
+    (lambda ps, d: [{"params": p, "weight_decay": d[n]} for n, p in ps.items()], "it raises KeyError: 'constant'"),
+    (lambda ps, d: [p for group in ps.values() for p in group], "a list of dicts"),
+    (lambda ps, d: {n: {"params": p, "weight_decay": d.get(n, 0)} for n, p in ps.items()}, "a list of dicts"),
+    (lambda ps, d: ({"params": p, "weight_decay": d.get(n, 0)} for n, p in ps.items()), "a list of dicts"),
+    (lambda ps, d: [{"params": n, "weight_decay": d.get(n, 0)} for n in ps], "a list of dicts"),
+    (lambda ps, d: [{"weight_decay": d.get(n, 0)} for n in ps], "a list of dicts"),
+    (lambda ps, d: ch05.groups(ps, d)[0], "a list of dicts"),
+    (lambda ps, d: [{"params": ps[n], "weight_decay": d[n]} for n in d], "in no group"),
+    (lambda ps, d: [{"params": p[:1], "weight_decay": d.get(n, 0)} for n, p in ps.items()], "in no group"),
+    (lambda ps, d: [], "in no group"),
+    (lambda ps, d: [*ch05.groups(ps, d), {"params": ps["ids"], "weight_decay": 0.0}], "in two groups"),
+    (lambda ps, d: [{"params": p} | ({"weight_decay": d[n]} if n in d else {}) for n, p in ps.items()], "say 0.0"),
+    (grouped([2.0, 10.0, 0.0], key="decay"), "say 0.0"),
+    (grouped([2.0, 10.0, 0.01]), "expected decays 2.0 for ids, 10.0 for maps, 0.0 for constant; got 0.01"),
+    (grouped([10.0, 2.0, 0.0]), "expected decays"),
+    (grouped([0.0, 10.0, 2.0]), "expected decays"),
+    (grouped(["2.0", 10.0, [0.0, 1.0]]), "expected decays"),
+    (lambda ps, d: [{"params": [p for g in ps.values() for p in g], "weight_decay": 2.0}], "expected decays"),
+]
+
+
+def numpy_best(valid, patience):
+    for last in range(1, len(valid) + 1):
+        best = int(np.argmax(valid[:last])) + 1
+        if last - best >= patience:
+            break
+    return np.array([best, last])
+
+
+def counter_best(valid, patience, better=lambda new, best: new > best, top=-1.0, stop=0):
+    """The way most people write it: a counter of bad epochs."""
+    best, bad = 0, 0
+    for epoch, value in enumerate(valid, start=1):
+        if better(value, top):
+            top, best, bad = value, epoch, 0
+        else:
+            bad += 1
+        if bad >= patience + stop:
+            break
+    return best, epoch
+
+
+def argmax(valid):
+    return int(np.argmax(valid)) + 1
+
+
+best_epoch = [
+    (ch05.best_epoch, DONE),
+    (numpy_best, DONE),
+    (counter_best, DONE),
+    (lambda valid, patience: torch.tensor(counter_best(valid, patience)), DONE),
+    (lambda valid, patience: (len(valid), len(valid)), STUB),
+    (lambda valid, patience: (valid.argmax(), len(valid)), "it raises AttributeError"),
+    (lambda valid, patience: (argmax(valid), counter_best(valid, patience)[1]), "lies behind the stop"),
+    (lambda valid, patience: (counter_best(valid, patience)[1],) * 2, "keeps the last weights"),
+    (lambda valid, patience: counter_best(valid, patience, stop=-1), "you stop after two"),
+    (lambda valid, patience: counter_best(valid, patience, stop=1), "you stop after four"),
+    (lambda valid, patience: (counter_best(valid, patience)[0], len(valid)), "it never stops"),
+    (lambda valid, patience: (argmax(valid), len(valid)), "it never stops"),
+    (lambda valid, patience: np.subtract(counter_best(valid, patience), 1), "count the epochs from 1"),
+    (lambda valid, patience: counter_best(valid, patience)[0], "expected (4, 7)"),
+    (lambda valid, patience: counter_best(valid, patience)[::-1], "expected (4, 7)"),
+    (lambda valid, patience: [counter_best(valid, patience)], "of shape (1, 2)"),
+    (lambda valid, patience: counter_best(valid, patience, better=lambda new, best: new < best, top=2), "got [1, 4]"),
+    (lambda valid, patience: counter_best(valid, 3), "with patience 1 expected (2, 3)"),
+    (lambda valid, patience: counter_best(valid, patience, better=lambda new, best: new >= best), "an equal value"),
+    (lambda valid, patience: counter_best(valid, patience, top=0.3), "with patience to spare"),
+    (lambda valid, patience: valid[patience] and counter_best(valid, patience), "got IndexError"),
+]
+
+
+def interval_of(means, ends=(2.5, 97.5)):
+    return np.percentile(means, ends)
+
+
+def torch_interval(a, b, draws):
+    difference = torch.from_numpy(a - b)[torch.from_numpy(draws)].mean(1)
+    return torch.quantile(difference, torch.tensor([0.025, 0.975], dtype=torch.float64))
+
+
+def loop_interval(a, b, draws):
+    return [float(e) for e in interval_of([np.mean(a[rows]) - np.mean(b[rows]) for rows in draws])]
+
+
+def own_draws(a, b, draws):
+    return interval_of((a - b)[np.random.randint(len(a), size=draws.shape)].mean(1))
+
+
+paired_interval = [
+    (ch05.paired_interval, DONE),
+    (torch_interval, DONE),
+    (loop_interval, DONE),
+    (lambda a, b, draws: (0.0, 0.0), STUB),
+    (lambda a, b, draws: (a - b).quantile([0.025, 0.975]), "it raises AttributeError"),
+    (lambda a, b, draws: interval_of(a - b), "the spread of the users"),
+    (lambda a, b, draws: interval_of((a - b)[draws]), "from these draws expected about"),
+    (lambda a, b, draws: interval_of(a[draws].mean(1)) - interval_of(b[draws].mean(1)), "difference of two intervals"),
+    (lambda a, b, draws: interval_of(a[draws].mean(1) - b[draws[::-1]].mean(1)), "the same users in each draw"),
+    (lambda a, b, draws: interval_of(a[draws].mean(1) - b[np.roll(draws, 1, 0)].mean(1)), "from these draws expected"),
+    (lambda a, b, draws: ch05.paired_interval(b, a, draws), "this is b - a"),
+    (lambda a, b, draws: interval_of((a - b)[draws].mean(1), (5, 95)), "a 90 % interval"),
+    (lambda a, b, draws: interval_of((a - b)[draws].mean(1), (0.025, 0.975)), "np.percentile takes 2.5 and 97.5"),
+    (lambda a, b, draws: interval_of((a - b)[draws].mean(0)), "from these draws expected about"),
+    (lambda a, b, draws: ch05.paired_interval(a, b, draws)[::-1], "from these draws expected about"),
+    (lambda a, b, draws: np.mean(a - b), "from these draws expected about"),
+    (lambda a, b, draws: np.reshape(ch05.paired_interval(a, b, draws), (2, 1)), "of shape (2, 1)"),
+    (own_draws, "from these draws expected about"),
+]
+
+TABLES = {NEAREST: nearest, GRADIENT: gradient, GROUPS: groups, BEST: best_epoch, INTERVAL: paired_interval}
+
+
+def boom(*_):
+    raise ValueError("boom")
+
+
+def generator(*_):
+    np.random.seed(1), torch.manual_seed(1), random.seed(1)
+    yield 1
+
+
+def nothing(*_):
+    pass
+
+
+ANYTHING = [  # what a slip may return in any exercise, and what the message must quote
+    (nothing, "None"),
+    (boom, "it raises ValueError: boom (line"),
+    (lambda: 1, "it raises TypeError"),
+    (None, "it raises TypeError: 'NoneType' object is not callable"),
+    (generator, "<generator object"),
+    (lambda *_: "text", "'text'"),
+    (lambda *_: ["a", "b"], "['a', 'b']"),
+    (lambda *_: [None, None], "[None, None]"),
+    (lambda *_: float("nan"), "nan"),
+    (lambda *_: {"a": 1}, "{'a': 1}"),
+    (lambda *_: {1}, "{1}"),
+    (lambda *_: [[1], [2, 3]], "[[1], [2, 3]]"),
+    (lambda *_: torch.ones(2, 3), "shape (2, 3)"),
+    (lambda *_: np.ones(2, dtype="i8,f8"), "array([(1, 1.)"),
+    (lambda *_: np.ones(3, dtype="i8,f8"), "array([(1, 1.)"),
+]
+
+
+def cases(tables):
+    return [
+        pytest.param(check, fn, fragment, id=f"{check.__name__}-{i}-{fragment}")
+        for check, table in tables.items()
+        for i, (fn, fragment) in enumerate(table)
+    ]
+
+
+@pytest.mark.parametrize("check, fn, fragment", cases(TABLES))
+def test_each_answer_gets_its_message(check, fn, fragment, capsys):
+    assert check(fn) is (fragment == DONE)
+    out = capsys.readouterr().out
+    assert fragment in out
+    assert out.startswith(fragment if fragment in (DONE, STUB) else "not yet: ")
+
+
+@pytest.mark.parametrize("check, fn, quoted", cases(dict.fromkeys(TABLES, ANYTHING)))
+def test_what_is_no_answer_is_quoted(check, fn, quoted, capsys):
+    assert check(fn) is False
+    out = capsys.readouterr().out
+    assert out.startswith("not yet: ") and quoted in out
+
+
+def test_every_checker_has_a_table():
+    assert set(TABLES) == {v for m in (ch00, ch05) for name, v in vars(m).items() if name.startswith("check_")}
+
+
+@pytest.mark.parametrize("check", TABLES, ids=lambda check: check.__name__)
+def test_each_row_of_the_verdict_is_reached(check, monkeypatch):
+    """And a fragment of the table belongs to one row only."""
+    seen = []
+
+    def spy(rows, done):
+        seen.append(rows)
+        return verdict(rows, done)
+
+    monkeypatch.setitem(check.__globals__, "verdict", spy)
+    reached = set()
+    for fn, fragment in TABLES[check]:
+        if not check(fn):
+            rows = seen[-1]
+            reached.add(next(i for i, (wrong, _) in enumerate(rows) if wrong))
+            assert sum(fragment in message for _, message in rows) == 1, fragment
+    assert [message for i, (_, message) in enumerate(seen[-1]) if i not in reached] == []
+
+
+def state():
+    numpy_state = np.random.get_state()
+    return (
+        (random.getstate(), numpy_state[1].tolist(), numpy_state[2:], torch.get_rng_state().tolist()),
+        (torch.get_default_dtype(), torch.is_grad_enabled(), np.geterr()),
+    )
+
+
+@pytest.mark.parametrize("check", TABLES, ids=lambda check: check.__name__)
+def test_no_checker_touches_global_state(check):
+    def careless(*args):
+        random.random(), np.random.rand(), torch.rand(1)
+        torch.set_default_dtype(torch.float64), torch.set_grad_enabled(False)
+        return TABLES[check][0][0](*args)
+
+    before = state()
+    assert check(careless) is True
+    for fn, _ in [*TABLES[check], *ANYTHING]:
+        check(fn)
+    assert state() == before
