@@ -10,14 +10,14 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # 
 
 def training_curves(histories: Mapping[str, object], ax: Axes | None = None) -> Axes:
     """The value on valid by epoch, one line per `History`, a ring at the epoch whose weights were kept."""
-    ax = ax or plt.subplots(figsize=(6, 3.2), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(7.5, 3.2), layout="constrained")[1]
     for (name, history), colour in zip(histories.items(), _cycle(len(histories)), strict=True):
         valid = history.epochs["valid"]
         ax.plot(valid.index, valid, color=colour, label=name)
         ax.plot(history.best_epoch, valid[history.best_epoch], "o", color=colour, fillstyle="none", markersize=9)
         ax.set_ylabel(f"{history.metric} on valid")
     ax.set_xlabel("epoch (ring: the weights that were kept)")
-    ax.legend(loc="lower right", frameon=False)
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return _plain(ax)
 
 
@@ -37,7 +37,7 @@ def forest(rows: Mapping[str, tuple[float, float, float]], label: str, zero: flo
     if zero is not None:
         ax.axvline(zero, color="black", linewidth=0.8, linestyle=":")
     ax.set_yticks(range(len(rows)), list(rows))
-    ax.invert_yaxis()
+    ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlabel(label)
     return _plain(ax)
 

@@ -39,6 +39,8 @@ class TrainConfig:
     lr: learning rate of AdamW.
     decay_ids, decay_maps, decay_biases: weight decay of free vectors, maps from features, biases.
     id_dropout, user_dropout: share of items, of users, that a step meets as if they were new.
+    average: what valid sees and the model keeps is a running average of the weights, of which this share stays at each
+        step (0: the weights themselves). It evens out the noise of single steps.
     seed: of the order of the batches and the dropout.
     verbose: a line per epoch; None: if stdout is a terminal.
 
@@ -57,6 +59,7 @@ class TrainConfig:
     decay_biases: float = 0.05
     id_dropout: float | None = None
     user_dropout: float = 0.1
+    average: float = 0.95
     seed: int = 0
     verbose: bool | None = None
 
@@ -70,7 +73,7 @@ class TrainConfig:
             object.__setattr__(self, name, check_whole(name, getattr(self, name)))
         object.__setattr__(self, "seed", check_seed(self.seed, "TrainConfig(seed)"))
         limits = dict.fromkeys(("lr", "decay_ids", "decay_maps", "decay_biases"), 1e6)
-        limits |= dict.fromkeys(("id_dropout", "user_dropout"), 1)
+        limits |= dict.fromkeys(("id_dropout", "user_dropout", "average"), 1)
         for name, most in limits.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
@@ -175,7 +178,8 @@ class _Run:
 
     def __init__(self, model, split, optimizer, config):
         self.model, self.split, self.optimizer, self.config = model, split, optimizer, config
-        self.rows, self.best = [], None
+        self.rows, self.best, self.steps = [], None, 0
+        self.average = self._weights()
         self.verbose = sys.stdout.isatty() if config.verbose is None else config.verbose
 
     @property
@@ -197,6 +201,7 @@ class _Run:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
+            self._follow()
             total += loss.item() * len(batch)
         size = sum(p.detach().square().sum().item() for p in self.model.fusion.parameters())
         if not np.isfinite(total + size):  # the size: the last step may be the one that went too far
@@ -208,14 +213,28 @@ class _Run:
                 remedy=f"lower lr, which is {self.config.lr}",
             )
         self.model.eval()
+        now = self._weights()
+        self.model.fusion.load_state_dict(self.average, strict=False)  # what is measured, and kept if it is the best
         valid = float(task.valid())
+        self.model.fusion.load_state_dict(now, strict=False)
         row = {"epoch": number, "loss": total / task.n, "valid": valid, "seconds": time.perf_counter() - start}
         self.rows.append(row)
         if self.best_epoch == number:
-            self.best = {name: p.detach().clone() for name, p in self.model.fusion.named_parameters()}
+            self.best = {name: value.clone() for name, value in self.average.items()}
         if self.verbose:
             mark = " *" if self.best_epoch == number else ""
             print(f"epoch {number:3d}  loss {row['loss']:.4f}  {task.metric} on valid {valid:.4f}{mark}", flush=True)
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {name: p.detach().clone() for name, p in self.model.fusion.named_parameters()}
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average of the weights towards the weights; early on, when they run, it follows closely."""
+        self.steps += 1
+        keep = min(self.config.average, self.steps / (self.steps + 9))
+        for name, weight in self.model.fusion.named_parameters():
+            self.average[name].lerp_(weight, 1 - keep)
 
     def restore_best(self) -> None:
         if self.best is not None:
@@ -224,10 +243,11 @@ class _Run:
 
     def save(self, path: Path) -> None:
         tensors = {f"now.{name}": p for name, p in self.model.fusion.named_parameters()}
+        tensors |= {f"average.{name}": p for name, p in self.average.items()}
         tensors |= {f"best.{name}": p for name, p in self.best.items()}
         for place, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{place}.{key}": value for key, value in state.items()}
-        checkpoint.write(path, tensors, {"kind": "run", **self._identity(), "rows": self.rows})
+        checkpoint.write(path, tensors, {"kind": "run", **self._identity(), "rows": self.rows, "steps": self.steps})
 
     def load(self, path: Path) -> None:
         tensors, saved = checkpoint.read(path)
@@ -246,7 +266,8 @@ class _Run:
             state.setdefault(int(place), {})[key] = tensors[name]
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
         self.model.fusion.load_state_dict(_cut(tensors, "now."), strict=False)  # buffers come from the split
-        self.best, self.rows = _cut(tensors, "best."), saved["rows"]
+        self.average, self.best = _cut(tensors, "average."), _cut(tensors, "best.")
+        self.rows, self.steps = saved["rows"], saved["steps"]
 
     def _identity(self) -> dict:
         """What a run must share with this one to go on in its place; `epochs` may grow."""

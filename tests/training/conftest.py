@@ -26,7 +26,7 @@ def split(ds):
     return klm.split(ds, "random")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     """A tiny one, whose vectors go to a cache of their own."""
     with pytest.MonkeyPatch.context() as patch:
@@ -75,7 +75,7 @@ def full_disk():
     return limited
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def model(ds, split, encoder):
     """Trained with text. Nothing here may change it."""
     model = klm.KLMRecommender.from_dataset(ds, split, encoder)
@@ -83,7 +83,7 @@ def model(ds, split, encoder):
     return model
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def saved(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved") / "model"
     model.save_pretrained(folder)

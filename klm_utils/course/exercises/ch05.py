@@ -11,8 +11,16 @@ def groups(parameters: dict, decay: dict) -> list[dict]:
     return [{"params": p, "weight_decay": decay.get(name, 0.0)} for name, p in parameters.items()]
 
 
-def _tensors(params) -> list[torch.Tensor]:
-    return [params] if isinstance(params, torch.Tensor) else list(params)  # AdamW takes either
+def _decays(groups) -> list[tuple]:
+    """(shape, weight decay or None) of each parameter; raises where AdamW would not take the groups."""
+    if not isinstance(groups, list | tuple) or not all(isinstance(group, dict) for group in groups):
+        raise TypeError("no list of dicts")
+    pairs = []
+    for group in groups:
+        params = group["params"]
+        tensors = [params] if isinstance(params, torch.Tensor) else params
+        pairs += [(tuple(p.shape), group.get("weight_decay")) for p in tensors]
+    return pairs
 
 
 def check_groups(fn) -> bool:
@@ -21,10 +29,7 @@ def check_groups(fn) -> bool:
     decay = {"ids": 2.0, "maps": 10.0}
     got = attempt(fn, parameters, decay)
     want = {(3, 2): 2.0, (2, 2): 10.0, (4,): 10.0, (): 0.0}  # the shape tells which parameter it is
-    dicts = isinstance(got, list | tuple) and all(isinstance(g, dict) for g in got)
-    read = attempt(
-        lambda: [(tuple(p.shape), g.get("weight_decay")) for g in dicts and got for p in _tensors(g["params"])]
-    )
+    read = attempt(lambda: _decays(got))  # no copy of `got`: an iterator in it cannot be copied
     listed = isinstance(read, list)
     found = read if listed else []
     shapes = [shape for shape, _ in found]
