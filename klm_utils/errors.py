@@ -2,6 +2,8 @@
 
 from numbers import Integral
 
+_ABSENT = object()  # None may itself be the value found
+
 
 class KLMError(Exception):
     """Something the caller can mend. The message names what is wrong, where, and what to do.
@@ -14,11 +16,12 @@ class KLMError(Exception):
         remedy: what to do about it.
     """
 
-    def __init__(self, what: str, *, where: str = "", found: object = None, expected: str = "", remedy: str = ""):
-        self.what, self.where, self.found, self.expected, self.remedy = what, where, found, expected, remedy
+    def __init__(self, what: str, *, where: str = "", found: object = _ABSENT, expected: str = "", remedy: str = ""):
+        self.what, self.where, self.expected, self.remedy = what, where, expected, remedy
+        self.found = None if found is _ABSENT else found
         lines = [what]
         lines += [f"  where:    {where}"] if where else []
-        lines += [f"  found:    {found!r}"] if found is not None else []
+        lines += [f"  found:    {found!r}"] if found is not _ABSENT else []
         lines += [f"  expected: {expected}"] if expected else []
         lines += [f"  remedy:   {remedy}"] if remedy else []
         super().__init__("\n".join(lines))

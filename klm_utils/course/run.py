@@ -172,6 +172,7 @@ def environment(threads: int) -> dict[str, str]:
     """The environment of a kernel: that many threads, no network, this checkout's klm_utils, figures inline."""
     names = {name: str(threads) for name in THREADS}
     quiet = {"KLM_OFFLINE": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
+    quiet["KLM_CACHE"] = str(assets.cache_dir())  # a relative one would mean another folder to the kernel
     paths = [str(HERE.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = os.environ | names | quiet | {"PYTHONPATH": os.pathsep.join(paths)}
     variables.pop("MPLBACKEND", None)  # the kernel chooses its inline backend, without which no figure is stored

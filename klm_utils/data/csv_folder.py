@@ -55,7 +55,7 @@ def _read(path: Path) -> pd.DataFrame:
                 path, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8-sig", index_col=False
             )
     except FileNotFoundError:
-        what, found = "a file is missing", None
+        what, found = "a file is missing", "no such file"
     except (
         pd.errors.ParserError,
         pd.errors.EmptyDataError,
