@@ -56,7 +56,7 @@ class DotFusion(nn.Module):
     items of train).
 
     Source: Koren 2008, Factorization meets the neighborhood, section 4 (SVD++, the history); Volkovs et al. 2017,
-    DropoutNet (id dropout); Hou et al. 2022, UniSRec, section 3.3 (text plus id).
+    DropoutNet (id dropout); Hou et al. 2022, UniSRec (text plus id).
     """
 
     def __init__(self, catalogue: Catalogue, width=32, text_width=32, seed=0):

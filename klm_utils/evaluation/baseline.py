@@ -84,9 +84,9 @@ def find(index: pd.Index, ids: np.ndarray, argument: str) -> np.ndarray:
         at = int(np.flatnonzero(places < 0)[0])
         raise DataError(
             "This id is not in the data set",
-            where=f"{argument}, position {at}",
+            where=f"{argument}, position {at}" if len(ids) > 1 else argument,
             found=ids[at].item() if isinstance(ids[at], np.generic) else ids[at],
-            expected=f"one of {len(index)} ids such as {index[0]!r}",
+            expected=f"one of {len(index)} ids of the kind of {index[:1].tolist()[0]!r}",
             remedy="use ids of the data set that the split was made from",
         )
     return places

@@ -56,7 +56,7 @@ class Popularity(Baseline):
     It answers "interaction" only: that many chose an item does not say that they liked it (for that see
     `UserItemBias`, whose item bias is the smoothed mean).
 
-    Source: Dacrema et al. 2019, Are we really making much progress?, section 3.1 (TopPopular).
+    Source: Ferrari Dacrema et al. 2019, Are we really making much progress? (TopPopular).
     """
 
     name = "popularity"
@@ -82,7 +82,7 @@ class BiasALS(Baseline):
 
     Source: Zhou et al. 2008, Large-scale parallel collaborative filtering for the Netflix prize, section 3; Koren et
     al. 2009, Matrix factorization techniques for recommender systems, eq. 5; the root of n between Zhou's n and a
-    constant as in Rendle et al. 2022, Revisiting the performance of iALS, section 3.
+    constant as in Rendle et al. 2022, Revisiting the performance of iALS.
     """
 
     name = "bias + ALS"

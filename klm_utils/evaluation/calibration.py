@@ -16,7 +16,7 @@ def platt(scores, labels) -> tuple[float, float]:
         (a, b). The targets are smoothed, (N1 + 1) / (N1 + 2) and 1 / (N0 + 2), so that one class alone, or classes that
         a threshold separates, still have finite answers. Constant scores yield a = 0. Where a > 0 the order stays.
 
-    Source: Platt 1999, Probabilistic outputs for support vector machines, section 2.2.
+    Source: Platt 1999, Probabilistic outputs for support vector machines (smoothed targets).
     """
     s, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     positives = y.sum()

@@ -79,7 +79,8 @@ def ndcg(y_true, y_score, k: int | None = 10, *, seed: int = 0) -> float:
     has min(k, |R|) relevant items on top. Binary gain; k=None ranks to the end. Ties, exclusion, users without a
     relevant item: see the head of the module.
 
-    Source: Järvelin and Kekäläinen 2002, Cumulated gain-based evaluation of IR techniques, section 2.
+    Source: Järvelin and Kekäläinen 2002, Cumulated gain-based evaluation of IR techniques, section 2; the
+    discount 1 / log2(r + 1) as in Burges et al. 2005, Learning to rank using gradient descent.
     """
     return _mean_over_users(user_ndcg, y_true, y_score, k, seed)
 
@@ -90,7 +91,7 @@ def recall(y_true, y_score, k: int | None = 10, *, seed: int = 0) -> float:
     The denominator is |R|, not min(k, |R|). A constant score has k / n. Ties, exclusion, users without a relevant
     item: see the head of the module.
 
-    Source: Herlocker et al. 2004, Evaluating collaborative filtering recommender systems, section 4.2.
+    Source: Herlocker et al. 2004, Evaluating collaborative filtering recommender systems (recall).
     """
     return _mean_over_users(user_recall, y_true, y_score, k, seed)
 
@@ -101,7 +102,7 @@ def hit_rate(y_true, y_score, k: int | None = 10, *, seed: int = 0) -> float:
     Per user, not hits over positives (that is `recall`). Ties, exclusion, users without a relevant item: see the head
     of the module.
 
-    Source: Deshpande and Karypis 2004, Item-based top-N recommendation algorithms, section 6.2.
+    Source: Deshpande and Karypis 2004, Item-based top-N recommendation algorithms (hit rate).
     """
     return _mean_over_users(user_hit, y_true, y_score, k, seed)
 
@@ -141,7 +142,8 @@ def coverage(top_items: Iterable[Iterable], n_items: int) -> float:
     No scores, so no ties; one list of k items for everybody has k / n_items. 0 without lists. More different items
     than `n_items` raise `DataError`.
 
-    Source: Ge et al. 2010, Beyond accuracy: evaluating recommender systems by coverage and serendipity, section 3.1.
+    Source: Ge et al. 2010, Beyond accuracy: evaluating recommender systems by coverage and serendipity
+    (catalogue coverage).
     """
     check_whole("n_items", n_items)
     different = len({item for items in top_items for item in np.asarray(items).tolist()})

@@ -18,7 +18,7 @@ class Logistic(Baseline):
     of items. The penalty 1/C is picked by AUC on valid, which also calibrates (`platt`). An id that is not in train has
     weight 0, its features remain.
 
-    Source: Richardson et al. 2007, Predicting clicks: estimating the click-through rate for new ads, section 4.
+    Source: Richardson et al. 2007, Predicting clicks: estimating the click-through rate for new ads.
     """
 
     name = "logistic regression"

@@ -45,7 +45,15 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as fault:
         raise _unreadable(path, str(fault)) from fault
-    if metadata.get("sha256") != checksum(tensors, metadata.get("about", "")):
+    if "about" not in metadata:
+        raise CheckpointError(
+            "this file was not written by klm_utils",
+            where=str(path),
+            found=f"a safetensors file with {len(tensors)} tensors and no description",
+            expected="a file written by save_pretrained or fit",
+            remedy="check the path",
+        )
+    if metadata.get("sha256") != checksum(tensors, metadata["about"]):
         raise _unreadable(path, "its checksum does not fit its content")
     return tensors, json.loads(metadata["about"])
 

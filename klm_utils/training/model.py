@@ -15,7 +15,7 @@ from klm_utils.data.controls import KINDS
 from klm_utils.data.controls import knowledge as controlled
 from klm_utils.data.features import item_features, user_features
 from klm_utils.data.templates import item_texts
-from klm_utils.errors import CheckpointError, ConfigError, DataError
+from klm_utils.errors import CheckpointError, ConfigError, DataError, check_choice, check_whole
 from klm_utils.evaluation.baseline import find
 from klm_utils.fusion import BASE, FUSIONS, ITEM_PARTS, Catalogue
 from klm_utils.training import checkpoint
@@ -57,7 +57,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             ds: a `RecDataset`.
             split: a `Split` of it.
             encoder: a `TextEncoder`; None: no text.
-            fusion: a name in `klm_utils.fusion.FUSIONS`; `settings` are its own (width, id_dropout, ...).
+            fusion: a name in `klm_utils.fusion.FUSIONS`; `settings` are its own (width, text_width).
             mode: "frozen": the texts are encoded once and the encoder is left alone.
             knowledge: "true", or a control of `klm_utils.data.controls` in place of the text vectors.
             seed: of the start values, and of the control.
@@ -66,10 +66,21 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             ConfigError: a name without meaning.
             DataError: the split is of another data set.
         """
-        _check("fusion", fusion, tuple(FUSIONS))
-        _check("mode", mode, MODES)
-        _check("knowledge", knowledge, KINDS)
+        check_choice("fusion", fusion, tuple(FUSIONS))
+        check_choice("mode", mode, MODES)
+        check_choice("knowledge", knowledge, KINDS)
         seed = check_seed(seed, "KLMRecommender.from_dataset(seed)")
+        if encoder is not None and not hasattr(encoder, "fingerprint"):
+            raise ConfigError(
+                "this is no text encoder",
+                where="from_dataset(encoder)",
+                found=encoder,
+                expected="a TextEncoder, or None for no text",
+                remedy="klm.TextEncoder.from_pretrained('minilm')",
+            )
+        own = set(signature(FUSIONS[fusion]).parameters) - {"catalogue", "seed"}
+        for name in settings:
+            check_choice("setting", name, tuple(sorted(own)))
         same = [split.dataset.name == ds.name, split.dataset.items.index.equals(ds.items.index)]
         if not all([*same, split.dataset.users.index.equals(ds.users.index)]):
             raise DataError(
@@ -164,7 +175,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         Args:
             user_id: a user of the data set.
             k: how many.
-            exclude_seen: leave out the items of the history.
+            exclude_seen: leave out the items of the history, the user's own and the one given.
             history: item ids to use in place of the user's own history.
 
         Returns:
@@ -176,19 +187,13 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             DataError: an id that is not in the data set.
             ConfigError: k is not a whole number of at least 1.
         """
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise ConfigError(
-                "k is not a number of items",
-                where="recommend(k)",
-                found=k,
-                expected="a whole number of at least 1",
-                remedy="10 is usual",
-            )
+        k = check_whole("k", k)
         parts, seen = self._parts(user_id, torch.arange(len(self.items), device=self.fusion.constant.device), history)
         logits = parts.sum(axis=1) + self.shift
         order = np.argsort(-logits.to_numpy(), kind="stable")
         if exclude_seen:
-            order = order[~np.isin(order, seen)]
+            own = self.fusion.met(self._places(self.users, [user_id], "user_id"), torch.arange(len(self.items)))
+            order = order[~(np.isin(order, seen) | own.cpu().numpy()[order])]
         order = order[:k]
         gain = parts - parts.mean()  # an item is chosen for what sets it apart
         return pd.DataFrame(
@@ -343,14 +348,3 @@ def check_seed(seed, where: str) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ConfigError("no such seed", where=where, found=seed, expected="an int >= 0", remedy="seed=0 is usual")
     return int(seed)
-
-
-def _check(argument: str, value, choices: tuple) -> None:
-    if value not in choices:
-        raise ConfigError(
-            f"there is no {argument} of this name",
-            where=f"KLMRecommender.from_dataset({argument})",
-            found=value,
-            expected=" or ".join(map(repr, choices)),
-            remedy=f"use {argument}={choices[0]!r}",
-        )

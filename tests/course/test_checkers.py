@@ -139,6 +139,16 @@ def counter_best(valid, patience, better=lambda new, best: new > best, top=-1.0,
     return best, epoch
 
 
+def against_the_previous(valid, patience):
+    best = 1
+    for epoch in range(2, len(valid) + 1):
+        if valid[epoch - 1] > valid[epoch - 2]:
+            best = epoch
+        if epoch - best >= patience:
+            return best, epoch
+    return best, len(valid)
+
+
 def argmax(valid):
     return int(np.argmax(valid)) + 1
 
@@ -163,6 +173,7 @@ best_epoch = [
     (lambda valid, patience: counter_best(valid, patience, better=lambda new, best: new < best, top=2), "got [1, 4]"),
     (lambda valid, patience: counter_best(valid, 3), "with patience 1 expected (2, 3)"),
     (lambda valid, patience: counter_best(valid, patience, better=lambda new, best: new >= best), "an equal value"),
+    (against_the_previous, "compare with the best value so far"),
     (lambda valid, patience: counter_best(valid, patience, top=0.3), "with patience to spare"),
     (lambda valid, patience: valid[patience] and counter_best(valid, patience), "got IndexError"),
 ]

@@ -76,6 +76,10 @@ def check_best_epoch(fn) -> bool:
             (same(got, (3, 6)), "count the epochs from 1"),
             (not same(got, (4, 7)), f"expected (4, 7): best in 4, three in vain, stop after 7; got {head(got)}"),
             (not same(at_once, (2, 3)), f"with patience 1 expected (2, 3), got {head(at_once)}"),
+            (
+                not same(attempt(fn, [0.70, 0.60, 0.65, 0.62], 2), (1, 3)),
+                "compare with the best value so far, not with the one before",
+            ),
             (not same(attempt(fn, [0.5, 0.5, 0.5], 2), (1, 3)), "an equal value is not a better one"),
             (not same(spare, (2, 2)), f"with patience to spare it runs to the end: expected (2, 2), got {head(spare)}"),
         ],
