@@ -59,7 +59,7 @@ def check_whole(name: str, value: int) -> int:
     """`value` as an int; anything but a whole number >= 1 raises `ConfigError`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ConfigError(
-            f"{name} must be a whole number",
+            f"{name} must be a whole number of at least 1",
             where=name,
             found=value,
             expected="an int >= 1",

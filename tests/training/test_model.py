@@ -113,7 +113,7 @@ def test_recommend_gives_the_best_items_not_yet_seen(model, ds, split):
 
 @pytest.mark.parametrize("k", [0, -1, 2.0, True, None, "10"])
 def test_k_is_a_number_of_items(model, k):
-    with pytest.raises(ConfigError, match="recommend"):
+    with pytest.raises(ConfigError, match="k must be"):
         model.recommend(1, k=k)
 
 
