@@ -59,4 +59,7 @@ def test_the_stored_full_scale_run_holds_every_ordering_that_the_course_claims()
     assert gains["cold_item, interaction, true minus none"][1] > 0, "text helps, the interval excludes 0"
     assert gains["cold_item, interaction, shuffled minus none"][1] <= 0, "shuffled text does not"
     assert gains["cold_item, interaction, true minus shuffled"][1] > 0
+    by_split = stored["metrics"]["by_split"]
+    assert len(by_split["true minus shuffled"]) == 10 and min(by_split["true minus shuffled"]) > 0
+    assert sum(gain > 0 for gain in by_split["true minus none"]) == 7
     assert {"random, interaction", "temporal, label"} <= set(tables)
