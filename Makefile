@@ -41,9 +41,14 @@ clean:
 assets: $(READY)
 	$(PY) -m klm_utils cache --fetch
 
+# An environment made in another folder (the checkout was moved or copied) would run the code of that folder.
+ifneq ($(shell cat .venv/ready 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --disable-pip-version-check -r requirements.lock
 	$(PY) -m pip install --disable-pip-version-check --no-build-isolation --no-deps -e .
-	touch $(READY)
+	printf "%s" "$(CURDIR)" > $(READY)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from klm_utils.errors import DataError, check_choice, check_whole
+from klm_utils.errors import ConfigError, DataError, check_choice, check_whole
 from klm_utils.evaluation import metrics
 
 PAIRS_AT_ONCE = 400_000  # bounds memory: about 20 MB of ids, scores and ranks for a chunk of users
@@ -85,6 +85,14 @@ def rank(model, split, k: int = 10, *, part: str = "test", among: str = "all", s
 
 def predict(model, user_ids: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
     """`model.predict`, checked: float64 [n]; a wrong shape or a value that is not finite raises `DataError`."""
+    if not hasattr(model, "predict"):
+        raise ConfigError(
+            "this cannot be evaluated: it has no predict",
+            where="evaluate(model)",
+            found=model,
+            expected="anything with predict(user_ids, item_ids) -> probabilities [n]",
+            remedy="evaluate(model, split), in this order",
+        )
     return _checked(model, model.predict(user_ids, item_ids), user_ids, item_ids)
 
 

@@ -12,6 +12,7 @@ import torch
 
 from klm_utils import losses
 from klm_utils.data.schema import LOG_COLUMNS
+from klm_utils.data.splits import Split
 from klm_utils.errors import CheckpointError, ConfigError, DataError, check_choice, check_whole
 from klm_utils.evaluation import metrics, ranking
 from klm_utils.evaluation.baseline import need_both_labels
@@ -73,7 +74,7 @@ class TrainConfig:
             object.__setattr__(self, name, check_whole(name, getattr(self, name)))
         object.__setattr__(self, "seed", check_seed(self.seed, "TrainConfig(seed)"))
         limits = dict.fromkeys(("lr", "decay_ids", "decay_maps", "decay_biases"), 1e6)
-        limits |= dict.fromkeys(("id_dropout", "user_dropout", "average"), 1)
+        limits |= dict.fromkeys(("id_dropout", "user_dropout"), 1) | {"average": 0.9999}
         for name, most in limits.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
@@ -140,6 +141,19 @@ def fit(model: KLMRecommender, split, config: TrainConfig | None = None, checkpo
         CheckpointError: the folder holds another run, a damaged one, or cannot be written.
     """
     config = config or TrainConfig()
+    for argument, value, kind in (
+        ("model", model, KLMRecommender),
+        ("split", split, Split),
+        ("config", config, TrainConfig),
+    ):
+        if not isinstance(value, kind):
+            raise ConfigError(
+                f"{argument} is of the wrong kind",
+                where=f"fit({argument})",
+                found=value,
+                expected=f"a {kind.__name__}",
+                remedy='for example klm.fit(model, split, klm.TrainConfig(objective="label"))',
+            )
     if model.about["protocol"] != split.protocol:
         raise ConfigError(
             "the model was built for another split: its history may hold what it is tested on",

@@ -312,3 +312,28 @@ def test_history_is_a_table(build, split):
     history = klm.fit(build(), split, klm.TrainConfig(**LABEL | {"epochs": 1}))
     assert isinstance(history.epochs, pd.DataFrame) and history.epochs.index.name == "epoch"
     assert "1 epochs" in str(history) and history.best_epoch == 1
+
+
+def test_arguments_of_the_wrong_kind_are_named(ds, split):
+    model = klm.KLMRecommender.from_dataset(ds, split)
+    for wrong in ((split, model), (model, ds), (model, split, "label"), (model, split, {"objective": "label"})):
+        with pytest.raises(klm.ConfigError, match="wrong kind"):
+            klm.fit(*wrong)
+    with pytest.raises(klm.ConfigError, match="no text encoder"):
+        klm.KLMRecommender.from_dataset(ds, split, encoder="minilm")
+    with pytest.raises(klm.ConfigError, match="setting"):
+        klm.KLMRecommender.from_dataset(ds, split, widht=8)
+    with pytest.raises(klm.ConfigError, match="no predict"):
+        klm.evaluate("minilm", split)
+
+
+def test_the_average_of_the_weights_is_what_is_kept(ds, split):
+    """Without averaging the weights of the last step are kept; with it they lag behind, so other weights result."""
+    kept = []
+    for average in (0.0, 0.95):
+        model = klm.KLMRecommender.from_dataset(ds, split)
+        klm.fit(model, split, klm.TrainConfig(epochs=2, average=average))
+        kept.append(model.fusion.item_ids.detach().clone())
+    assert not torch.equal(*kept)
+    with pytest.raises(klm.ConfigError, match="average"):
+        klm.TrainConfig(average=1.0)
