@@ -31,6 +31,7 @@ class Fault:
 
 
 def item_rules() -> dict[str, list[pa.Check]]:
+    """What must hold of the columns of items."""
     title = _rule("is not text", "a str", "fill missing titles, convert numbers with .astype(str)", _is_text)
     split_them = "give [] for none; split one text with frame['tags'].str.split('|')"
     return {
@@ -41,10 +42,12 @@ def item_rules() -> dict[str, list[pa.Check]]:
 
 
 def user_rules() -> dict[str, list[pa.Check]]:
+    """What must hold of the columns of users."""
     return {"user_id": _key_rules()}
 
 
 def triple_rules() -> dict[str, list[pa.Check]]:
+    """What must hold of the columns of triples."""
     there = _rule("is missing", "an entity or a relation", "drop incomplete triples", lambda s: s.notna())
     return {"head": [there], "relation": [there], "tail": [there]}
 
@@ -134,6 +137,7 @@ def _rule(what: str, expected: str, remedy: str, holds: Callable[[pd.Series], pd
 
 
 def id_rule() -> pa.Check:
+    """Ids are int or text."""
     return _rule(
         "is not an id", "int or str, one of them throughout, none missing (ids are saved as JSON)", _TO_IDS, _is_id
     )
@@ -215,6 +219,7 @@ def _sentence(fault: Fault) -> str:
 
 
 def table_fault(table: str, what: str, found, expected: str, remedy: str, column: str = "") -> Fault:
+    """A fault of a whole table or column, not of single rows."""
     return Fault(table, column, what, [found], expected, remedy, rows=[], labels=[], count=0)
 
 

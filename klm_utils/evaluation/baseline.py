@@ -37,15 +37,7 @@ class Baseline:
                 expected="a call of fit before",
                 remedy=f"call {type(self).__name__}().fit(split) first",
             )
-        user_ids, item_ids = np.asarray(user_ids), np.asarray(item_ids)
-        if user_ids.ndim != 1 or user_ids.shape != item_ids.shape:
-            raise DataError(
-                "Users and items do not pair up",
-                where="predict(user_ids, item_ids)",
-                found=(user_ids.shape, item_ids.shape),
-                expected="two flat arrays of equal length",
-                remedy="pass one user and one item for each prediction",
-            )
+        user_ids, item_ids = paired(user_ids, item_ids)
         u, i = find(self._users, user_ids, "user_ids"), find(self._items, item_ids, "item_ids")
         return np.asarray(self._score(u, i), dtype=np.float64) if len(u) else np.zeros(0)
 
@@ -65,16 +57,31 @@ def known(split) -> pd.DataFrame:
     return pd.concat([split.train, split.shown]) if len(split.shown) else split.train
 
 
-def need_both_labels(split) -> None:
-    """Raise `DataError` if all labels of train are equal: there is nothing to tell apart."""
-    if split.train["label"].nunique() < 2:
+def need_both_labels(split, part: str = "train") -> None:
+    """Raise `DataError` if all labels of a part are equal: there is nothing to tell apart."""
+    labels = getattr(split, part)["label"]
+    if labels.nunique() < 2:
         raise DataError(
-            "All labels of train are equal",
-            where="split.train, column label",
-            found=int(split.train["label"].iloc[0]),
+            f"All labels of {part} are equal",
+            where=f"split.{part}, column label",
+            found=int(labels.iloc[0]),
             expected="rows with label 0 and rows with label 1",
-            remedy="use more data, or set the label by another threshold",
+            remedy="use more data, another seed of the split, or set the label by another threshold",
         )
+
+
+def paired(user_ids, item_ids) -> tuple[np.ndarray, np.ndarray]:
+    """Two flat arrays of equal length, or `DataError`."""
+    user_ids, item_ids = np.asarray(user_ids), np.asarray(item_ids)
+    if user_ids.ndim != 1 or user_ids.shape != item_ids.shape:
+        raise DataError(
+            "Users and items do not pair up",
+            where="predict(user_ids, item_ids)",
+            found=(user_ids.shape, item_ids.shape),
+            expected="two flat lists of equal length",
+            remedy="pass one user and one item for each prediction",
+        )
+    return user_ids, item_ids
 
 
 def find(index: pd.Index, ids: np.ndarray, argument: str) -> np.ndarray:

@@ -141,27 +141,7 @@ def fit(model: KLMRecommender, split, config: TrainConfig | None = None, checkpo
         CheckpointError: the folder holds another run, a damaged one, or cannot be written.
     """
     config = config or TrainConfig()
-    for argument, value, kind in (
-        ("model", model, KLMRecommender),
-        ("split", split, Split),
-        ("config", config, TrainConfig),
-    ):
-        if not isinstance(value, kind):
-            raise ConfigError(
-                f"{argument} is of the wrong kind",
-                where=f"fit({argument})",
-                found=value,
-                expected=f"a {kind.__name__}",
-                remedy='for example klm.fit(model, split, klm.TrainConfig(objective="label"))',
-            )
-    if model.about["protocol"] != split.protocol:
-        raise ConfigError(
-            "the model was built for another split: its history may hold what it is tested on",
-            where="fit(model, split)",
-            found=split.protocol,
-            expected=model.about["protocol"],
-            remedy="build the model with from_dataset(ds, split, ...) and train it on that split",
-        )
+    _check_fit(model, split, config)
     task = (_label_task if config.objective == "label" else _interaction_task)(model, split, config)
     decay = {name: getattr(config, f"decay_{name}", 0.0) for name in model.fusion.groups()}
     groups = [{"params": p, "weight_decay": decay[name]} for name, p in model.fusion.groups().items()]
@@ -300,14 +280,7 @@ def _cut(tensors: dict, prefix: str) -> dict:
 def _label_task(model, split, config) -> _Task:
     """Rows of train with their rating or label; AUC of the labels of valid."""
     need_both_labels(split)
-    if split.valid["label"].nunique() < 2:
-        raise DataError(
-            "all labels of valid are equal: no AUC says when to stop",
-            where="split.valid, column label",
-            found=int(split.valid["label"].iloc[0]),
-            expected="rows with label 0 and rows with label 1",
-            remedy="use more data, another seed of the split, or set the label by another threshold",
-        )
+    need_both_labels(split, "valid")  # without both no AUC says when to stop
     target = _target(split, config)
     users, items = model.positions(split.train["user_id"], split.train["item_id"])
     y = torch.tensor(split.train[target].to_numpy(), dtype=torch.float32, device=users.device)
@@ -358,3 +331,28 @@ def _calibrate(model, split, config) -> None:
     if config.objective == "label":
         scores = model.scores(split.valid["user_id"], split.valid["item_id"])
         model.scale, model.shift = platt(scores, split.valid["label"])
+
+
+def _check_fit(model, split, config) -> None:
+    """Refuse arguments of the wrong kind, and a split that the model was not built for."""
+    for argument, value, kind in (
+        ("model", model, KLMRecommender),
+        ("split", split, Split),
+        ("config", config, TrainConfig),
+    ):
+        if not isinstance(value, kind):
+            raise ConfigError(
+                f"{argument} is of the wrong kind",
+                where=f"fit({argument})",
+                found=value,
+                expected=f"a {kind.__name__}",
+                remedy='for example klm.fit(model, split, klm.TrainConfig(objective="label"))',
+            )
+    if model.about["protocol"] != split.protocol:
+        raise ConfigError(
+            "the model was built for another split: its history may hold what it is tested on",
+            where="fit(model, split)",
+            found=split.protocol,
+            expected=model.about["protocol"],
+            remedy="build the model with from_dataset(ds, split, ...) and train it on that split",
+        )

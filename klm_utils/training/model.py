@@ -16,7 +16,7 @@ from klm_utils.data.controls import knowledge as controlled
 from klm_utils.data.features import item_features, user_features
 from klm_utils.data.templates import item_texts
 from klm_utils.errors import CheckpointError, ConfigError, DataError, check_choice, check_whole
-from klm_utils.evaluation.baseline import find
+from klm_utils.evaluation.baseline import find, paired
 from klm_utils.fusion import BASE, FUSIONS, ITEM_PARTS, Catalogue
 from klm_utils.training import checkpoint
 
@@ -66,30 +66,8 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             ConfigError: a name without meaning.
             DataError: the split is of another data set.
         """
-        check_choice("fusion", fusion, tuple(FUSIONS))
-        check_choice("mode", mode, MODES)
-        check_choice("knowledge", knowledge, KINDS)
+        _check_build(ds, split, encoder, fusion, mode, knowledge, settings)
         seed = check_seed(seed, "KLMRecommender.from_dataset(seed)")
-        if encoder is not None and not hasattr(encoder, "fingerprint"):
-            raise ConfigError(
-                "this is no text encoder",
-                where="from_dataset(encoder)",
-                found=encoder,
-                expected="a TextEncoder, or None for no text",
-                remedy="klm.TextEncoder.from_pretrained('minilm')",
-            )
-        own = set(signature(FUSIONS[fusion]).parameters) - {"catalogue", "seed"}
-        for name in settings:
-            check_choice("setting", name, tuple(sorted(own)))
-        same = [split.dataset.name == ds.name, split.dataset.items.index.equals(ds.items.index)]
-        if not all([*same, split.dataset.users.index.equals(ds.users.index)]):
-            raise DataError(
-                "the split is of another data set",
-                where="from_dataset(ds, split)",
-                found=repr(split.dataset),
-                expected=f"{ds!r}, with the same ids in the same order",
-                remedy="split this data set with klm.split(ds, ...)",
-            )
         if encoder is None:
             text = np.zeros((len(ds.items), 0), dtype=np.float32)
         else:
@@ -133,15 +111,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         Raises:
             DataError: an id that is not in the data set, or two lists of different lengths.
         """
-        user_ids, item_ids = np.asarray(user_ids), np.asarray(item_ids)
-        if user_ids.ndim != 1 or user_ids.shape != item_ids.shape:
-            raise DataError(
-                "users and items do not pair up",
-                where="user_ids, item_ids",
-                found=(user_ids.shape, item_ids.shape),
-                expected="two flat lists of equal length",
-                remedy="pass one user and one item for each pair",
-            )
+        user_ids, item_ids = paired(user_ids, item_ids)
         return self._places(self.users, user_ids, "user_ids"), self._places(self.items.index, item_ids, "item_ids")
 
     @torch.no_grad()
@@ -348,3 +318,30 @@ def check_seed(seed, where: str) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ConfigError("no such seed", where=where, found=seed, expected="an int >= 0", remedy="seed=0 is usual")
     return int(seed)
+
+
+def _check_build(ds, split, encoder, fusion, mode, knowledge, settings) -> None:
+    """Refuse what `from_dataset` can make no sense of."""
+    check_choice("fusion", fusion, tuple(FUSIONS))
+    check_choice("mode", mode, MODES)
+    check_choice("knowledge", knowledge, KINDS)
+    if encoder is not None and not hasattr(encoder, "fingerprint"):
+        raise ConfigError(
+            "this is no text encoder",
+            where="from_dataset(encoder)",
+            found=encoder,
+            expected="a TextEncoder, or None for no text",
+            remedy="klm.TextEncoder.from_pretrained('minilm')",
+        )
+    own = set(signature(FUSIONS[fusion]).parameters) - {"catalogue", "seed"}
+    for name in settings:
+        check_choice("setting", name, tuple(sorted(own)))
+    same = [split.dataset.name == ds.name, split.dataset.items.index.equals(ds.items.index)]
+    if not all([*same, split.dataset.users.index.equals(ds.users.index)]):
+        raise DataError(
+            "the split is of another data set",
+            where="from_dataset(ds, split)",
+            found=repr(split.dataset),
+            expected=f"{ds!r}, with the same ids in the same order",
+            remedy="split this data set with klm.split(ds, ...)",
+        )
