@@ -43,8 +43,9 @@ def knowledge(X: np.ndarray, kind: str, seed: int = 0) -> np.ndarray:
         cycle = rng.permutation(len(X))  # each item gets the row of the next one on a random round trip: none its own
         X[cycle] = X[np.roll(cycle, 1)]
     elif kind == "random":
-        covariance = np.atleast_2d(np.cov(X, rowvar=False, bias=True))
-        X = rng.multivariate_normal(X.mean(0), covariance, size=len(X), check_valid="ignore", method="eigh")
+        mean = X.mean(0)
+        covariance = (X - mean).T @ (X - mean) / len(X)
+        X = rng.multivariate_normal(mean, covariance, size=len(X), check_valid="ignore", method="eigh")
     elif kind == "absent":
         X = np.zeros_like(X)
     return X.astype("float32")
