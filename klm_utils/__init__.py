@@ -13,6 +13,7 @@ warnings.filterwarnings("ignore", "IProgress not found")  # tqdm's, in every not
 _HOME = {
     "KLMError": "errors",
     "DataError": "errors",
+    "LeakError": "errors",
     "AssetError": "errors",
     "ConfigError": "errors",
     "CheckpointError": "errors",

@@ -31,6 +31,10 @@ class DataError(KLMError):
     """A table, a row or an id that cannot be used."""
 
 
+class LeakError(DataError):
+    """A result that is too good: better than the true probabilities, so the labels are among the inputs."""
+
+
 class AssetError(KLMError):
     """A pinned model or data file that is missing, altered or cannot be fetched."""
 

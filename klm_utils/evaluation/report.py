@@ -11,6 +11,7 @@ import pandas as pd
 from klm_utils.errors import ConfigError, DataError, check_choice, check_whole
 from klm_utils.evaluation import intervals, ranking
 from klm_utils.evaluation.intervals import Statistic
+from klm_utils.evaluation.leaks import leak_alarm
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +121,7 @@ def evaluate(
     Raises:
         ConfigError: an argument without meaning.
         DataError: no rows to evaluate; predictions of the wrong shape, not finite, or (label) outside [0, 1].
+        LeakError: (label) better than the true probabilities, where `dataset.optimum` holds them; see `leak_alarm`.
     """
     k, n_boot = check_whole("k", k), check_whole("n_boot", n_boot)
     check_choice("part", part, ("test", "valid"))
@@ -254,6 +256,9 @@ def _label_statistics(model, split, part: str) -> tuple[dict[str, Statistic], st
         "logloss": intervals.logloss(users, y, p),
         "ece": intervals.ece(users, y, p),
     }
+    if split.dataset.optimum is not None:
+        optimum, where = split.dataset.optimum[frame.index], f"split.{part} of {split.name!r}"
+        leak_alarm(users, y, p, optimum, model=ranking.model_name(model), where=where)
     for name, rows in _seen_and_new(split, users).items():
         statistics[f"auc_{name}"] = intervals.pooled_auc(users[rows], y[rows], p[rows])
     return statistics, f"labels of all {len(frame)} rows"
