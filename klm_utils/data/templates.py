@@ -1,41 +1,141 @@
-"""A row of domain knowledge as a text that a language model reads."""
+"""A row of domain knowledge as a text that a language model reads, in Chinese or English."""
 
 import re
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from klm_utils.data.schema import RecDataset
+from klm_utils.errors import ConfigError, check_choice
 
+LANGUAGES = (None, "en", "zh")
+_ITEM = {
+    "en": {
+        "title": "{}",
+        "year": "({})",
+        "tags": "{}",
+        "description": "{}",
+        "brand": "Brand: {}",
+        "category": "Category: {}",
+        "price": "Price: {} yuan",
+    },
+    "zh": {
+        "title": "{}",
+        "year": "（{}年）",
+        "tags": "标签：{}",
+        "description": "{}",
+        "brand": "品牌：{}",
+        "category": "分类：{}",
+        "price": "价格：{}元",
+    },
+}
+_USER = {  # the interests come last: what follows a list reads as part of it
+    "en": {
+        "age": "{}",
+        "gender": "{}",
+        "occupation": "{}",
+        "city_tier": "city tier {}",
+        "interests": "interests: {}",
+    },
+    "zh": {"age": "{}岁", "gender": "{}", "occupation": "职业：{}", "city_tier": "{}线城市", "interests": "兴趣：{}"},
+}
+_WORDS = {  # values that have a word of their own; M and F are MovieLens's
+    ("en", "gender"): {"M": "male", "F": "female", "男": "male", "女": "female"},
+    ("zh", "gender"): {"M": "男", "F": "女", "male": "男", "female": "女"},
+    ("zh", "city_tier"): {"1": "一", "2": "二", "3": "三", "4": "四"},
+}
+_COMMA = {"en": ", ", "zh": "、"}  # within a list
+_GAP, _STOP = {"en": " ", "zh": ""}, {"en": ".", "zh": "。"}
+_CLOSED = tuple(".!?…。！？")  # ends of a sentence
+_IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 # catalogues sort "Godfather, The"; nobody writes it so
 _ARTICLE_LAST = re.compile(r"^(.+?), (The|An?|Las?|Les?|Los|El|Il|Das|Der|Die)(?= \(|$)")
-_WORDS = {"M": "male", "F": "female"}  # MovieLens's letters
 
 
-def item_text(row: Mapping | pd.Series) -> str:
-    """Title, year and tags of an item: "Toy Story (1995). Animation, Children's, Comedy."; what is missing is left out.
+def item_text(
+    row: Mapping | pd.Series, language: str | None = None, fields: tuple[str, ...] = ("title", "year", "tags")
+) -> str:
+    """An item as a few short sentences, in the order of `fields`; what is missing is left out.
+
+    Args:
+        row: of `ds.items`, or any mapping.
+        language: of the words around the values, which stay as they are. None: Chinese if the title or a tag has a
+            Chinese character, else English.
+        fields: any of title, year (it goes with the title), tags, description, brand, category, price (yuan).
+
+    Raises:
+        ConfigError: an unknown language or field.
 
     >>> item_text({"title": "Godfather, The", "year": 1972, "tags": ["Crime"]})
     'The Godfather (1972). Crime.'
+    >>> item_text({"title": "小米手机", "tags": ["手机", "数码"], "price": 1299.0}, fields=("title", "tags", "price"))
+    '小米手机。标签：手机、数码。价格：1299元。'
     """
-    title = _ARTICLE_LAST.sub(r"\2 \1", _text(row.get("title")))
-    year, tags = _text(row.get("year")), ", ".join(_listed(row.get("tags")))
-    head = " ".join(part for part in (title, f"({year})" if year else "") if part)
-    return " ".join(f"{part}." for part in (head, tags) if part)
+    for field in fields:
+        if field not in _ITEM["en"]:
+            raise ConfigError(
+                "no text is written for this field",
+                where="item_text(fields)",
+                found=field,
+                expected=", ".join(_ITEM["en"]),
+                remedy="pass a tuple of them, such as fields=('title', 'tags', 'price')",
+            )
+    language = _language(row, language, ("title", "tags"))
+    parts = _parts(row, language, {field: _ITEM[language][field] for field in fields})
+    if "title" in parts and "year" in parts:
+        parts["title"] += _GAP[language] + parts.pop("year")
+    return _GAP[language].join(_sentence(part, field, language) for field, part in parts.items())
 
 
-def item_texts(ds: RecDataset) -> list[str]:
+def item_texts(
+    ds: RecDataset, language: str | None = None, fields: tuple[str, ...] = ("title", "year", "tags")
+) -> list[str]:
     """`item_text` of every item, in the order of `ds.items`."""
-    return [item_text(row) for row in ds.items.to_dict("records")]
+    return [item_text(row, language, fields) for row in ds.items.to_dict("records")]
 
 
-def user_text(row: Mapping | pd.Series) -> str:
-    """Age, gender, occupation and interests of a user: "25, male, student, interests: film, music"; gaps left out."""
-    parts = [_text(row.get(field)) for field in ("age", "gender", "occupation")]
-    parts = [_WORDS.get(part, part) for part in parts if part]
-    if interests := ", ".join(_listed(row.get("interests"))):
-        parts.append(f"interests: {interests}")
-    return ", ".join(parts)
+def user_text(row: Mapping | pd.Series, language: str | None = None) -> str:
+    """Age, gender, occupation, city tier (1 to 4) and interests of a user; what is missing is left out.
+
+    Args:
+        row: of `ds.users`, or any mapping.
+        language: as in `item_text`; None looks at gender, occupation and interests.
+
+    Raises:
+        ConfigError: an unknown language.
+
+    >>> user_text({"age": 24, "gender": "M", "occupation": "student", "interests": ["film", "music"]})
+    '24, male, student, interests: film, music'
+    >>> user_text({"age": 25, "gender": "male", "city_tier": 1, "interests": ["篮球", "电影"]})
+    '25岁，男，一线城市，兴趣：篮球、电影'
+    """
+    language = _language(row, language, ("gender", "occupation", "interests"))
+    return {"en": ", ", "zh": "，"}[language].join(_parts(row, language, _USER[language]).values())
+
+
+def _language(row: Mapping | pd.Series, language: str | None, fields: tuple[str, ...]) -> str:
+    """The language asked for, or that of the row's own words."""
+    check_choice("language", language, LANGUAGES)
+    words = " ".join(text for field in fields for text in _listed(row.get(field)))
+    return language or ("zh" if _IDEOGRAPH.search(words) else "en")
+
+
+def _parts(row: Mapping | pd.Series, language: str, templates: dict[str, str]) -> dict[str, str]:
+    """The filled templates of the fields that the row has."""
+    parts = {}
+    for field, template in templates.items():
+        known = _WORDS.get((language, field), {})
+        if value := _COMMA[language].join(known.get(text, text) for text in _listed(row.get(field))):
+            value = _ARTICLE_LAST.sub(r"\2 \1", value) if field == "title" else value
+            parts[field] = template.format(value)
+    return parts
+
+
+def _sentence(part: str, field: str, language: str) -> str:
+    """The part with a full stop, unless it ends a sentence by itself; an English title always gets one."""
+    own = (language == "zh" or field == "description") and part.endswith(_CLOSED)
+    return part if own else part + _STOP[language]
 
 
 def _listed(value) -> list[str]:
@@ -48,6 +148,6 @@ def _text(value) -> str:
     """The value as text on one line, "" for a missing one; 1995.0 is 1995."""
     if pd.isna(value):
         return ""
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float | np.floating) and value.is_integer():
         value = int(value)
     return " ".join(str(value).split())
