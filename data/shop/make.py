@@ -18,7 +18,7 @@ from klm_utils.data.shop import draw_users, world_of
 from klm_utils.data.shop_world import DAY, NEW_AFTER, START, simulate, uniform
 
 HERE = Path(__file__).parent
-ITEMS, COPIES_COLD = 600, 3
+ITEMS, COPIES = 600, 2
 LANGUAGES = ("zh", "en")
 SEASONS = ("spring", "summer", "autumn", "winter")
 
@@ -54,9 +54,9 @@ def draw(what: str, *counters) -> float:
 
 def items_table(source: dict, kinds: list[dict]) -> pd.DataFrame:
     """600 items: the words of each in both languages, and its latent factors."""
-    warm = [k for k, kind in enumerate(kinds) if not kind.get("cold")]
-    copies = [COPIES_COLD if kind.get("cold") else 2 for kind in kinds]
-    extra = sorted(warm, key=lambda k: draw("extra", k))[: ITEMS - sum(copies)]
+    cold = [k for k, kind in enumerate(kinds) if kind.get("cold")]
+    copies = [COPIES] * len(kinds)
+    extra = sorted(cold, key=lambda k: draw("extra", k))[: ITEMS - sum(copies)]
     for k in extra:
         copies[k] += 1
     pairs = [(k, c) for k in range(len(kinds)) for c in range(copies[k])]
