@@ -46,7 +46,10 @@ def spoil_users(users: pd.DataFrame) -> pd.DataFrame:
 
     traditional, users, n = OpenCC("s2t"), users.astype({"age": object, "city_tier": object}), len(users)
     places = iter(rows_of("users", 400, n))
-    take = lambda count: [next(places) for _ in range(count)]  # noqa: E731 - each user is hit once
+
+    def take(count: int) -> list[int]:  # each user is hit once
+        return [next(places) for _ in range(count)]
+
     users.loc[take(60), "age"] = ""
     users.loc[take(9), "age"] = 250
     swapped = take(12)
