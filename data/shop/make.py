@@ -90,7 +90,7 @@ def item(source: dict, kind: dict, k: int, copy: int, number: int, used: Counter
         if cold
         else {n: (kind["category"][n], kind["subcategory"][n]) for n in LANGUAGES}
     )
-    about = description(kind, dict(zip(LANGUAGES, brand, strict=False)), used)
+    about = description(kind, dict(zip(LANGUAGES, brand, strict=False)), number, used)
     noise = sum(draw(f"weight {j}", number) for j in range(3)) - 1.5
     quality = round(0.9 * (sum(draw(f"quality {j}", number) for j in range(3)) - 1.5), 4)
     row = {"item_id": number}
@@ -124,16 +124,20 @@ def chosen_tags(source: dict, kind: dict, k: int, copy: int) -> list[str]:
     return [t for t in tags if t in main or t in kept]
 
 
-def description(kind: dict, brand: dict, used: Counter) -> dict:
-    """The type's own sentence and one or two of its subcategory, those that were used least so far."""
-    pool = sorted(range(len(kind["pool"])), key=lambda j: (used[kind["pool"][j]["zh"]], draw("pool", len(used), j)))
-    n = 1 + (sum(used.values()) % 2)
-    sentences = [kind["about"], *(kind["pool"][j] for j in pool[:n])]
-    for j in pool[:n]:
-        used[kind["pool"][j]["zh"]] += 1
-    turn = sum(used.values()) % len(sentences)
-    sentences = sentences[turn:] + sentences[:turn]
-    return {n: ("" if n == "zh" else " ").join(s[n].replace("{brand}", brand[n]) for s in sentences) for n in LANGUAGES}
+def description(kind: dict, brand: dict, number: int, used: Counter) -> dict:
+    """The type's own sentence and one or two of its subcategory, those that were used least; no text twice."""
+    pool = sorted(kind["pool"], key=lambda s: (used[s["zh"]], draw(s["zh"], number)))
+    for skip in range(len(pool)):
+        sentences = [kind["about"], *pool[skip : skip + 1 + number % 2]]
+        turn = number // 2 % len(sentences)
+        ordered = [*sentences[turn:], *sentences[:turn]]
+        text = {
+            n: ("" if n == "zh" else " ").join(s[n].replace("{brand}", brand[n]) for s in ordered) for n in LANGUAGES
+        }
+        if not used[text["zh"]]:
+            break
+    used.update([text["zh"], *(s["zh"] for s in sentences)])
+    return text
 
 
 def triples_table(source: dict, kinds: list[dict], items: pd.DataFrame) -> pd.DataFrame:

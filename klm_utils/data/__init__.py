@@ -5,7 +5,7 @@ from importlib import import_module
 
 from klm_utils.errors import ConfigError
 
-_LOADERS = {"movielens-100k": "movielens", "article": "article"}
+_LOADERS = {"movielens-100k": "movielens", "shop": "shop", "article": "article"}
 
 
 def load_dataset(name: str, **options):
