@@ -70,7 +70,7 @@ def test_article_has_no_log_and_tags_of_no_item():
     ("name", "near"), [("movielens100k", True), ("MovieLens-100K", True), ("shelf", False), (3, False), (["x"], False)]
 )
 def test_unknown_name(name, near):
-    with pytest.raises(klm.ConfigError, match="'movielens-100k' or 'article'") as caught:
+    with pytest.raises(klm.ConfigError, match="'movielens-100k' or 'shop' or 'article'") as caught:
         klm.load_dataset(name)
     assert ("did you mean" in caught.value.remedy) == near
 
