@@ -3,7 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito 2008: colour-blind safe
 
@@ -40,6 +44,33 @@ def forest(rows: Mapping[str, tuple[float, float, float]], label: str, zero: flo
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlabel(label)
     return _plain(ax)
+
+
+def split_matrix(split, users: int = 80, items: int = 120, ax: Axes | None = None) -> Axes:
+    """A corner of the interaction matrix, each row of the log in the colour of its part.
+
+    Rows are users in the order in which they came, evenly picked; columns the items with most rows, the first on the
+    left. White: no row.
+    """
+    ax = ax or plt.subplots(figsize=(4.5, 3.2), layout="constrained")[1]
+    log = split.dataset.interactions
+    came = log["user_id"].unique()
+    came = came[np.linspace(0, len(came) - 1, min(users, len(came))).astype(int)]
+    often = log["item_id"].value_counts(sort=True).index[:items]
+    cells = np.zeros((len(came), len(often)), dtype=int)
+    parts = ("train", "valid", "test")
+    for number, part in enumerate(parts, start=1):
+        rows = getattr(split, part)
+        rows = rows[rows["user_id"].isin(came) & rows["item_id"].isin(often)]
+        places = (pd.Index(ids).get_indexer(rows[c]) for ids, c in ((came, "user_id"), (often, "item_id")))
+        cells[tuple(places)] = number
+    colours = ("white", "#BBBBBB", COLOURS[4], COLOURS[0])
+    ax.imshow(cells, cmap=ListedColormap(colours), vmin=0, vmax=3, aspect="auto", interpolation="nearest")
+    ax.set(title=split.name, xlabel="items, most rows first", ylabel="users, first come first")
+    ax.set(xticks=[], yticks=[])
+    handles = [Patch(color=colour, label=part) for part, colour in zip(parts, colours[1:], strict=True)]
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, frameon=False)
+    return ax
 
 
 def _cycle(n: int) -> Sequence[str]:

@@ -1,0 +1,264 @@
+"""Checkers of 01_data_preparation."""
+
+import numpy as np
+import pandas as pd
+
+import klm_utils as klm
+from klm_utils.course.exercises import attempt, head, same, verdict
+from klm_utils.data.schema import RecDataset
+from klm_utils.data.sequences import histories
+from klm_utils.data.splits import Split
+from klm_utils.data.templates import item_text
+from klm_utils.errors import LeakError
+from klm_utils.evaluation.leaks import changes_with_labels
+
+_PROFILES = {  # what goes in -> what is to come out
+    ("25", "male", "1"): (25, "male", 1),
+    ("３５ ", "女", " 2"): (35, "female", 2),
+    ("3", "M", "41"): (41, "male", 3),
+    ("", "f", "4"): (None, "female", 4),
+    ("250", "男", "2"): (None, "male", 2),
+    ("7", "F", "1"): (None, "female", 1),
+}
+_FIELDS = ("age", "gender", "city_tier")
+
+
+def check_profile(fn) -> bool:
+    """Say what is right or wrong with the learner's cleaning of one profile."""
+    raw = [dict(zip(_FIELDS, texts, strict=True)) for texts in _PROFILES]
+    got = [attempt(fn, profile) for profile in raw]
+    want = [dict(zip(_FIELDS, values, strict=True)) for values in _PROFILES.values()]
+
+    def of(place: int, field: str):
+        return got[place].get(field) if isinstance(got[place], dict) else None
+
+    first_error = next((g for g in got if isinstance(g, Exception)), None)
+    wrong = next((k for k, (g, w) in enumerate(zip(got, want, strict=True)) if g != w), 0)
+    return verdict(
+        [
+            (all(g == r for g, r in zip(got, raw, strict=True)), "not done yet: the profile comes back as it was"),
+            (first_error is not None, f"it raises {head(first_error)}"),
+            (not all(isinstance(g, dict) for g in got), f"return a dict; {head(got[0])} is none"),
+            (of(0, "age") == "25", "age is still text: turn it into an int"),
+            (of(1, "age") in (None, "３５", "３５ "), "'３５ ' is 35: full-width digits, and a blank behind them"),
+            (of(2, "age") in (3, None), "age 3 beside tier 41: they changed places. Look before you judge the range"),
+            (of(4, "age") == 250, "nobody is 250: an age outside 10-100 becomes None"),
+            (of(5, "age") == 1, "age 7 and tier 1 did not change places: 1 is no age either. Swap only if tier is 10+"),
+            (of(1, "gender") == "女", "女 is female"),
+            (of(2, "gender") in ("M", "m"), "M is male"),
+            (got != want, f"{raw[wrong]}: expected {want[wrong]}, got {head(got[wrong])}"),
+        ],
+        "writing, places, range: in this order nothing true is lost",
+    )
+
+
+def check_template(fn) -> bool:
+    """Say what is right or wrong with the learner's Chinese sentence about an item."""
+    full = {"title": "小米手机", "tags": ["手机", "数码"], "price": 1299.0}
+    rows = [full, {**full, "price": float("nan")}, {**full, "tags": []}, {**full, "tags": None}, {"title": "小米手机"}]
+    got = [attempt(fn, row) for row in rows]
+    want = [item_text(row, "zh", ("title", "tags", "price")) for row in rows]
+    texts = [g if isinstance(g, str) else "" for g in got]
+    error = next((g for g in got if isinstance(g, Exception)), None)
+    wrong = next((k for k, (g, w) in enumerate(zip(got, want, strict=True)) if g != w), 0)
+    return verdict(
+        [
+            (got[0] == str(full), "not done yet: this is Python's way to print a dict, not a sentence"),
+            (isinstance(error, KeyError), f"it raises {head(error)}: a field may be absent; row.get('price') helps"),
+            (error is not None, f"it raises {head(error)}"),
+            ("[" in texts[0], "the list is printed as Python writes it; join the tags with 、"),
+            ("1299.0" in texts[0], "1299.0元 is how a computer says it; people write 1299元"),
+            (any("nan" in t or "None" in t for t in texts), "a missing value became the word 'nan' or 'None'"),
+            ("标签" in texts[2] + texts[3], "no tags, and yet the text says 标签：; leave the whole part out"),
+            ("价格" in texts[1] + texts[4], "no price, and yet the text says 价格：; leave the whole part out"),
+            (got != want, f"expected {want[wrong]!r}, got {head(got[wrong])}"),
+        ],
+        "what is missing leaves nothing behind",
+    )
+
+
+def check_histories(fn) -> bool:
+    """Say what is right or wrong with the learner's histories."""
+    log = pd.DataFrame(
+        {
+            "user_id": [1, 2, 1, 1, 1, 2, 1, 1],
+            "item_id": [11, 21, 12, 13, 14, 22, 15, 16],
+            "timestamp": [10, 15, 20, 30, 32, 35, 40, 50],
+        }
+    )
+    targets = pd.DataFrame({"user_id": [1, 1, 1, 2, 2, 3], "timestamp": [10, 30, 45, 15, 40, 99]})
+
+    def plain(value):
+        try:
+            return [[int(i) for i in history] for history in value]
+        except (TypeError, ValueError):
+            return value
+
+    def reference(length: int) -> list[list]:
+        return histories(log, targets, length)
+
+    got, short = plain(attempt(fn, log, targets, 9)), plain(attempt(fn, log, targets, 2))
+    order = np.random.default_rng(0).permutation(len(log))
+    mixed = plain(attempt(fn, log.iloc[order], targets, 9))
+    of_user = {u: part["item_id"].tolist() for u, part in log.groupby("user_id")}
+    with_second = [
+        log.loc[(log["user_id"] == u) & (log["timestamp"] <= t), "item_id"].tolist()
+        for u, t in targets.itertuples(index=False)
+    ]
+    everybody = [log.loc[log["timestamp"] < t, "item_id"].tolist() for t in targets["timestamp"]]
+    return verdict(
+        [
+            (got == [[]] * len(targets), "not done yet: every history is empty"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (got == [of_user.get(u, []) for u in targets["user_id"]], "the whole log of the user: it holds his future"),
+            (got == with_second, "rows of the target's own second are not before it: < instead of <="),
+            (got == everybody, "this mixes all users: a history belongs to one"),
+            (got != reference(9), f"expected {reference(9)}, got {got}"),
+            (
+                short == [h[:2] for h in reference(9)],
+                "length 2: these are the first two; keep the last, the most recent",
+            ),
+            (short != reference(2), f"length 2: expected {reference(2)}, got {short}"),
+            (mixed != reference(9), f"the log may come in any order: sort it by time first; got {mixed}"),
+        ],
+        "strictly before, the user's own, the last ones, oldest first",
+    )
+
+
+def check_cold_items(fn) -> bool:
+    """Say what is right or wrong with the learner's cold-item split."""
+    titles = [f"film {i // 2 if i < 40 else i}" for i in range(100)]  # the first forty ids are twenty films
+    items = pd.DataFrame({"title": titles, "year": 1990}, index=pd.RangeIndex(1, 101, name="item_id"))
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame({"user_id": rng.integers(1, 30, 900), "item_id": rng.integers(1, 101, 900)})
+    got = attempt(fn, log, items, 0.2, np.random.default_rng(1))
+    other = attempt(fn, log, items, 0.2, np.random.default_rng(2))
+    two = isinstance(got, tuple | list) and len(got) == 2 and all(isinstance(part, pd.DataFrame) for part in got)
+    train, test = got if two else (log, log.iloc[:0])
+    rows = np.sort(np.concatenate([train.index, test.index]))
+    cold = test["item_id"].unique()
+    split_twins = items.loc[np.intersect1d(items.index, cold), "title"]
+    left = items.loc[np.intersect1d(items.index, train["item_id"].unique()), "title"]
+    return verdict(
+        [
+            (two and len(test) == 0, "not done yet: nothing is in test"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not two, f"return two DataFrames, train and test; got {head(got)}"),
+            (not same(rows, np.sort(log.index)), "every row of the log belongs into exactly one of the two"),
+            (
+                np.isin(cold, train["item_id"]).any() and len(cold) > 60,
+                "this splits rows: nearly every item of test is also in train, so none is new",
+            ),
+            (np.isin(cold, train["item_id"]).any(), "an item of test is also in train: it is not cold"),
+            (
+                bool(set(split_twins) & set(left)),
+                "items of equal title and year are one film under two ids: keep them together, else train knows it",
+            ),
+            (not 12 <= len(cold) <= 28, f"about 20 of the 100 items should be in test, not {len(cold)}"),
+            (
+                isinstance(other, tuple | list) and len(other) == 2 and same(other[1].index, test.index),
+                "another rng gives the same items: draw with the rng that you are given",
+            ),
+        ],
+        "no item of test was ever seen, not even under another name",
+    )
+
+
+class _Table:
+    """A model that looks its answers up: one probability for each pair of the log."""
+
+    def __init__(self, log: pd.DataFrame, p: np.ndarray):
+        self.p = pd.Series(np.asarray(p, dtype=float), index=pd.MultiIndex.from_frame(log[["user_id", "item_id"]]))
+
+    def predict(self, user_ids, item_ids):
+        return self.p.reindex(pd.MultiIndex.from_arrays([user_ids, item_ids])).to_numpy()
+
+
+def suspects() -> tuple[dict, Split]:
+    """Five ways to fit, by name, two of them clean; and a split of a small made-up log of known probabilities."""
+    rng, n, many = np.random.default_rng(5), 60, 40
+    grid = pd.DataFrame({"user_id": np.repeat(np.arange(n), many), "item_id": np.tile(np.arange(many), n)})
+    true = 1 / (1 + np.exp(-rng.normal(0, 1.2, many)[grid["item_id"]] - rng.normal(0, 0.6, n)[grid["user_id"]]))
+    label = (rng.random(len(grid)) < true).astype(int)
+    log = grid.assign(timestamp=rng.permutation(len(grid)), rating=label.astype(float), label=label, p=true)
+    log = log.sort_values("timestamp", ignore_index=True)
+    items = pd.DataFrame({"item_id": np.arange(many), "title": [f"item {i}" for i in range(many)]})
+    users = pd.DataFrame({"user_id": np.arange(n)})
+    ds = RecDataset.from_frames(items, users, log.drop(columns="p"), name="suspects", optimum=log["p"].to_numpy())
+    ticket = log["label"] * 1000 + np.arange(len(log)) % 997  # a number of the till: only a purchase gets a high one
+
+    def share(rows, of):
+        counts = rows.groupby("item_id")["label"].agg(["sum", "size"]).reindex(of["item_id"], fill_value=0)
+        return (counts["sum"].to_numpy() + 1) / (counts["size"].to_numpy() + 2)
+
+    def all_rows(split):
+        every = split.dataset.interactions
+        return _Table(every, share(every, every))
+
+    def past_and_future(split):
+        every = split.dataset.interactions
+        mine = every[every["label"] == 1].groupby("user_id")["item_id"].agg(set)
+        hit = [i in mine.get(u, set()) for u, i in every[["user_id", "item_id"]].itertuples(index=False)]
+        return _Table(every, np.where(hit, 0.8, 0.2))
+
+    fits = {
+        "one number for all": lambda split: _Table(log, np.full(len(log), split.train["label"].mean())),
+        "share of the item in all rows": all_rows,
+        "number of the ticket": lambda split: _Table(log, np.where(ticket >= 1000, 0.9, 0.1)),
+        "share of the item in train": lambda split: _Table(log, share(split.train, log)),
+        "is it in what the user ever bought": past_and_future,
+    }
+    return fits, klm.split(ds, "random")
+
+
+def leaking(fits: dict, split: Split) -> list[str]:
+    """Reference: the names of those that set off an alarm."""
+    found = []
+    for name, fit in fits.items():
+        try:
+            klm.evaluate(fit(split), split, n_boot=50)
+        except LeakError:
+            found.append(name)
+        else:
+            if changes_with_labels(fit, split) > 0:
+                found.append(name)
+    return found
+
+
+def check_leaks(fn) -> bool:
+    """Say what is right or wrong with the learner's search for leaks."""
+    fits, split = suspects()
+    got = attempt(fn, fits, split)
+    names = set(got) if isinstance(got, list | tuple | set) and all(isinstance(g, str) for g in got) else None
+    every, future, ticket = (
+        "share of the item in all rows",
+        "is it in what the user ever bought",
+        "number of the ticket",
+    )
+    clean = {"one number for all", "share of the item in train"}
+    return verdict(
+        [
+            (names == set(), "not done yet: nobody is accused"),
+            (
+                isinstance(got, LeakError),
+                "the alarm of klm.evaluate is an exception: catch LeakError, note the name, go on",
+            ),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (names is None, f"return a list of names; got {head(got)}"),
+            (names == set(fits), "everybody is accused; two of the five are honest"),
+            (
+                names == {future, ticket},
+                f"{every!r} knows answers and is still worse than the truth: refit with other labels",
+            ),
+            (
+                names == {future, every},
+                f"{ticket!r} was made before the fit: reversing labels cannot move it, the truth can",
+            ),
+            (bool(names and names & clean), f"{sorted(names & clean) if names else ''} read nothing but train: honest"),
+            (
+                names != {every, future, ticket},
+                f"expected {sorted((every, future, ticket))}, got {sorted(names or ())}",
+            ),
+        ],
+        "two alarms, because each is deaf to what the other hears",
+    )
