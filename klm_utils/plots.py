@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.patches import Patch
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito 2008: colour-blind safe
 
@@ -50,7 +49,7 @@ def split_matrix(split, users: int = 80, items: int = 120, ax: Axes | None = Non
     """A corner of the interaction matrix, each row of the log in the colour of its part.
 
     Rows are users in the order in which they came, evenly picked; columns the items with most rows, the first on the
-    left. White: no row.
+    left. White: no row. `figure.legend(*ax.get_legend_handles_labels())` names the colours.
     """
     ax = ax or plt.subplots(figsize=(4.5, 3.2), layout="constrained")[1]
     log = split.dataset.interactions
@@ -68,8 +67,8 @@ def split_matrix(split, users: int = 80, items: int = 120, ax: Axes | None = Non
     ax.imshow(cells, cmap=ListedColormap(colours), vmin=0, vmax=3, aspect="auto", interpolation="nearest")
     ax.set(title=split.name, xlabel="items, most rows first", ylabel="users, first come first")
     ax.set(xticks=[], yticks=[])
-    handles = [Patch(color=colour, label=part) for part, colour in zip(parts, colours[1:], strict=True)]
-    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, frameon=False)
+    for part, colour in zip(parts, colours[1:], strict=True):  # for a legend, of this picture or of a row of them
+        ax.scatter([], [], marker="s", color=colour, label=part)
     return ax
 
 
