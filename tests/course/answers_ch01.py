@@ -1,0 +1,165 @@
+"""Right, unfinished and wrong answers to the exercises of chapter 1, each with what its checker is to say."""
+
+import numpy as np
+import pandas as pd
+
+import klm_utils as klm
+from klm_utils.course.exercises import DONE, STUB, ch01
+from klm_utils.data.sequences import histories
+from klm_utils.data.templates import item_text
+from klm_utils.evaluation.leaks import changes_with_labels
+
+
+def half(text):
+    return "".join(chr(ord(c) - 0xFEE0) if "！" <= c <= "～" else c for c in text).strip()
+
+
+def profile(raw, swap=lambda age, tier: age <= 4 and tier >= 10, genders=("女", "f", "男", "m"), judge=True, text=half):
+    age, tier = (int(text(raw[k])) if text(raw[k]).isdigit() else None for k in ("age", "city_tier"))
+    if age is not None and tier is not None and swap(age, tier):
+        age, tier = tier, age
+    word = text(raw["gender"]).lower()
+    gender = {"女": "female", "f": "female", "男": "male", "m": "male"}[word] if word in genders else raw["gender"]
+    return {
+        "age": None if age is None or (judge and not 10 <= age <= 100) else age,
+        "gender": gender,
+        "city_tier": tier,
+    }
+
+
+def without_full_width(raw):
+    age = raw["age"].strip()
+    return profile({**raw, "age": age if age.isascii() else ""})
+
+
+profiles = [
+    (profile, DONE),
+    (lambda raw: dict(raw), STUB),
+    (lambda raw: {**raw, "age": int(raw["age"]), "gender": "male"}, "it raises ValueError"),
+    (lambda raw: {"age": profile(raw)["age"]}, "nothing else"),
+    (lambda raw: list(profile(raw).values()), "return a dict"),
+    (lambda raw: {**profile(raw), "age": raw["age"]}, "age is still text"),
+    (without_full_width, "full-width digits"),
+    (lambda raw: profile(raw, swap=lambda age, tier: False), "they changed places"),
+    (lambda raw: profile(raw, judge=False), "nobody is 250"),
+    (lambda raw: profile(raw, swap=lambda age, tier: age < 10), "Swap if tier is 10+"),
+    (lambda raw: profile(raw, genders=("f", "m", "男")), "女 is female"),
+    (lambda raw: profile(raw, genders=("女", "男")), "M is male"),
+    (lambda raw: {**profile(raw), "city_tier": 1}, "expected {'age'"),
+]
+
+
+def naive(row, tags=True, price=True, money="{:g}", comma="、"):
+    text = row["title"] + "。"
+    if tags or row.get("tags"):
+        listed = row.get("tags") or []
+        text += f"标签：{comma.join(listed) if comma else listed}。"
+    if price or not pd.isna(row.get("price")):
+        value = row.get("price")
+        text += "价格：。" if pd.isna(value) else f"价格：{money.format(value)}元。"
+    return text
+
+
+templates = [
+    (lambda row: item_text(row, "zh", ("title", "tags", "price")), DONE),
+    (str, STUB),
+    (lambda row: f"{row['title']}。标签：{row['tags']}。价格：{row['price']}元。", "a field may be absent"),
+    (lambda row: "、".join(row.get("tags")), "it raises TypeError"),
+    (lambda row: naive(row, tags=False, price=False, comma=""), "as Python writes it"),
+    (lambda row: naive(row, tags=False, price=False, money="{}"), "is how a computer says it"),
+    (lambda row: naive(row, tags=False, price=False) + str(row.get("price")).replace("1299.0", ""), "the word 'nan'"),
+    (lambda row: naive(row, price=False), "the text says 标签"),
+    (lambda row: naive(row, tags=False), "the text says 价格"),
+    (lambda row: naive(row, tags=False, price=False, comma=","), "expected '小米手机"),
+]
+
+
+def own(log, targets, length, keep=lambda times, t: times < t, users=True, last=True, by_time=True):
+    log = log.sort_values("timestamp", kind="stable") if by_time else log
+    found = []
+    for user, t in targets.itertuples(index=False):
+        rows = log[keep(log["timestamp"], t) & ((log["user_id"] == user) | (not users))]["item_id"].tolist()
+        found.append(rows[-length:] if last else rows[:length])
+    return found
+
+
+sequences = [
+    (histories, DONE),
+    (own, DONE),
+    (lambda log, targets, length: [[] for _ in range(len(targets))], STUB),
+    (lambda log, targets, length: log["items"], "it raises KeyError"),
+    (lambda log, targets, length: own(log, targets, length, keep=lambda x, t: x > 0), "it holds his future"),
+    (lambda log, targets, length: own(log, targets, length, keep=lambda x, t: x <= t), "< instead of <="),
+    (lambda log, targets, length: own(log, targets, length, users=False), "mixes all users"),
+    (lambda log, targets, length: [h[::-1] for h in own(log, targets, length)], "expected [[], [11, 12]"),
+    (lambda log, targets, length: own(log, targets, length, last=False), "keep the last"),
+    (lambda log, targets, length: own(log, targets, 9), "length 2: expected"),
+    (lambda log, targets, length: own(log, targets, length, by_time=False), "sort it by time first"),
+]
+
+
+def cold(log, items, share, rng, together=True):
+    film = items.groupby(["title", "year"]).ngroup() if together else pd.Series(np.arange(len(items)), items.index)
+    chosen = rng.permutation(film.unique())[: round(share * film.nunique())]
+    test = log["item_id"].isin(items.index[film.isin(chosen)])
+    return log[~test], log[test]
+
+
+def by_rows(log, items, share, rng):
+    test = rng.random(len(log)) < share
+    return log[~test], log[test]
+
+
+def overlapping(log, items, share, rng):
+    train, test = cold(log, items, share, rng)
+    return train.drop(train.index[:30]), pd.concat([test, train.iloc[:30]])
+
+
+cold_items = [
+    (cold, DONE),
+    (lambda log, items, share, rng: (log, log.iloc[:0]), STUB),
+    (lambda log, items, share, rng: log["film"], "it raises KeyError"),
+    (lambda log, items, share, rng: cold(log, items, share, rng)[1], "return two DataFrames"),
+    (lambda log, items, share, rng: (log, cold(log, items, share, rng)[1]), "into exactly one"),
+    (by_rows, "this splits rows"),
+    (overlapping, "it is not cold"),
+    (lambda log, items, share, rng: cold(log, items, share, rng, together=False), "one film under two ids"),
+    (lambda log, items, share, rng: cold(log, items, share / 4, rng), "about 20 of the 100"),
+    (lambda log, items, share, rng: cold(log, items, share, np.random.default_rng(0)), "another rng gives the same"),
+]
+
+
+def only_by_labels(fits, split):
+    return [name for name, fit in fits.items() if changes_with_labels(fit, split) > 0]
+
+
+def only_by_truth(fits, split):
+    found = []
+    for name, fit in fits.items():
+        try:
+            klm.evaluate(fit(split), split, n_boot=50)
+        except klm.LeakError:
+            found.append(name)
+    return found
+
+
+leaks = [
+    (ch01.leaking, DONE),
+    (lambda fits, split: [], STUB),
+    (lambda fits, split: [klm.evaluate(fit(split), split, n_boot=50) for fit in fits.values()], "catch LeakError"),
+    (lambda fits, split: fits["nobody"], "it raises KeyError"),
+    (lambda fits, split: 1, "return a list of names"),
+    (lambda fits, split: list(fits), "everybody is accused"),
+    (only_by_truth, "refit with other labels"),
+    (only_by_labels, "cannot move it, the truth can"),
+    (lambda fits, split: ["one number for all"], "read nothing but train"),
+    (lambda fits, split: ["number of the ticket"], "expected ['is it in"),
+]
+
+TABLES = {
+    ch01.check_profile: profiles,
+    ch01.check_template: templates,
+    ch01.check_histories: sequences,
+    ch01.check_cold_items: cold_items,
+    ch01.check_leaks: leaks,
+}
