@@ -1,9 +1,11 @@
 """Pretrained language models, by name: the two pinned ones, or anything that from_pretrained can read."""
 
+import copy
 import json
 import logging
 import os
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import transformers
 from filelock import FileLock
 from huggingface_hub import constants as hub
 from safetensors.numpy import save
+from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer, BertConfig, PreTrainedTokenizerFast
 
 from klm_utils.data.assets import ASSETS, atomic_write, cache_dir, fetch, offline, sha256, sweep
@@ -72,6 +75,57 @@ def load_backbone(name: str | Path) -> tuple[transformers.PreTrainedTokenizerBas
         )
         return tokenizer, _pretrained_model(e5_folder())
     return _pretrained(AutoTokenizer, name), _pretrained_model(name)
+
+
+def trim_vocabulary(
+    model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, texts: Iterable[str]
+) -> tuple[transformers.PreTrainedTokenizerBase, transformers.PreTrainedModel]:
+    """The same language model with only the token rows that these texts use, and the special ones.
+
+    The texts, alone and behind a prefix of `PREFIXES`, get the same vectors as before. Any other text still works as
+    far as the remaining tokens can spell it; the rest becomes the unknown token. The model and the tokenizer that come
+    in are not changed.
+
+    Returns:
+        tokenizer and model, as `load_backbone` gives them; `save_pretrained` of both makes a folder that it reads.
+
+    Raises:
+        ConfigError: a tokenizer that is neither Unigram nor WordPiece (in BPE a token needs those it is merged from).
+    """
+    state = json.loads(tokenizer.backend_tokenizer.to_str()) | {"truncation": None, "padding": None}
+    kind, words = state["model"].get("type"), state["model"].get("vocab")
+    if kind not in ("Unigram", "WordPiece"):
+        raise ConfigError(
+            "the vocabulary of this kind of tokenizer cannot be trimmed",
+            where="trim_vocabulary(tokenizer)",
+            found=kind,
+            expected="Unigram (e5) or WordPiece (minilm)",
+            remedy="use the model as it is",
+        )
+    batch = [prefix + text for text in dict.fromkeys(texts) for prefix in ("", *PREFIXES.values())]
+    used = set(tokenizer.all_special_ids).union(*tokenizer(batch or [""])["input_ids"])
+    if kind == "Unigram":  # the rarest piece sets the price of an unknown character: with it, every path costs the same
+        used.add(min(range(len(words)), key=lambda token: words[token][1]))
+    old = sorted(used)
+    new = {token: place for place, token in enumerate(old)}
+    if kind == "Unigram":
+        state["model"] |= {"vocab": [words[token] for token in old], "unk_id": new[state["model"]["unk_id"]]}
+    else:
+        state["model"]["vocab"] = {word: new[token] for word, token in words.items() if token in new}
+    state["added_tokens"] = [token | {"id": new[token["id"]]} for token in state["added_tokens"] if token["id"] in new]
+    for special in (state.get("post_processor") or {}).get("special_tokens", {}).values():
+        special["ids"] = [new[token] for token in special["ids"]]
+    trimmed = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
+        model_max_length=tokenizer.model_max_length,
+        **tokenizer.special_tokens_map,
+    )
+    table = model.get_input_embeddings()
+    small = copy.deepcopy(model, {id(table): table})  # the big table is not copied
+    rows = torch.nn.Embedding.from_pretrained(table.weight.detach()[old].clone(), freeze=not table.weight.requires_grad)
+    small.set_input_embeddings(rows)
+    small.config.vocab_size, small.config.pad_token_id = len(old), trimmed.pad_token_id
+    return trimmed, small
 
 
 def _pretrained_model(name: str | Path) -> transformers.PreTrainedModel:

@@ -5,7 +5,12 @@ padding on either side, [batch, tokens]; it gives float [batch, width], with zer
 Whatever stands in the padding, even nan, has no influence.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+
+from klm_utils.errors import DataError
 
 
 def masked_mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -40,3 +45,35 @@ def _token(hidden: torch.Tensor, mask: torch.Tensor, position: torch.Tensor) -> 
 
 
 POOLINGS = {"mean": masked_mean, "cls": cls_token, "last": last_token}
+
+
+def bag_mean(vectors: np.ndarray, bags: Sequence[Sequence[int]]) -> np.ndarray:
+    """The average of a bag of vectors, such as those of an item's tags; bags of any sizes, in any order within a bag.
+
+    Args:
+        vectors: float [m, d].
+        bags: for each of n things the rows of `vectors` that it has; an empty bag gives zeros.
+
+    Returns:
+        [n, d], of the dtype of `vectors`.
+
+    Raises:
+        DataError: a row that `vectors` does not have.
+
+    Source: Iyyer et al. 2015, Deep unordered composition rivals syntactic methods, section 2; as
+    torch.nn.EmbeddingBag(mode="mean").
+    """
+    sizes = np.array([len(bag) for bag in bags], dtype=np.int64)
+    rows = np.array([row for bag in bags for row in bag], dtype=np.int64)
+    if len(rows) and not (rows.min() >= 0 and rows.max() < len(vectors)):
+        wrong = rows[(rows < 0) | (rows >= len(vectors))][0]
+        raise DataError(
+            "a bag names a vector that is not there",
+            where=f"bag_mean(bags), bag {int(np.searchsorted(np.cumsum(sizes), np.flatnonzero(rows == wrong)[0] + 1))}",
+            found=int(wrong),
+            expected=f"rows 0 to {len(vectors) - 1}",
+            remedy="encode the tag first: a text encoder has a vector for any text",
+        )
+    totals = np.zeros((len(bags), vectors.shape[1]), dtype=vectors.dtype)
+    np.add.at(totals, np.repeat(np.arange(len(bags)), sizes), vectors[rows])
+    return totals / np.maximum(sizes, 1)[:, None].astype(vectors.dtype)

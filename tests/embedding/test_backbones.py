@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertModel
 
+import klm_utils as klm
 from klm_utils.data.assets import fetch
-from klm_utils.embedding import backbones, load_backbone
+from klm_utils.data.templates import item_texts
+from klm_utils.embedding import TextEncoder, backbones, load_backbone
 from klm_utils.errors import AssetError, ConfigError
 
 ROOT = Path(backbones.__file__).parents[2]
@@ -258,3 +260,44 @@ def test_the_pinned_models_ask_no_network_once_they_are_there(minilm, e5, monkey
 def test_a_name_that_is_no_text_is_refused(name):
     with pytest.raises(ConfigError, match="minilm"):
         load_backbone(name)
+
+
+@pytest.fixture(scope="module")
+def shop_texts():
+    shops = [(klm.load_dataset("shop", language=n), n) for n in ("zh", "en")]
+    return [t for ds, n in shops for t in item_texts(ds, n, ("title", "tags", "description", "brand", "category"))]
+
+
+@pytest.mark.parametrize(("name", "most"), [("e5", 110e6), ("minilm", 50e6)])
+def test_a_trimmed_vocabulary_changes_no_vector_of_its_texts(request, name, most, shop_texts, tmp_path):
+    whole = request.getfixturevalue(name)
+    before = whole.model.get_input_embeddings().weight.data_ptr()
+    tokenizer, model = backbones.trim_vocabulary(whole.model, whole.tokenizer, shop_texts)
+    small = TextEncoder(tokenizer, model, name, device="cpu")
+    assert sum(p.numel() * p.element_size() for p in model.parameters()) < most
+    pieces = [e.tokenizer.convert_ids_to_tokens(ids) for e in (whole, small) for ids in e.tokenize(shop_texts)]
+    assert pieces[: len(shop_texts)] == pieces[len(shop_texts) :]
+    some = shop_texts[::20]
+    assert np.array_equal(whole.encode(some, cache=False), small.encode(some, cache=False))
+    assert whole.model.get_input_embeddings().weight.data_ptr() == before
+    assert whole.model.config.vocab_size == len(whole.model.get_input_embeddings().weight) > model.config.vocab_size
+
+    other = ["ゲームは楽しい", "zebra", ""]
+    assert np.isfinite(small.encode(other, cache=False)).all()
+    assert tokenizer.unk_token_id in small.tokenize(other)[0]
+
+    tokenizer.save_pretrained(tmp_path), model.save_pretrained(tmp_path)
+    again = TextEncoder.from_pretrained(tmp_path, prefix=small.prefix, device="cpu")
+    assert again.tokenize(some + other) == small.tokenize(some + other)
+    assert np.allclose(again.encode(some, cache=False), small.encode(some, cache=False), atol=1e-6)
+
+
+def test_trimming_to_nothing_leaves_the_special_tokens(e5):
+    tokenizer, model = backbones.trim_vocabulary(e5.model, e5.tokenizer, [])
+    assert set(tokenizer.special_tokens_map.values()) >= {"<s>", "</s>", "<pad>", "<unk>", "<mask>"}
+    assert np.isfinite(TextEncoder(tokenizer, model, device="cpu").encode(["any text"], cache=False)).all()
+
+
+def test_a_vocabulary_that_cannot_be_trimmed_is_refused(tiny):
+    with pytest.raises(klm.ConfigError, match="WordLevel"):
+        backbones.trim_vocabulary(tiny[1], tiny[0], ["red car"])

@@ -1,7 +1,10 @@
+import numpy as np
 import pytest
 import torch
 
+import klm_utils as klm
 from klm_utils.embedding import POOLINGS, last_token, masked_mean
+from klm_utils.embedding.pooling import bag_mean
 
 
 def batch(*lengths, side, width=8, longest=9):
@@ -60,3 +63,20 @@ def test_the_mean_stays_in_the_range_of_the_tokens():
     hidden, mask, texts = batch(5, 2, side="right")
     for pooled, text in zip(masked_mean(hidden, mask), texts, strict=True):
         assert (pooled <= text.max(0).values + 1e-6).all() and (pooled >= text.min(0).values - 1e-6).all()
+
+
+BAGS = [[0, 2], [1], [], [2, 2, 0, 1]]
+
+
+def test_a_bag_is_the_mean_of_its_vectors_as_in_torch():
+    vectors = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    flat, starts = torch.tensor([i for bag in BAGS for i in bag]), torch.tensor([0, 2, 3, 3])
+    theirs = torch.nn.functional.embedding_bag(flat, torch.from_numpy(vectors), starts, mode="mean")
+    assert np.allclose(bag_mean(vectors, BAGS), theirs.numpy(), atol=1e-6)
+    assert np.allclose(bag_mean(vectors, BAGS), bag_mean(vectors, [bag[::-1] for bag in BAGS]), atol=1e-6)
+    assert bag_mean(vectors, []).shape == (0, 5)
+
+
+def test_a_bag_with_a_row_that_is_not_there_is_named():
+    with pytest.raises(klm.DataError, match="bag 1"):
+        bag_mean(np.eye(3), [[0, 1], [2, 7], [5]])
