@@ -19,7 +19,7 @@ def trained(texts):
 
 def test_it_learns_and_reads_from_left_to_right(trained, texts):
     tokenizer, model, losses = trained
-    assert sum(losses[-10:]) < 0.85 * sum(losses[:10])
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
     enc = TextEncoder(tokenizer, model.transformer, pooling="last", max_length=64)
     ids = enc.tokenize(["小米手机"])[0]
     with torch.inference_mode():
