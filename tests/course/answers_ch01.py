@@ -19,7 +19,8 @@ def profile(raw, swap=lambda age, tier: age <= 4 and tier >= 10, genders=("女",
     if age is not None and tier is not None and swap(age, tier):
         age, tier = tier, age
     word = text(raw["gender"]).lower()
-    gender = {"女": "female", "f": "female", "男": "male", "m": "male"}[word] if word in genders else raw["gender"]
+    known = {"女": "female", "f": "female", "female": "female", "男": "male", "m": "male", "male": "male"}
+    gender = known[word] if word in (*genders, "female", "male") else raw["gender"]
     return {
         "age": None if age is None or (judge and not 10 <= age <= 100) else age,
         "gender": gender,
@@ -56,7 +57,8 @@ def naive(row, tags=True, price=True, money="{:g}", comma="、"):
         text += f"标签：{comma.join(listed) if comma else listed}。"
     if price or not pd.isna(row.get("price")):
         value = row.get("price")
-        text += "价格：。" if pd.isna(value) else f"价格：{money.format(value)}元。"
+        number = "" if pd.isna(value) else str(int(value)) if money == "{:g}" and value == int(value) else str(value)
+        text += f"价格：{number}元。" if number else "价格：。"
     return text
 
 
@@ -99,7 +101,11 @@ sequences = [
 
 
 def cold(log, items, share, rng, together=True):
-    film = items.groupby(["title", "year"]).ngroup() if together else pd.Series(np.arange(len(items)), items.index)
+    film = (
+        items.groupby(["title", "year"], dropna=False).ngroup()
+        if together
+        else pd.Series(np.arange(len(items)), items.index)
+    )
     chosen = rng.permutation(film.unique())[: round(share * film.nunique())]
     test = log["item_id"].isin(items.index[film.isin(chosen)])
     return log[~test], log[test]
@@ -120,7 +126,7 @@ cold_items = [
     (lambda log, items, share, rng: (log, log.iloc[:0]), STUB),
     (lambda log, items, share, rng: log["film"], "it raises KeyError"),
     (lambda log, items, share, rng: cold(log, items, share, rng)[1], "return two DataFrames"),
-    (lambda log, items, share, rng: (log, cold(log, items, share, rng)[1]), "into exactly one"),
+    (lambda log, items, share, rng: (log, cold(log, items, share, rng)[1]), "to exactly one"),
     (by_rows, "this splits rows"),
     (overlapping, "it is not cold"),
     (lambda log, items, share, rng: cold(log, items, share, rng, together=False), "one film under two ids"),
