@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
+
+from klm_utils.data.shipped import shipped
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito 2008: colour-blind safe
 
@@ -72,8 +75,34 @@ def split_matrix(split, users: int = 80, items: int = 120, ax: Axes | None = Non
     return ax
 
 
-def _cycle(n: int) -> Sequence[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(n)]
+def chinese() -> None:
+    """Let matplotlib draw Chinese too, in the font of the course, whatever fonts the system has."""
+    path = shipped("fonts/NotoSansCJKsc-course.otf")
+    font_manager.fontManager.addfont(path)
+    plt.rcParams["font.family"] = ["DejaVu Sans", font_manager.FontProperties(fname=path).get_name()]
+
+
+def word_map(places: np.ndarray, words: Sequence[str], groups: Sequence[str], ax: Axes | None = None) -> Axes:
+    """Words at their places in two dimensions, each group in a colour and a marker of its own.
+
+    Args:
+        places: float [n, 2].
+        words, groups: [n].
+    """
+    ax = ax or plt.subplots(figsize=(9, 6), layout="constrained")[1]
+    names = list(dict.fromkeys(groups))
+    for name, colour, marker in zip(names, _cycle(len(names)), _cycle(len(names), "osD^vP*X"), strict=True):
+        rows = [i for i, group in enumerate(groups) if group == name]
+        ax.scatter(*places[rows].T, color=colour, marker=marker, s=36, label=name)
+        for i in rows:
+            ax.annotate(words[i], places[i], xytext=(4, 3), textcoords="offset points", fontsize=9)
+    ax.set(xticks=[], yticks=[])
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return ax
+
+
+def _cycle(n: int, values: Sequence[str] = COLOURS) -> Sequence[str]:
+    return [values[i % len(values)] for i in range(n)]
 
 
 def _plain(ax: Axes) -> Axes:

@@ -5,7 +5,7 @@ padding on either side, [batch, tokens]; it gives float [batch, width], with zer
 Whatever stands in the padding, even nan, has no influence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -77,3 +77,15 @@ def bag_mean(vectors: np.ndarray, bags: Sequence[Sequence[int]]) -> np.ndarray:
     totals = np.zeros((len(bags), vectors.shape[1]), dtype=vectors.dtype)
     np.add.at(totals, np.repeat(np.arange(len(bags)), sizes), vectors[rows])
     return totals / np.maximum(sizes, 1)[:, None].astype(vectors.dtype)
+
+
+def bag_vectors(encode: Callable[[list[str]], np.ndarray], bags: Sequence[Sequence[str]]) -> np.ndarray:
+    """A vector for each bag of words or texts: the mean of their vectors, each text encoded once.
+
+    Args:
+        encode: texts to float [m, d], such as `TextEncoder.encode`. It meets no unknown tag: it reads any text.
+        bags: such as `ds.items["tags"]`.
+    """
+    words = sorted({word for bag in bags for word in bag})
+    row = {word: i for i, word in enumerate(words)}
+    return bag_mean(encode(words), [[row[word] for word in bag] for bag in bags])

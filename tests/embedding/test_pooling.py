@@ -4,7 +4,7 @@ import torch
 
 import klm_utils as klm
 from klm_utils.embedding import POOLINGS, last_token, masked_mean
-from klm_utils.embedding.pooling import bag_mean
+from klm_utils.embedding.pooling import bag_mean, bag_vectors
 
 
 def batch(*lengths, side, width=8, longest=9):
@@ -80,3 +80,15 @@ def test_a_bag_is_the_mean_of_its_vectors_as_in_torch():
 def test_a_bag_with_a_row_that_is_not_there_is_named():
     with pytest.raises(klm.DataError, match="bag 1"):
         bag_mean(np.eye(3), [[0, 1], [2, 7], [5]])
+
+
+def test_bags_of_words_are_encoded_once_and_an_unseen_word_is_no_problem():
+    asked = []
+
+    def encode(words):
+        asked.append(words)
+        return np.array([[len(word), 1.0] for word in words])
+
+    found = bag_vectors(encode, [["ab", "c"], [], ["c", "c", "never seen"]])
+    assert asked == [["ab", "c", "never seen"]]
+    assert np.allclose(found, [[1.5, 1], [0, 0], [4, 1]])

@@ -1,0 +1,62 @@
+"""The pictures hold what they are given, and every character of the notebooks can be drawn."""
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from fontTools.ttLib import TTFont
+
+import klm_utils as klm
+from klm_utils import plots
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    with plt.rc_context():
+        yield
+    plt.close("all")
+
+
+def test_the_font_covers_every_character_of_the_notebooks_and_of_the_shop(checkout):
+    drawn = set(TTFont(checkout / "data/fonts/NotoSansCJKsc-course.otf").getBestCmap())
+    files = [*(checkout / "notebooks").glob("*.ipynb"), *(checkout / "data/shop").glob("*.csv")]
+    assert len(files) >= 8
+    for path in files:
+        cjk = set(re.findall("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]", path.read_text("utf8")))
+        assert {c for c in cjk if ord(c) not in drawn} == set(), path.name
+
+
+def test_chinese_labels_are_drawn_without_a_missing_glyph(recwarn):
+    plots.chinese()
+    ax = plots.word_map(np.eye(2), ["手机", "phone"], ["技", "b"])
+    ax.figure.canvas.draw()
+    assert [str(w.message) for w in recwarn if "Glyph" in str(w.message)] == []
+
+
+def test_without_the_font_a_glyph_would_be_missing(recwarn):
+    """The test above can fail."""
+    plt.rcParams["font.family"] = ["DejaVu Sans"]
+    plots.word_map(np.eye(2), ["手机", "phone"], ["技", "b"]).figure.canvas.draw()
+    assert [w for w in recwarn if "Glyph" in str(w.message)]
+
+
+@pytest.mark.parametrize("name", ["random", "temporal", "cold_item", "cold_user"])
+def test_the_picture_of_a_split_has_the_colour_of_each_row(name):
+    split = klm.split(klm.load_dataset("movielens-100k"), name)
+    cells = plots.split_matrix(split, users=50, items=40).images[0].get_array()
+    assert cells.shape == (50, 40)
+    log = split.dataset.interactions
+    users, items = log["user_id"].unique(), log["item_id"].value_counts().index[:40]
+    user, item = users[0], items[3]  # the first row is the first who came
+    there = [((p["user_id"] == user) & (p["item_id"] == item)).any() for p in (split.train, split.valid, split.test)]
+    part = 1 + there.index(True) if any(there) else 0
+    assert cells[0, 3] == part
+    assert set(np.unique(cells)) == {0, 1, 2, 3}
+
+
+def test_a_map_of_words_tells_groups_apart_by_colour_and_marker():
+    places = np.random.default_rng(0).normal(size=(14, 2))
+    ax = plots.word_map(places, [f"w{i}" for i in range(14)], [f"g{i}" for i in range(14)])
+    looks = {(c.get_facecolor().tobytes(), c.get_paths()[0].vertices.tobytes()) for c in ax.collections}
+    assert len(looks) == 14 and len(ax.texts) == 14
