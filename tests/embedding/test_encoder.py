@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
 
+import klm_utils as klm
 from klm_utils.data import assets
 from klm_utils.embedding import TextEncoder, encoder
 from klm_utils.errors import ConfigError, DataError
@@ -47,10 +49,14 @@ def test_vectors_are_those_of_the_textbook_computation(minilm):
         np.testing.assert_allclose(vector, (mean / mean.norm()).numpy(), atol=1e-5)
 
 
-def test_vectors_are_those_of_sentence_transformers(minilm):
-    library = pytest.importorskip("sentence_transformers")
-    theirs = library.SentenceTransformer(str(assets.fetch("minilm")), device="cpu").encode(FILMS)
-    np.testing.assert_allclose(minilm.encode(FILMS, cache=False), theirs, atol=1e-6)
+def test_vectors_are_those_of_sentence_transformers_on_200_mixed_texts(minilm):
+    shops = [klm.load_dataset("shop", language=language).items for language in ("en", "zh")]
+    texts = [*FILMS, *klm.load_dataset("movielens-100k").items["title"][:60], *shops[0]["description"][:60]]
+    texts += [*shops[1]["title"][:40], *(" ".join(shops[0]["description"][i : i + 9]) for i in range(40))]  # long ones
+    texts = list(dict.fromkeys(texts))[-200:]
+    theirs = SentenceTransformer(str(assets.fetch("minilm")), device="cpu").encode(texts, show_progress_bar=False)
+    assert len(texts) == 200 and max(map(len, minilm.tokenize(texts))) == 256
+    np.testing.assert_allclose(minilm.encode(texts, cache=False), theirs, atol=1e-5)
 
 
 def test_order_duplicates_and_batches_change_nothing(minilm):
