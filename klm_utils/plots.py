@@ -89,7 +89,7 @@ def word_map(places: np.ndarray, words: Sequence[str], groups: Sequence[str], ax
         places: float [n, 2].
         words, groups: [n].
     """
-    ax = ax or plt.subplots(figsize=(8, 5), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(7.5, 4.6), layout="constrained")[1]
     names = list(dict.fromkeys(groups))
     for name, colour, marker in zip(names, _cycle(len(names)), _cycle(len(names), "osD^vP*X"), strict=True):
         rows = [i for i, group in enumerate(groups) if group == name]
