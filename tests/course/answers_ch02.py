@@ -29,10 +29,16 @@ means = [
 ]
 
 
-def change(pool, hidden, mask, fill=100.0, hide=0, reduce=torch.max):
+def change(pool, hidden, mask, fill=100.0, hide=0, reduce=torch.max, absolute=True):
     n, _, d = hidden.shape
     longer = torch.cat([hidden, torch.full((n, 3, d), fill, dtype=hidden.dtype)], 1)
-    return float(reduce((pool(longer, torch.cat([mask, torch.full((n, 3), hide)], 1)) - pool(hidden, mask)).abs()))
+    moved = pool(longer, torch.cat([mask, torch.full((n, 3), hide)], 1)) - pool(hidden, mask)
+    return float(reduce(moved.abs() if absolute else moved))
+
+
+def unmoved(pool, hidden, mask):
+    change(pool, hidden, mask)
+    return 0.0
 
 
 def same_pooling(pool, hidden, mask):
@@ -47,7 +53,11 @@ changes = [
     (lambda pool, hidden, mask: pool(hidden, mask), "return one number"),
     (lambda pool, hidden, mask: change(pool, hidden, mask) < 1e-6, "return one number"),
     (lambda pool, hidden, mask: change(pool, hidden, mask, hide=1), "they must be padding, mask 0"),
-    (same_pooling, "the naive mean passes"),
+    (same_pooling, "no position was added"),
+    (unmoved, "the naive mean passes"),
+    (lambda pool, hidden, mask: change(pool, hidden, mask, fill=0.0), "a plain sum passes"),
+    (lambda pool, hidden, mask: change(pool, hidden, mask, absolute=False), "take .abs() before .max()"),
+    (lambda pool, hidden, mask: change(pool, hidden, mask, reduce=torch.sum), "not a mean or a sum"),
     (lambda pool, hidden, mask: change(pool, hidden, mask, reduce=lambda x: x[0].max()), "wrong for one text only"),
 ]
 
@@ -82,6 +92,11 @@ def nearest(words, vectors, word, k, center=True, unit=True, itself=False, far=F
     return [w for w in order if itself or w != word][:k]
 
 
+def unit_first(words, vectors, word, k):
+    x = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return nearest(words, x, word, k)
+
+
 neighbours = [
     (nearest, DONE),
     (lambda *a: tuple(nearest(*a)), DONE),
@@ -92,6 +107,7 @@ neighbours = [
     (lambda *a: nearest(*a, center=False), "the cone is still there"),
     (lambda *a: nearest(*a, unit=False), "long vectors win"),
     (lambda *a: nearest(*a)[::-1], "expected ['tag"),
+    (unit_first, "expected ['tag"),
 ]
 
 
@@ -110,6 +126,19 @@ keys = [
     (lambda texts, settings: sha(json.dumps(texts)), "other settings, other vectors"),
     (lambda texts, settings: sha("".join(texts) + json.dumps(settings, sort_keys=True)), "mark where a text ends"),
     (lambda texts, settings: sha("|".join(texts) + json.dumps(settings, sort_keys=True)), "may hold your separator"),
+    (
+        lambda texts, settings: sha("<sep>".join(texts) + json.dumps(settings, sort_keys=True)),
+        "may hold your separator",
+    ),
+    (lambda texts, settings: ch02.cache_key(list(dict.fromkeys(texts)), settings), "counts once"),
+    (lambda texts, settings: sha(json.dumps([texts, settings], sort_keys=True)[:100]), "only the beginning"),
+    (
+        lambda texts, settings: ch02.cache_key(texts, [settings.get("model"), settings.get("max_length")]),
+        "did not foresee",
+    ),
+    (lambda texts, settings: ch02.cache_key(texts, [v for _, v in sorted(settings.items())]), "not their names"),
+    (lambda texts, settings: ch02.cache_key(texts, {k: str(v) for k, v in settings.items()}), "1 and '1' share"),
+    (lambda texts, settings: str(int(ch02.cache_key(texts, settings), 16)), DONE),
     (lambda texts, settings: sha(json.dumps([sorted(texts), settings], sort_keys=True)), "the order of the texts"),
     (lambda texts, settings: sha(json.dumps([texts, settings])), "sort_keys=True"),
     (lambda texts, settings: "k" + ch02.cache_key(texts, settings)[:8], "use all of sha256"),
