@@ -182,6 +182,3 @@ def _principal(text: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tens
 def _split(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Vector and bias."""
     return vectors[..., :-1], vectors[..., -1]
-
-
-FUSIONS = {"dot": DotFusion}
