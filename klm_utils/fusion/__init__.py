@@ -1,8 +1,11 @@
 """Notebook 03: vectors, ids, profile and history become one score."""
 
+from functools import partial
+
 from klm_utils.fusion.dot import BASE, ITEM_PARTS, USER, Catalogue, DotFusion
+from klm_utils.fusion.layered import LayerFusion
 from klm_utils.fusion.layers import LAYERS, Inputs
 
-FUSIONS = {"dot": DotFusion}
+FUSIONS = {"dot": DotFusion} | {name: partial(LayerFusion, layer=name) for name in LAYERS}
 
-__all__ = ["BASE", "FUSIONS", "ITEM_PARTS", "LAYERS", "USER", "Catalogue", "DotFusion", "Inputs"]
+__all__ = ["BASE", "FUSIONS", "ITEM_PARTS", "LAYERS", "USER", "Catalogue", "DotFusion", "Inputs", "LayerFusion"]

@@ -1,0 +1,100 @@
+"""A fusion layer between the tables of ids, texts, tags and history and the score of a pair of positions."""
+
+from dataclasses import replace
+
+import torch
+from torch.nn.functional import pad
+
+from klm_utils.errors import check_choice, check_whole
+from klm_utils.fusion.dot import BASE, ITEM_PARTS, USER, Catalogue, DotFusion
+from klm_utils.fusion.layers import LAYERS, Inputs
+
+PAIRS_AT_ONCE = 16_384
+
+
+class LayerFusion(DotFusion):
+    """score(u, i) = c + b_u + b_i + layer(user, id, text, tags, history), with one of `LAYERS`.
+
+    The vectors and biases are those of `DotFusion`, the dropout of ids and users too; how they meet is the layer's.
+    The history is the last `past` items that the user chose in train (or was shown for), without the target itself.
+
+    Args:
+        catalogue: see `Catalogue`; `pairs` in order of time.
+        layer: a name in `LAYERS`.
+        width, text_width, seed: as for `DotFusion`.
+        past: items of a history at most.
+        hidden: units of the layer's MLP, if it has one.
+
+    Parameters: those of `DotFusion` and of the layer.
+    """
+
+    def __init__(self, catalogue: Catalogue, layer="concat", width=32, text_width=32, past=20, hidden=64, seed=0):
+        super().__init__(catalogue, width, text_width, seed)
+        check_choice("layer", layer, tuple(LAYERS))
+        past, hidden = check_whole("past", past), check_whole("hidden", hidden)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.layer = LAYERS[layer](width, hidden)
+        self.register_buffer("tag_rows", _rows([row.nonzero()[:, 0] for row in self.item_features]))
+        user, item = torch.as_tensor(catalogue.pairs)
+        self.register_buffer("past_rows", _rows([item[user == u][-past:] for u in range(len(self.known_users))]))
+
+    def groups(self) -> dict[str, list[torch.nn.Parameter]]:
+        """As `DotFusion.groups`, and the weights of the layer, which want no decay."""
+        return super().groups() | {"layer": list(self.layer.parameters())}
+
+    def forward(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
+        """One score per pair of positions: int [n], int [n] -> float [n]. `draw` decides the dropout in training."""
+        of_items = self._items(draw)
+        p, bu, keep, past, _ = self._users(draw)
+        x = self._inputs(users, items, of_items, p, keep, past)
+        return self.constant + bu[users] + sum(of_items.values())[items, -1] + self.layer(x)
+
+    def _inputs(self, users, items, of_items, p, keep, past) -> Inputs:
+        tags, history = self.tag_rows[items], self.past_rows[users]
+        ids, text, _ = (of_items[part][items, :-1] for part in ITEM_PARTS)
+        there = (history >= 0) & (history != items[:, None]) & keep[users].bool()  # the target is no past of itself
+        return Inputs(p[users], ids, text, self.item_map[tags, :-1], (tags >= 0).float(), past[history], there.float())
+
+    def grid(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
+        """Scores of all pairs of these users and items, float [users, items]; the same numbers as `forward`."""
+        u, i = users.repeat_interleave(len(items)), items.repeat(len(users))
+        chunks = zip(u.split(PAIRS_AT_ONCE), i.split(PAIRS_AT_ONCE), strict=True)
+        return torch.cat([self(a, b, draw) for a, b in chunks]).reshape(len(users), len(items))
+
+    @torch.no_grad()
+    def parts(self, user: int, items: torch.Tensor, history: torch.Tensor | None = None) -> dict:
+        """The score of one user taken apart: {part: float [n]}, and under each item of the history float [n].
+
+        A layer is no sum, so a part is what the score loses without it, and "average" is what is left over: the values
+        sum to the score. `history` (positions) replaces the user's own.
+        """
+        of_items = self._items(None)
+        p, bu, keep, past, _ = self._users(None)
+        users = torch.full_like(items, user)
+        x = self._inputs(users, items, of_items, p, keep, past)
+        if history is None:
+            history = self.past_rows[user][self.past_rows[user] >= 0]
+        else:
+            x = replace(
+                x,
+                past=past[history].expand(len(items), -1, -1),
+                past_mask=(history[None, :] != items[:, None]).float(),
+            )
+        total = self.layer(x)
+        parts = {USER: bu[user].expand(len(items))}
+        for name, field in zip(ITEM_PARTS, ("item", "text", "tag_mask"), strict=True):
+            without = replace(x, **{field: torch.zeros_like(getattr(x, field))})
+            parts[name] = of_items[name][items, -1] + total - self.layer(without)
+        for place, j in enumerate(history.tolist()):
+            mask = x.past_mask.clone()
+            mask[:, place] = 0
+            parts[j] = total - self.layer(replace(x, past_mask=mask))
+        score = self.constant + bu[user] + sum(of_items.values())[items, -1] + total
+        return {BASE: score - sum(parts.values())} | parts
+
+
+def _rows(lists: list[torch.Tensor]) -> torch.Tensor:
+    """Lists of positions as a table, int [len(lists), longest], -1 where a list has ended."""
+    longest = max([1, *map(len, lists)])
+    return torch.stack([pad(one.long(), (0, longest - len(one)), value=-1) for one in lists])
