@@ -59,6 +59,8 @@ class DotFusion(nn.Module):
     DropoutNet (id dropout); Hou et al. 2022, UniSRec (text plus id).
     """
 
+    full_matrix = True  # the score is a dot product, so `grid` costs one matrix product
+
     def __init__(self, catalogue: Catalogue, width=32, text_width=32, seed=0):
         super().__init__()
         width, text_width = check_whole("width", width), check_whole("text_width", text_width)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import torch
-from torch.nn.functional import pad
+from torch.nn.functional import embedding, pad
 
 from klm_utils.errors import check_choice, check_whole
 from klm_utils.fusion.dot import BASE, ITEM_PARTS, USER, Catalogue, DotFusion
@@ -48,13 +48,22 @@ class LayerFusion(DotFusion):
         of_items = self._items(draw)
         p, bu, keep, past, _ = self._users(draw)
         x = self._inputs(users, items, of_items, p, keep, past)
-        return self.constant + bu[users] + sum(of_items.values())[items, -1] + self.layer(x)
+        biases = embedding(items, sum(of_items.values())[:, -1:]) + embedding(users, bu[:, None])
+        return self.constant + biases[:, 0] + self.layer(x)
 
     def _inputs(self, users, items, of_items, p, keep, past) -> Inputs:
+        """`embedding` where `[...]` would do: its gradient is summed in a fixed order, so that equal seeds agree."""
         tags, history = self.tag_rows[items], self.past_rows[users]
-        ids, text, _ = (of_items[part][items, :-1] for part in ITEM_PARTS)
+        ids, text, _ = (embedding(items, of_items[part][:, :-1]) for part in ITEM_PARTS)
         there = (history >= 0) & (history != items[:, None]) & keep[users].bool()  # the target is no past of itself
-        return Inputs(p[users], ids, text, self.item_map[tags, :-1], (tags >= 0).float(), past[history], there.float())
+        tag_vectors, past_vectors = (
+            embedding(rows.clamp_min(0), table) for rows, table in ((tags, self._tags()), (history, past))
+        )
+        return Inputs(embedding(users, p), ids, text, tag_vectors, (tags >= 0).float(), past_vectors, there.float())
+
+    def _tags(self) -> torch.Tensor:
+        """A vector for each feature of items, at least one row, [features, width]."""
+        return self.item_map[:, :-1] if len(self.item_map) else self.item_map.new_zeros(1, self.width)
 
     def grid(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
         """Scores of all pairs of these users and items, float [users, items]; the same numbers as `forward`."""

@@ -21,6 +21,7 @@ from klm_utils.training import checkpoint
 from klm_utils.training.model import KLMRecommender, check_seed
 
 RUN = "run.safetensors"
+NEGATIVES = 4  # for each choice, where a fusion cannot score all pairs at once
 # What an objective wants. Decay is AdamW's: each step takes lr * decay of a weight away.
 PRESETS = {
     "label": {"batch": 4096, "lr": 0.01, "decay_ids": 2.0, "decay_maps": 10.0, "id_dropout": 0.2},
@@ -300,9 +301,11 @@ def _interaction_task(model, split, config) -> _Task:
     fusion = model.fusion
     users, items = fusion.known_users[:, 0].nonzero()[:, 0], fusion.known_items[:, 0].nonzero()[:, 0]
 
-    def loss(at, draw):
+    def full(at, draw):
         chosen = fusion.met(users[:, None], items[at][None, :]).float()
         return losses.bce_with_logits(fusion.grid(users, items[at], draw), chosen)
+
+    loss = full if fusion.full_matrix else _sampled(fusion, users, items)
 
     def ndcg():
         among = "part" if split.name == "cold_item" else "all"
@@ -318,6 +321,38 @@ def _interaction_task(model, split, config) -> _Task:
             remedy="use more data",
         )
     return _Task(len(items), loss, ndcg, "ndcg@10", float(np.log(density / (1 - density))))
+
+
+def _sampled(fusion, users: torch.Tensor, items: torch.Tensor) -> Callable:
+    """The same loss for a fusion that scores pair by pair: the choices of the items and `NEGATIVES` times as many users
+    drawn at random for each item, of whom those who chose it are left out.
+
+    A pair that was not chosen is in the sample with rate r = draws / users, one that was chosen always. So the odds in
+    the sample are 1 / r times the true ones, and log r is taken off the score: the score itself is that of all pairs.
+
+    Source: Bengio and Senecal 2008, Adaptive importance sampling; the correction as in Yi et al. 2019, Sampling-bias-
+    corrected neural modeling, section 3 (log q), with one rate per item.
+    """
+    u, i = fusion.pairs // len(fusion.known_items), fusion.pairs % len(fusion.known_items)
+    u, i = u[fusion.known_users[u, 0]], i[fusion.known_users[u, 0]]
+    order = i.argsort(stable=True)
+    u, size = u[order], torch.bincount(i, minlength=len(fusion.known_items))
+    first = size.cumsum(0) - size
+
+    def loss(at, draw):
+        chosen = items[at]
+        rows = torch.cat(
+            [torch.arange(f, f + n) for f, n in zip(first[chosen].tolist(), size[chosen].tolist(), strict=True)]
+        )
+        draws = NEGATIVES * size[chosen].clamp_min(1)  # an item that nobody chose is met as well
+        others = users[torch.randint(len(users), (int(draws.sum()),), generator=draw)]
+        of = torch.cat([chosen.repeat_interleave(size[chosen]), chosen.repeat_interleave(draws)])
+        who, y = torch.cat([u[rows], others]), torch.cat([torch.ones(len(rows)), torch.zeros(len(others))])
+        keep = (y == 1) | ~fusion.met(who, of)
+        rate = (NEGATIVES * size[of].clamp_min(1)).float() / len(users)
+        return losses.bce_with_logits((fusion(who, of, draw) - rate.log())[keep], y[keep])
+
+    return loss
 
 
 def _target(split, config) -> str:
