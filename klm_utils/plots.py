@@ -95,8 +95,9 @@ def word_map(places: np.ndarray, words: Sequence[str], groups: Sequence[str], ax
         rows = [i for i, group in enumerate(groups) if group == name]
         ax.scatter(*places[rows].T, color=colour, marker=marker, s=36, label=name)
         for i in rows:
-            ax.annotate(words[i], places[i], xytext=(4, 3), textcoords="offset points", fontsize=9)
+            ax.annotate(words[i], places[i], xytext=(4, 3), textcoords="offset points", fontsize=8)
     ax.set(xticks=[], yticks=[])
+    ax.margins(0.08)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return ax
 
