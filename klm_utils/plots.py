@@ -102,6 +102,39 @@ def word_map(places: np.ndarray, words: Sequence[str], groups: Sequence[str], ax
     return ax
 
 
+def flow(steps: Mapping[str, str], title: str = "", ax: Axes | None = None) -> Axes:
+    """Boxes and arrows, from what comes in (bottom) to what comes out (top).
+
+    Args:
+        steps: box -> the boxes that go into it, by names with a space between, in any order; a name that is no key is
+            an input, drawn in the order in which it first appears.
+        title: above the picture.
+    """
+    ax = ax or plt.subplots(figsize=(4, 3), layout="constrained")[1]
+    sources = {box: names.split() for box, names in steps.items()}
+    inputs = list(dict.fromkeys(name for names in sources.values() for name in names if name not in sources))
+    level = dict.fromkeys(inputs, 0)
+    while len(level) < len(inputs) + len(sources):
+        level |= {b: 1 + max(level[n] for n in names) for b, names in sources.items() if level.keys() >= {*names}}
+    x = {name: float(place) for place, name in enumerate(inputs)}
+    for height in range(1, max(level.values()) + 1):
+        boxes = [name for name in sources if level[name] == height]
+        wanted = sorted(boxes, key=lambda name: np.mean([x[n] for n in sources[name]]))
+        for place, name in enumerate(wanted):  # above its sources, but not upon its neighbour
+            left = x[wanted[place - 1]] + 1 if place else -np.inf
+            x[name] = max(float(np.mean([x[n] for n in sources[name]])), left)
+    for name, height in level.items():
+        colour = "#DDDDDD" if name in inputs else "#CFE3F2"
+        box = {"boxstyle": "round,pad=0.35", "facecolor": colour, "edgecolor": "none"}
+        ax.text(x[name], height, name.replace("_", " "), ha="center", va="center", fontsize=9, bbox=box, zorder=2)
+        for source in sources.get(name, ()):
+            ends = {"xy": (x[name], height - 0.22), "xytext": (x[source], level[source] + 0.22)}
+            ax.annotate("", **ends, arrowprops={"arrowstyle": "->", "color": "#555555", "shrinkA": 0, "shrinkB": 0})
+    ax.set(xlim=(-0.6, max(x.values()) + 0.6), ylim=(-0.5, max(level.values()) + 0.5), title=title)
+    ax.axis("off")
+    return ax
+
+
 def _cycle(n: int, values: Sequence[str] = COLOURS) -> Sequence[str]:
     return [values[i % len(values)] for i in range(n)]
 

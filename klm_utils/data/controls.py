@@ -38,17 +38,24 @@ def knowledge(X: np.ndarray, kind: str, seed: int = 0) -> np.ndarray:
             remedy="a claim of a gain shows 'true' beside 'shuffled' and 'absent'",
         )
     X = _finite_table(X)
-    rng = np.random.default_rng(seed)
     if kind == "shuffled":
-        cycle = rng.permutation(len(X))  # each item gets the row of the next one on a random round trip: none its own
-        X[cycle] = X[np.roll(cycle, 1)]
+        X = X[others(len(X), seed)]
     elif kind == "random":
+        rng = np.random.default_rng(seed)
         mean = X.mean(0)
         covariance = (X - mean).T @ (X - mean) / len(X)
         X = rng.multivariate_normal(mean, covariance, size=len(X), check_valid="ignore", method="eigh")
     elif kind == "absent":
         X = np.zeros_like(X)
     return X.astype("float32")
+
+
+def others(n: int, seed: int = 0) -> np.ndarray:
+    """For each of n things another one, each taken once, int [n]: the next stop on a random round trip."""
+    trip = np.random.default_rng(seed).permutation(n)
+    place = np.empty(n, dtype=int)
+    place[trip] = np.roll(trip, 1)
+    return place
 
 
 def _finite_table(X) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A row of domain knowledge as a text that a language model reads, in Chinese or English."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,26 @@ _USER = {  # the interests come last: what follows a list reads as part of it
         "interests": "interests: {}",
     },
     "zh": {"age": "{}岁", "gender": "{}", "occupation": "职业：{}", "city_tier": "{}线城市", "interests": "兴趣：{}"},
+}
+_RELATIONS = {
+    "en": {
+        "brand": "brand",
+        "category": "category",
+        "usedFor": "used for",
+        "seasonOf": "season",
+        "country": "made in",
+        "isA": "a kind of",
+        "complementOf": "goes with",
+    },
+    "zh": {
+        "brand": "品牌",
+        "category": "类别",
+        "usedFor": "用于",
+        "seasonOf": "季节",
+        "country": "产地",
+        "isA": "属于",
+        "complementOf": "搭配",
+    },
 }
 _WORDS = {  # values that have a word of their own; M and F are MovieLens's
     ("en", "gender"): {"M": "male", "F": "female", "男": "male", "女": "female"},
@@ -112,6 +132,33 @@ def user_text(row: Mapping | pd.Series, language: str | None = None) -> str:
     """
     language = _language(row, language, ("gender", "occupation", "interests"))
     return {"en": ", ", "zh": "，"}[language].join(_parts(row, language, _USER[language]).values())
+
+
+def user_texts(ds: RecDataset, language: str | None = None) -> list[str]:
+    """`user_text` of every user, in the order of `ds.users`."""
+    return [user_text(row, language) for row in ds.users.to_dict("records")]
+
+
+def facts_text(facts: Sequence[tuple[str, str]], language: str | None = None) -> str:
+    """Facts of an item as a text: one sentence per relation, in the order of the facts.
+
+    Args:
+        facts: (relation, tail) pairs; see `klm_utils.data.graph.facts`. A relation that has no word here is written
+            as it is.
+        language: as in `item_text`; None looks at the tails.
+
+    >>> facts_text([("usedFor", "跑步"), ("brand", "小米"), ("usedFor", "健身")])
+    '用于：跑步、健身。品牌：小米。'
+    >>> facts_text([("usedFor", "running")])
+    'Used for: running.'
+    """
+    language = _language({"tags": [tail for _, tail in facts]}, language, ("tags",))
+    tails = {}
+    for relation, tail in facts:
+        tails.setdefault(_RELATIONS[language].get(relation, relation), []).append(tail)
+    colon = {"en": ": ", "zh": "："}[language]
+    parts = [f"{word[:1].upper()}{word[1:]}{colon}{_COMMA[language].join(of)}" for word, of in tails.items()]
+    return _GAP[language].join(part + _STOP[language] for part in parts)
 
 
 def _language(row: Mapping | pd.Series, language: str | None, fields: tuple[str, ...]) -> str:

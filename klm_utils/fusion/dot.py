@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, pad
 
-from klm_utils.errors import check_whole
+from klm_utils.errors import check_choice, check_whole
 
 BASE, USER = "average", "user"
 ITEM_PARTS = ("item id", "item text", "item tags")
@@ -21,13 +21,14 @@ ITEM_PARTS = ("item id", "item text", "item tags")
 class Catalogue:
     """What is known of users and items, by position.
 
-    text: text vectors, float [items, dim]; dim 0 means no text.
+    text, user_text: vectors of the texts of items and of profiles, float [items, dim], [users, dim]; dim 0: no text.
     item_features, user_features: side features, float [items, f] and [users, g].
     pairs: (user, item) positions of what each user chose in train, or was shown for, int [2, n], each pair once.
     known_users, known_items: whether the id occurs in train, bool [users], [items]; others have no id vector.
     """
 
     text: np.ndarray
+    user_text: np.ndarray
     item_features: np.ndarray
     user_features: np.ndarray
     pairs: np.ndarray
@@ -39,21 +40,24 @@ class DotFusion(nn.Module):
     """score(u, i) = c + b_u + b_i + p_u . q_i, where
 
         [q_i, b_i] = W_x B x_i + W_f f_i + keep_i [E_i, e_i]            text, tags and year, id
-        [p_u, b_u] = W_g g_u + keep_u [U_u, e_u] + drop_u [h_u, 0]      profile, id, history
+        [p_u, b_u] = W_t C t_u + W_g g_u + keep_u [U_u, e_u] + drop_u [h_u, 0]      profile as text, as features, id,
+                                                                                    history
         h_u        = |N|^-1/2 sum of Y_j over j in N, the history of u without i
 
     keep is 1 for ids that occur in train and 0 for others, drop is 1. In training a random share of items
     (`id_dropout`) and of users (`user_dropout`; attributes that `fit` sets) has keep and drop 0, so that those
-    without an id vector, the cold ones, are nothing new. B holds principal directions of the text vectors.
+    without an id vector, the cold ones, are nothing new. B and C hold principal directions of the text vectors.
 
     Args:
         catalogue: see `Catalogue`.
         width: of p and q.
-        text_width: principal components kept of the text vectors, fitted on the items of train.
+        text_width: principal components kept of the text vectors, fitted on the items, or users, of train.
+        start: of the items' id vectors: "random", or "text", their first `width` principal components, for ids that
+            should begin where their texts are.
         seed: of the start values.
 
-    Parameters: (t + f + g) (width + 1) + (users + items) (width + 1) + items width + 1, with t = min(text_width, dim,
-    items of train).
+    Parameters: (t + f + g) (width + 1) + (users + items) (width + 1) + items width + 1, where t is min(text_width,
+    dim, items of train), and the same of users where profiles are texts.
 
     Source: Koren 2008, Factorization meets the neighborhood, section 4 (SVD++, the history); Volkovs et al. 2017,
     DropoutNet (id dropout); Hou et al. 2022, UniSRec (text plus id).
@@ -61,12 +65,13 @@ class DotFusion(nn.Module):
 
     full_matrix = True  # the score is a dot product, so `grid` costs one matrix product
 
-    def __init__(self, catalogue: Catalogue, width=32, text_width=32, seed=0):
+    def __init__(self, catalogue: Catalogue, width=32, text_width=32, start="random", seed=0):
         super().__init__()
         width, text_width = check_whole("width", width), check_whole("text_width", text_width)
+        check_choice("start", start, ("random", "text"))
         self.width = width
         self.id_dropout = self.user_dropout = 0.0
-        for name in ("text", "item_features", "user_features"):
+        for name in ("text", "user_text", "item_features", "user_features"):
             self.register_buffer(name, torch.tensor(getattr(catalogue, name), dtype=torch.float32))
         self.register_buffer("known_items", torch.tensor(catalogue.known_items)[:, None])
         self.register_buffer("known_users", torch.tensor(catalogue.known_users)[:, None])
@@ -74,9 +79,10 @@ class DotFusion(nn.Module):
         user, item = np.asarray(catalogue.pairs, dtype=np.int64)
         self.register_buffer("pairs", torch.from_numpy(np.sort(user * items + item)))
         self.register_buffer("history_size", torch.bincount(torch.from_numpy(user), minlength=users).float())
-        mean, basis = _principal(self.text[self.known_items[:, 0]], text_width)
-        self.register_buffer("text_mean", mean)
-        self.register_buffer("text_basis", basis)
+        for name, known in (("text", self.known_items), ("user_text", self.known_users)):
+            mean, basis = _principal(getattr(self, name)[known[:, 0]], text_width)
+            self.register_buffer(f"{name}_mean", mean)
+            self.register_buffer(f"{name}_basis", basis)
 
         draw = torch.Generator().manual_seed(seed)
 
@@ -84,18 +90,24 @@ class DotFusion(nn.Module):
             return nn.Parameter(scale * torch.randn(rows, columns, generator=draw))
 
         self.constant = nn.Parameter(torch.zeros(()))
-        self.text_map = normal(basis.shape[1], width + 1, 0.01)
+        self.text_map = normal(self.text_basis.shape[1], width + 1, 0.01)
         self.item_map = normal(self.item_features.shape[1], width + 1, 0.01)
         self.user_map = normal(self.user_features.shape[1], width + 1, 0.01)
         self.item_ids, self.user_ids = normal(items, width, 0.1), normal(users, width, 0.1)
         self.item_bias, self.user_bias = nn.Parameter(torch.zeros(items, 1)), nn.Parameter(torch.zeros(users, 1))
         self.history = normal(items, width, 0.01)
+        self.user_text_map = normal(self.user_text_basis.shape[1], width + 1, 0.01)
+        if start == "text":
+            with torch.no_grad():
+                own_mean, own = _principal(self.text[self.known_items[:, 0]], width)
+                length = self.item_ids.norm(dim=1).mean()  # as long as random ones
+                self.item_ids.copy_(pad(length * (self.text - own_mean) @ own, (0, width - own.shape[1])))
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """Parameters that want the same weight decay: free vectors, maps from features, biases, the constant."""
         return {
             "ids": [self.item_ids, self.user_ids, self.history],
-            "maps": [self.text_map, self.item_map, self.user_map],
+            "maps": [self.text_map, self.item_map, self.user_map, self.user_text_map],
             "biases": [self.item_bias, self.user_bias],
             "constant": [self.constant],
         }
@@ -103,7 +115,8 @@ class DotFusion(nn.Module):
     def forward(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
         """One score per pair of positions: int [n], int [n] -> float [n]. `draw` decides the dropout in training."""
         q, b = _split(sum(self._items(draw).values())[items])
-        p, bu, keep, past, total = self._users(draw)
+        p, bu, keep = self._users(draw)
+        past, total = self._histories()
         own = self.met(users, items)
         h = (keep * total)[users] - (own[:, None] * keep[users]) * past[items]
         h = h * (self.history_size[users] - own.float()).clamp_min(1)[:, None].rsqrt()
@@ -112,7 +125,8 @@ class DotFusion(nn.Module):
     def grid(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
         """Scores of all pairs of these users and items, float [users, items]; the same numbers as `forward`."""
         q, b = _split(sum(self._items(draw).values())[items])
-        p, bu, keep, past, total = self._users(draw)
+        p, bu, keep = self._users(draw)
+        past, total = self._histories()
         own = self.met(users[:, None], items[None, :])
         h = keep[users] * (total[users] @ q.T - own * (past[items] * q).sum(1))
         h = h * (self.history_size[users][:, None] - own.float()).clamp_min(1).rsqrt()
@@ -129,7 +143,8 @@ class DotFusion(nn.Module):
                 self.pairs, torch.tensor([user, user + 1], device=self.pairs.device) * len(self.known_items)
             )
             history = self.pairs[low:high] % len(self.known_items)
-        p, bu, _, past, _ = self._users(None)
+        p, bu, _ = self._users(None)
+        past, _ = self._histories()
         parts = {BASE: self.constant.detach().expand(len(items)), USER: bu[user].expand(len(items))}
         of_items = self._items(None)
         for name, vectors in of_items.items():
@@ -154,14 +169,22 @@ class DotFusion(nn.Module):
         return dict(zip(ITEM_PARTS, (ids, text @ self.text_map, self.item_features @ self.item_map), strict=True))
 
     def _users(self, draw):
-        """p [users, width] without history, b [users], drop [users, 1], Y [items, width], its sum over each history."""
+        """p [users, width] without history, b [users], drop [users, 1]."""
         keep = self._keep(torch.ones_like(self.known_users), self.user_dropout, draw)
         own = torch.cat([self.user_ids, self.user_bias], 1) * self.known_users * keep
-        p, b = _split(own + self.user_features @ self.user_map)
+        text = (self.user_text - self.user_text_mean) @ self.user_text_basis
+        p, b = _split(own + self.user_features @ self.user_map + text @ self.user_text_map)
+        return p, b, keep
+
+    def _past(self) -> torch.Tensor:
+        """Y [items, width]: what an item of the history brings; a new item has no trained vector."""
+        return self.history * self.known_items
+
+    def _histories(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Y [items, width] and its sum over each history [users, width]."""
         first = self.history_size.long().cumsum(0) - self.history_size.long()
-        past = self.history * self.known_items  # a new item has no trained vector
-        total = embedding_bag(self.pairs % len(self.known_items), past, first, mode="sum")
-        return p, b, keep, past, total
+        past = self._past()
+        return past, embedding_bag(self.pairs % len(self.known_items), past, first, mode="sum")
 
     def _keep(self, known: torch.Tensor, rate: float, draw) -> torch.Tensor:
         keep = known.float()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch.nn.functional import embedding, pad
 
-from klm_utils.errors import check_choice, check_whole
+from klm_utils.errors import ConfigError, check_choice, check_whole
 from klm_utils.fusion.dot import BASE, ITEM_PARTS, USER, Catalogue, DotFusion
 from klm_utils.fusion.layers import LAYERS, Inputs
 
@@ -21,23 +21,36 @@ class LayerFusion(DotFusion):
     Args:
         catalogue: see `Catalogue`; `pairs` in order of time.
         layer: a name in `LAYERS`.
-        width, text_width, seed: as for `DotFusion`.
-        past: items of a history at most.
+        width, text_width, start, seed: as for `DotFusion`.
+        past: items of a history at most; 0: no history.
+        recency: weight of an item of the history against the one chosen after it; 1: all alike.
         hidden: units of the layer's MLP, if it has one.
 
     Parameters: those of `DotFusion` and of the layer.
     """
 
-    def __init__(self, catalogue: Catalogue, layer="concat", width=32, text_width=32, past=20, hidden=64, seed=0):
-        super().__init__(catalogue, width, text_width, seed)
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        layer="concat",
+        width=32,
+        text_width=32,
+        past=10,
+        hidden=32,
+        recency=1.0,
+        start="random",
+        seed=0,
+    ):
+        super().__init__(catalogue, width, text_width, start, seed)
         check_choice("layer", layer, tuple(LAYERS))
-        past, hidden = check_whole("past", past), check_whole("hidden", hidden)
+        past, hidden = past and check_whole("past", past), check_whole("hidden", hidden)
+        self.recency = _checked_recency(recency)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.layer = LAYERS[layer](width, hidden)
         self.register_buffer("tag_rows", _rows([row.nonzero()[:, 0] for row in self.item_features]))
         user, item = torch.as_tensor(catalogue.pairs)
-        self.register_buffer("past_rows", _rows([item[user == u][-past:] for u in range(len(self.known_users))]))
+        self.register_buffer("past_rows", _rows([item[user == u].flip(0)[:past].flip(0) for u in range(len(self.known_users))]))
 
     def groups(self) -> dict[str, list[torch.nn.Parameter]]:
         """As `DotFusion.groups`, and the weights of the layer, which want no decay."""
@@ -46,20 +59,26 @@ class LayerFusion(DotFusion):
     def forward(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
         """One score per pair of positions: int [n], int [n] -> float [n]. `draw` decides the dropout in training."""
         of_items = self._items(draw)
-        p, bu, keep, past, _ = self._users(draw)
-        x = self._inputs(users, items, of_items, p, keep, past)
+        p, bu, keep = self._users(draw)
+        x = self._inputs(users, items, of_items, p, keep)
         biases = embedding(items, sum(of_items.values())[:, -1:]) + embedding(users, bu[:, None])
         return self.constant + biases[:, 0] + self.layer(x)
 
-    def _inputs(self, users, items, of_items, p, keep, past) -> Inputs:
+    def _inputs(self, users, items, of_items, p, keep) -> Inputs:
         """`embedding` where `[...]` would do: its gradient is summed in a fixed order, so that equal seeds agree."""
         tags, history = self.tag_rows[items], self.past_rows[users]
         ids, text, _ = (embedding(items, of_items[part][:, :-1]) for part in ITEM_PARTS)
-        there = (history >= 0) & (history != items[:, None]) & keep[users].bool()  # the target is no past of itself
+        there = self._weights(history) * (history != items[:, None]) * keep[users]  # the target is no past of itself
         tag_vectors, past_vectors = (
-            embedding(rows.clamp_min(0), table) for rows, table in ((tags, self._tags()), (history, past))
+            embedding(rows.clamp_min(0), table) for rows, table in ((tags, self._tags()), (history, self._past()))
         )
-        return Inputs(embedding(users, p), ids, text, tag_vectors, (tags >= 0).float(), past_vectors, there.float())
+        return Inputs(embedding(users, p), ids, text, tag_vectors, (tags >= 0).float(), past_vectors, there)
+
+    def _weights(self, history: torch.Tensor) -> torch.Tensor:
+        """1 for the last item of a history, `recency` for the one before it and so on, 0 behind the end, [n, past]."""
+        there = (history >= 0).float()
+        later = there.sum(1, keepdim=True) - there.cumsum(1)
+        return there * self.recency**later
 
     def _tags(self) -> torch.Tensor:
         """A vector for each feature of items, at least one row, [features, width]."""
@@ -79,16 +98,16 @@ class LayerFusion(DotFusion):
         sum to the score. `history` (positions) replaces the user's own.
         """
         of_items = self._items(None)
-        p, bu, keep, past, _ = self._users(None)
+        p, bu, keep = self._users(None)
         users = torch.full_like(items, user)
-        x = self._inputs(users, items, of_items, p, keep, past)
+        x = self._inputs(users, items, of_items, p, keep)
         if history is None:
             history = self.past_rows[user][self.past_rows[user] >= 0]
         else:
             x = replace(
                 x,
-                past=past[history].expand(len(items), -1, -1),
-                past_mask=(history[None, :] != items[:, None]).float(),
+                past=self._past()[history].expand(len(items), -1, -1),
+                past_mask=self._weights(history[None, :]) * (history[None, :] != items[:, None]),
             )
         total = self.layer(x)
         parts = {USER: bu[user].expand(len(items))}
@@ -101,6 +120,18 @@ class LayerFusion(DotFusion):
             parts[j] = total - self.layer(replace(x, past_mask=mask))
         score = self.constant + bu[user] + sum(of_items.values())[items, -1] + total
         return {BASE: score - sum(parts.values())} | parts
+
+
+def _checked_recency(recency) -> float:
+    if isinstance(recency, bool) or not isinstance(recency, int | float) or not 0 < recency <= 1:
+        raise ConfigError(
+            "recency has no meaning",
+            where="recency",
+            found=recency,
+            expected="a number above 0, at most 1",
+            remedy="recency=1.0 weighs all items of a history alike",
+        )
+    return float(recency)
 
 
 def _rows(lists: list[torch.Tensor]) -> torch.Tensor:

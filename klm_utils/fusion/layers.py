@@ -2,7 +2,7 @@
 
 Each is called with `Inputs` and returns float [n], before biases. All see the same: the user, the item's id, its text,
 its tags and the user's history; they differ in how these meet. Tags and history are sets with a mask: their order, and
-what stands behind the mask, has no influence, and an empty one counts as zeros.
+what finite number stands behind the mask, has no influence, and an empty one counts as zeros.
 """
 
 from dataclasses import dataclass
@@ -10,15 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from klm_utils.embedding.pooling import masked_mean
-
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
     """What a layer sees of n pairs of a user and an item; all vectors are d wide.
 
     user: id and profile, [n, d]. item: id, [n, d]. text: [n, d]. tags: [n, T, d] with tag_mask [n, T].
-    past: the history without the item, [n, H, d] with past_mask [n, H]. Masks: 1 for what is there.
+    past: the history without the item, [n, H, d] with past_mask [n, H]. Masks: 0 for padding, 1 for what is there; in
+    past_mask also the weight of an item in `past_mean`.
     """
 
     user: torch.Tensor
@@ -32,12 +31,18 @@ class Inputs:
     @property
     def tag_mean(self) -> torch.Tensor:
         """[n, d]"""
-        return masked_mean(self.tags, self.tag_mask)
+        return _mean(self.tags, self.tag_mask)
 
     @property
     def past_mean(self) -> torch.Tensor:
-        """[n, d]"""
-        return masked_mean(self.past, self.past_mask)
+        """[n, d], weighted"""
+        return _mean(self.past, self.past_mask)
+
+
+def _mean(vectors: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Weighted mean of each set, as one product; zeros for an empty one."""
+    weight = weight.to(vectors.dtype)
+    return (weight[:, None, :] @ vectors).squeeze(1) / weight.sum(1, keepdim=True).clamp_min(1e-9)
 
 
 def _mlp(inputs: int, hidden: int) -> nn.Sequential:
@@ -54,7 +59,7 @@ class ConcatMLP(nn.Module):
     Source: Covington et al. 2016, Deep neural networks for YouTube recommendations, section 4.
     """
 
-    def __init__(self, width: int, hidden: int = 64):
+    def __init__(self, width: int, hidden: int = 32):
         super().__init__()
         self.mlp = _mlp(5 * width, hidden)
 
@@ -70,7 +75,7 @@ class Hadamard(nn.Module):
     Source: He et al. 2017, Neural collaborative filtering, section 3.3 (GMF).
     """
 
-    def __init__(self, width: int, hidden: int = 64):
+    def __init__(self, width: int, hidden: int = 32):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
 
@@ -88,7 +93,7 @@ class Gate(nn.Module):
     Source: Arevalo et al. 2017, Gated multimodal units for information fusion, section 3.
     """
 
-    def __init__(self, width: int, hidden: int = 64):
+    def __init__(self, width: int, hidden: int = 32):
         super().__init__()
         self.gate = nn.Linear(3 * width, width)
 
@@ -108,17 +113,17 @@ class TagAttention(nn.Module):
     Source: Vaswani et al. 2017, Attention is all you need, section 3.2.1 (one head, cross-attention).
     """
 
-    def __init__(self, width: int, hidden: int = 64):
+    def __init__(self, width: int, hidden: int = 32):
         super().__init__()
         self.query, self.key = nn.Linear(width, width, bias=False), nn.Linear(width, width, bias=False)
 
     def forward(self, x: Inputs) -> torch.Tensor:
         person, there = x.user + x.past_mean, x.tag_mask.bool()
-        tags = x.tags.masked_fill(~there[..., None], 0)
-        fit = (self.query(person)[:, None, :] * self.key(tags)).sum(-1) / person.shape[-1] ** 0.5
-        # the lowest finite number instead of -inf: an item without tags gets equal weights of zeros, not nan
-        weight = fit.masked_fill(~there, torch.finfo(fit.dtype).min).softmax(-1)
-        attended = (weight[..., None] * tags).sum(1)
+        asked = self.query(person) @ self.key.weight  # Q person . K tag = (K' Q person) . tag
+        fit = (x.tags @ asked[..., None]).squeeze(-1) / person.shape[-1] ** 0.5
+        # the lowest finite number instead of -inf, then 0: an item without tags gets zeros, not nan
+        weight = fit.masked_fill(~there, torch.finfo(fit.dtype).min).softmax(-1) * there
+        attended = (weight[:, None, :] @ x.tags).squeeze(1)
         return (person * (x.item + x.text + attended)).sum(-1)
 
 
@@ -132,7 +137,7 @@ class Residual(nn.Module):
     Source: Volkovs et al. 2017, DropoutNet, section 3; Hou et al. 2022, UniSRec (text plus id).
     """
 
-    def __init__(self, width: int, hidden: int = 64):
+    def __init__(self, width: int, hidden: int = 32):
         super().__init__()
         self.map = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
@@ -145,23 +150,25 @@ class TargetAttention(nn.Module):
     """user . thing + attended . thing, the item asking which of the user's past items matter to it.
 
     thing = item + text + tags; attended = sum_j a_j past_j with a_j = MLP([past_j; thing; past_j * thing]); the weights
-    are not normalised, so that many matching items count more than one.
+    are not normalised, so that many matching items count more than one. The first map of the MLP is written as three,
+    one for each part: the same numbers without joining them.
 
     Parameters: (3 d + 1) hidden + hidden + 1.
 
     Source: Zhou et al. 2018, Deep interest network for click-through rate prediction, section 4.3.
     """
 
-    def __init__(self, width: int, hidden: int = 64):
+    def __init__(self, width: int, hidden: int = 32):
         super().__init__()
-        self.activation = _mlp(3 * width, hidden)
+        self.thing, self.past = nn.Linear(width, hidden), nn.Linear(width, hidden, bias=False)
+        self.both, self.out = nn.Linear(width, hidden, bias=False), nn.Linear(hidden, 1)
 
     def forward(self, x: Inputs) -> torch.Tensor:
-        thing, there = x.item + x.text + x.tag_mean, x.past_mask.bool()[..., None]
-        past = x.past.masked_fill(~there, 0)
-        asked = thing[:, None, :].expand_as(past)
-        weight = self.activation(torch.cat([past, asked, past * asked], -1)) * there
-        return ((x.user + (weight * past).sum(1)) * thing).sum(-1)
+        thing = x.item + x.text + x.tag_mean
+        hidden = self.thing(thing)[:, None, :] + self.past(x.past) + self.both(x.past * thing[:, None, :])
+        weight = self.out(hidden.relu()).squeeze(-1) * x.past_mask
+        attended = (weight[:, None, :] @ x.past).squeeze(1)
+        return ((x.user + attended) * thing).sum(-1)
 
 
 LAYERS = {

@@ -270,7 +270,7 @@ class _Run:
         rows = pd.concat([self.split.train, self.split.valid])[LOG_COLUMNS]
         text = str([pd.util.hash_pandas_object(rows).tolist(), self.model.items.tolist()])
         buffers = self.model.fusion.named_buffers()  # without the text vectors, whose last bits depend on the machine
-        data = checkpoint.checksum({name: b for name, b in buffers if not name.startswith("text")}, text)
+        data = checkpoint.checksum({name: b for name, b in buffers if "text" not in name}, text)
         return {**config, **{f"model {k}": v for k, v in self.model.about.items()}, "rows and features": data}
 
 

@@ -14,14 +14,16 @@ from klm_utils.data.assets import offline
 from klm_utils.data.controls import KINDS
 from klm_utils.data.controls import knowledge as controlled
 from klm_utils.data.features import item_features, user_features
-from klm_utils.data.templates import item_texts
+from klm_utils.data.templates import item_texts, user_texts
 from klm_utils.errors import CheckpointError, ConfigError, DataError, check_choice, check_whole
 from klm_utils.evaluation.baseline import find, paired
 from klm_utils.fusion import BASE, FUSIONS, ITEM_PARTS, Catalogue
 from klm_utils.training import checkpoint
 
 FILE = "model.safetensors"
+FORMAT = 2  # 1 had no user_text
 MODES = ("frozen",)
+PROFILES = ("features", "text", "both")
 PAST = "history: "
 PAIRS_AT_ONCE = 262_144  # bounds the memory of predict: about 100 MB
 
@@ -49,7 +51,18 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
 
     @classmethod
     def from_dataset(
-        cls, ds, split, encoder=None, fusion="dot", mode="frozen", *, knowledge="true", seed=0, **settings
+        cls,
+        ds,
+        split,
+        encoder=None,
+        fusion="dot",
+        mode="frozen",
+        *,
+        knowledge="true",
+        profile="features",
+        texts=None,
+        seed=0,
+        **settings,
     ) -> "KLMRecommender":
         """An untrained model that knows of the interactions what is in `split.train` (and `split.shown`).
 
@@ -57,27 +70,31 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             ds: a `RecDataset`.
             split: a `Split` of it.
             encoder: a `TextEncoder`; None: no text.
-            fusion: a name in `klm_utils.fusion.FUSIONS`; `settings` are its own (width, text_width).
+            fusion: a name in `klm_utils.fusion.FUSIONS`; `settings` are its own (width, text_width, start, ...).
             mode: "frozen": the texts are encoded once and the encoder is left alone.
             knowledge: "true", or a control of `klm_utils.data.controls` in place of the text vectors.
+            profile: of the users as "features", as "text" (`user_text`, encoded too), or "both".
+            texts: of the items, one for each in the order of `ds.items`; None: `item_texts(ds)`.
             seed: of the start values, and of the control.
 
         Raises:
-            ConfigError: a name without meaning.
-            DataError: the split is of another data set.
+            ConfigError: a name without meaning; a profile as text without an encoder.
+            DataError: the split is of another data set; not one text per item.
         """
-        _check_build(ds, split, encoder, fusion, mode, knowledge, settings)
+        _check_build(ds, split, encoder, fusion, mode, knowledge, profile, settings)
         seed = check_seed(seed, "KLMRecommender.from_dataset(seed)")
-        if encoder is None:
-            text = np.zeros((len(ds.items), 0), dtype=np.float32)
-        else:
-            text = controlled(encoder.encode(item_texts(ds)), knowledge, seed)
+        text, user_text = (np.zeros((len(table), 0), dtype=np.float32) for table in (ds.items, ds.users))
+        if encoder is not None:
+            text = controlled(encoder.encode(_texts(ds, texts)), knowledge, seed)
+        if profile != "features":
+            user_text = encoder.encode(user_texts(ds))
         known = pd.concat([split.train, split.shown]) if len(split.shown) else split.train
         chosen = ds.chosen(known)[["user_id", "item_id"]].drop_duplicates()
         catalogue = Catalogue(
             text=text,
+            user_text=user_text,
             item_features=item_features(split)[1],
-            user_features=user_features(split)[1],
+            user_features=user_features(split)[1][:, : 0 if profile == "text" else None],
             pairs=np.stack([ds.users.index.get_indexer(chosen.user_id), ds.items.index.get_indexer(chosen.item_id)]),
             known_users=ds.users.index.isin(split.train["user_id"]),
             known_items=ds.items.index.isin(split.train["item_id"]),
@@ -90,6 +107,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             "protocol": split.protocol,
             "encoder": None if encoder is None else {"name": encoder.name, "fingerprint": encoder.fingerprint},
             "knowledge": "absent" if encoder is None else knowledge,
+            "profile": profile,
             "mode": mode,
             "fusion": fusion,
             "settings": settings,
@@ -216,7 +234,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
     def _save_pretrained(self, save_directory: Path) -> None:
         fusion = {f"fusion.{name}": tensor for name, tensor in self.fusion.state_dict().items()}
         about = {
-            "format": 1,
+            "format": FORMAT,
             "about": self.about,
             "objective": self.objective,
             "scale": self.scale,
@@ -259,12 +277,12 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         if not folder.is_absolute() and len(folder.parts) == 2 and not folder.parent.is_dir():
             folder = _downloaded(model_id, hub)
         tensors, saved = checkpoint.read(folder / FILE)
-        if saved.get("format") != 1 or saved["about"]["fusion"] not in FUSIONS:
+        if saved.get("format") != FORMAT or saved["about"]["fusion"] not in FUSIONS:
             raise CheckpointError(
                 "this is not a KLMRecommender that this version can read",
                 where=str(folder / FILE),
                 found=str({key: saved.get(key) for key in ("format", "about", "kind")})[:200],
-                expected=f"format 1, a fusion of {', '.join(FUSIONS)}",
+                expected=f"format {FORMAT}, a fusion of {', '.join(FUSIONS)}",
                 remedy="load it with the version of klm_utils that wrote it",
             )
         about, state = saved["about"], {name.removeprefix("fusion."): tensor for name, tensor in tensors.items()}
@@ -279,7 +297,7 @@ def _catalogue(state: dict[str, torch.Tensor]) -> Catalogue:
     """The catalogue that a saved network was built from."""
     items = len(state["known_items"])
     return Catalogue(
-        **{name: state[name].numpy() for name in ("text", "item_features", "user_features")},
+        **{name: state[name].numpy() for name in ("text", "user_text", "item_features", "user_features")},
         pairs=np.stack([state["pairs"].numpy() // items, state["pairs"].numpy() % items]),
         known_users=state["known_users"].numpy()[:, 0],
         known_items=state["known_items"].numpy()[:, 0],
@@ -313,6 +331,20 @@ def _because(gain: pd.Series, title: str) -> str:
     return ", ".join(f"{name} {value:+.2f}" for name, value in ranked if value > 0)
 
 
+def _texts(ds, texts) -> list[str]:
+    """The texts of the items."""
+    texts = item_texts(ds) if texts is None else list(texts)
+    if len(texts) != len(ds.items):
+        raise DataError(
+            "there must be one text for each item",
+            where="from_dataset(texts)",
+            found=f"{len(texts)} texts",
+            expected=f"{len(ds.items)} texts, in the order of ds.items",
+            remedy="for example klm.data.templates.item_texts(ds)",
+        )
+    return texts
+
+
 def check_seed(seed, where: str) -> int:
     """`seed` as an int; anything but a whole number >= 0 raises `ConfigError`."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
@@ -320,11 +352,12 @@ def check_seed(seed, where: str) -> int:
     return int(seed)
 
 
-def _check_build(ds, split, encoder, fusion, mode, knowledge, settings) -> None:
+def _check_build(ds, split, encoder, fusion, mode, knowledge, profile, settings) -> None:
     """Refuse what `from_dataset` can make no sense of."""
     check_choice("fusion", fusion, tuple(FUSIONS))
     check_choice("mode", mode, MODES)
     check_choice("knowledge", knowledge, KINDS)
+    check_choice("profile", profile, PROFILES)
     if encoder is not None and not hasattr(encoder, "fingerprint"):
         raise ConfigError(
             "this is no text encoder",
@@ -332,6 +365,14 @@ def _check_build(ds, split, encoder, fusion, mode, knowledge, settings) -> None:
             found=encoder,
             expected="a TextEncoder, or None for no text",
             remedy="klm.TextEncoder.from_pretrained('minilm')",
+        )
+    if encoder is None and profile != "features":
+        raise ConfigError(
+            "a profile as text needs an encoder",
+            where="from_dataset(profile)",
+            found=f"profile={profile!r} with encoder=None",
+            expected="a TextEncoder",
+            remedy='pass encoder=..., or profile="features"',
         )
     own = set(signature(FUSIONS[fusion]).parameters) - {"catalogue", "seed"}
     for name in settings:

@@ -21,6 +21,7 @@ def catalogue(dim=DIM, pairs=None, scale=1.0):
         pairs = [(0, 1), (0, 2), (0, 7), (1, 0), (1, 1), (2, 3), (2, 2), (4, 6), (5, 0), (5, 3)]
     return Catalogue(
         text=scale * rng.normal(0.3, 1, (ITEMS, dim)).astype("float32"),
+        user_text=scale * np.random.default_rng(1).normal(0.3, 1, (USERS, dim)).astype("float32"),
         item_features=rng.integers(0, 2, (ITEMS, TAGS)).astype("float32"),
         user_features=rng.integers(0, 2, (USERS, PROFILE)).astype("float32"),
         pairs=np.array(pairs, dtype=np.int64).reshape(-1, 2).T,
@@ -57,7 +58,8 @@ def by_hand(fusion, given, user, item, leave_out=True):
     q = text @ p["text_map"] + given.item_features[item] @ p["item_map"]
     if given.known_items[item]:
         q = q + np.r_[p["item_ids"][item], p["item_bias"][item]]
-    own = given.user_features[user] @ p["user_map"]
+    profile = (given.user_text[user] - fusion.user_text_mean.numpy()) @ fusion.user_text_basis.numpy()
+    own = profile @ p["user_text_map"] + given.user_features[user] @ p["user_map"]
     if given.known_users[user]:
         own = own + np.r_[p["user_ids"][user], p["user_bias"][user]]
     past = [j for u, j in given.pairs.T if u == user and not (leave_out and j == item)]
@@ -148,6 +150,7 @@ def test_the_start_is_not_additive_either():
         ("text", WARM),
         ("item_features", WARM),
         ("user_features", WARM),
+        ("user_text", WARM),
         ("item_ids", WARM),
         ("item_bias", WARM),
         ("user_ids", WARM),
@@ -156,6 +159,7 @@ def test_the_start_is_not_additive_either():
         ("text_map", 0),
         ("item_map", 0),
         ("user_map", 0),
+        ("user_text_map", 0),
         ("constant", ...),
     ],
 )
@@ -218,6 +222,18 @@ def test_text_statistics_come_from_items_of_train():
 def test_the_scale_of_the_text_vectors_does_not_matter():
     large, small = built(catalogue(scale=64.0)), built()
     torch.testing.assert_close(large(*everything()), small(*everything()), rtol=1e-4, atol=1e-4)
+
+
+def test_ids_may_start_where_their_texts_are():
+    given = catalogue()
+    start = DotFusion(given, width=WIDTH, start="text").item_ids.detach()
+    pca = PCA(WIDTH).fit(given.text[given.known_items]).transform(given.text)
+    torch.testing.assert_close(torch.cdist(start, start) / start.norm(), torch.cdist(*2 * [torch.tensor(pca)]) / np.linalg.norm(pca))
+    random = DotFusion(given, width=WIDTH).item_ids
+    assert start[given.known_items].norm(dim=1).mean() == pytest.approx(random.norm(dim=1).mean().item(), rel=1e-5)
+    wide = DotFusion(given, width=50, start="text").item_ids
+    assert wide.shape == (ITEMS, 50) and not wide[:, DIM:].any(), "there are no more directions than numbers in a text"
+    assert not DotFusion(catalogue(dim=0), width=WIDTH, start="text").item_ids.any(), "no text, no start"
 
 
 def test_dropout_draws_from_the_given_generator_only():
@@ -317,7 +333,7 @@ def test_without_text_and_with_blank_text(dim):
 @pytest.mark.parametrize("dim", [0, DIM])
 def test_the_parameter_count_is_the_documented_one(dim):
     fusion = DotFusion(catalogue(dim=dim), width=WIDTH)
-    features, ids = dim + TAGS + PROFILE, USERS + ITEMS
+    features, ids = dim + min(dim, USERS - 1) + TAGS + PROFILE, USERS + ITEMS
     documented = features * (WIDTH + 1) + ids * (WIDTH + 1) + ITEMS * WIDTH + 1
     assert sum(p.numel() for p in fusion.parameters()) == documented
     groups = [id(p) for group in fusion.groups().values() for p in group]

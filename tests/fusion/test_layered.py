@@ -65,6 +65,21 @@ def test_the_last_items_are_kept_in_order_of_time():
     assert made.past_rows[:2].tolist() == [[8, 1, 7], [2, -1, -1]]
 
 
+def test_recent_items_weigh_more():
+    pairs = [(0, item) for item in (5, 3, 8)] + [(1, 2)]
+    made = FUSIONS["hadamard"](catalogue(pairs=pairs), width=WIDTH, recency=0.5)
+    assert made._weights(made.past_rows[:3]).tolist() == [[0.25, 0.5, 1], [1, 0, 0], [0, 0, 0]]
+    x = made._inputs(torch.tensor([0]), torch.tensor([1]), made._items(None), *made._users(None)[::2])
+    want = (made.history[5] / 4 + made.history[3] / 2 + made.history[8] * made.known_items[8]) / 1.75
+    assert torch.allclose(x.past_mean[0], want)
+
+
+@pytest.mark.parametrize("recency", [0, 1.5, True, "1", None])
+def test_a_recency_without_meaning(recency):
+    with pytest.raises(klm.errors.ConfigError, match="recency"):
+        FUSIONS["hadamard"](catalogue(), recency=recency)
+
+
 def test_seeds_decide_the_start_and_the_global_generator_is_left_alone():
     state = torch.get_rng_state()
     a, b, c = (FUSIONS["gate"](catalogue(), width=WIDTH, seed=seed).layer.gate.weight for seed in (0, 0, 1))
