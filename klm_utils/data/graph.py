@@ -11,7 +11,7 @@ def facts(ds: RecDataset) -> Facts:
     """For each item, in the order of `ds.items`, its (relation, tail) pairs, each once, in the order of the graph.
 
     An item is a head by its `entity`, where the table has that column, else by its title. A tail that is no item is
-    followed one step further: the country of a brand, what a category is a kind of.
+    followed one step further, but not back to items: the country of a brand, what a category is a kind of.
 
     Raises:
         DataError: the data set has no graph.
@@ -31,7 +31,7 @@ def facts(ds: RecDataset) -> Facts:
     found = []
     for head in heads:
         own = of.get(head, [])
-        further = [fact for _, tail in own if tail not in known for fact in of.get(tail, [])]
+        further = [fact for _, tail in own if tail not in known for fact in of.get(tail, []) if fact[1] not in known]
         found.append(list(dict.fromkeys([*own, *further])))
     return found
 

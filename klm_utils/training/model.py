@@ -358,7 +358,7 @@ def _check_build(ds, split, encoder, fusion, mode, knowledge, profile, settings)
     check_choice("mode", mode, MODES)
     check_choice("knowledge", knowledge, KINDS)
     check_choice("profile", profile, PROFILES)
-    if encoder is not None and not hasattr(encoder, "fingerprint"):
+    if encoder is not None and not hasattr(type(encoder), "fingerprint"):  # of the instance it costs a hash
         raise ConfigError(
             "this is no text encoder",
             where="from_dataset(encoder)",
