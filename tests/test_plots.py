@@ -60,3 +60,14 @@ def test_a_map_of_words_tells_groups_apart_by_colour_and_marker():
     ax = plots.word_map(places, [f"w{i}" for i in range(14)], [f"g{i}" for i in range(14)])
     looks = {(c.get_facecolor().tobytes(), c.get_paths()[0].vertices.tobytes()) for c in ax.collections}
     assert len(looks) == 14 and len(ax.texts) == 14
+
+
+def test_boxes_stand_above_what_goes_into_them_and_beside_each_other():
+    ax = plots.flow({"score": "person thing", "person": "user past", "thing": "id text", "more": "id"}, "t")
+    place = {text.get_text(): text.get_position() for text in ax.texts if text.get_text()}
+    assert set(place) == {"score", "person", "thing", "more", "user", "past", "id", "text"} and ax.get_title() == "t"
+    assert [place[name][1] for name in ("user", "person", "score")] == [0, 1, 2]
+    assert place["person"][0] == (place["user"][0] + place["past"][0]) / 2
+    row = sorted(place[name][0] for name in ("person", "thing", "more"))
+    assert min(b - a for a, b in zip(row, row[1:], strict=False)) >= 1
+    assert sum(bool(text.arrow_patch) for text in ax.texts if hasattr(text, "arrow_patch")) == 7

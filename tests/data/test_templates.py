@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import klm_utils as klm
 from klm_utils.data import templates
-from klm_utils.data.templates import item_text, item_texts, user_text
+from klm_utils.data.templates import facts_text, item_text, item_texts, user_text, user_texts
 
 NA = float("nan")
 FIELDS = ("title", "year", "tags", "description", "brand", "category", "price")
@@ -202,6 +202,18 @@ def test_unknown_language(language):
 def test_unknown_field(fields):
     with pytest.raises(klm.ConfigError, match="title, year, tags, description, brand, category, price"):
         item_text(ITEM, None, fields)
+
+
+def test_facts_as_text():
+    facts = [("brand", "Oakbay"), ("madeOf", "wood"), ("isA", "chair")]
+    assert facts_text(facts) == "Brand: Oakbay. MadeOf: wood. A kind of: chair."
+    assert facts_text(facts, "zh") == "品牌：Oakbay。MadeOf：wood。属于：chair。"
+    assert facts_text([]) == "" and facts_text([("country", "中国")]) == "产地：中国。"
+
+
+def test_users_in_their_order():
+    users = klm.load_dataset("article").users
+    assert user_texts(klm.load_dataset("article")) == [user_text(row) for _, row in users.iterrows()]
 
 
 def test_the_example_in_the_docstring():

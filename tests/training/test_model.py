@@ -11,6 +11,7 @@ from scipy.special import logit
 from small import FAST, all_pairs, altered, planted, rows_of, same, tiny_encoder
 
 import klm_utils as klm
+from klm_utils.data.templates import user_texts
 from klm_utils.errors import ConfigError, DataError
 
 # prediction
@@ -334,3 +335,26 @@ def test_movielens_from_end_to_end(movielens, tmp_path):
     again = klm.KLMRecommender.from_pretrained(tmp_path)
     rows = split.test
     assert np.array_equal(again.predict(rows.user_id, rows.item_id), model.predict(rows.user_id, rows.item_id))
+
+
+@pytest.mark.parametrize(("profile", "features", "text"), [("features", 2, 0), ("text", 0, 8), ("both", 2, 8)])
+def test_the_profile_as_features_as_text_or_both(ds, split, encoder, profile, features, text):
+    model = klm.KLMRecommender.from_dataset(ds, split, encoder, profile=profile)
+    assert model.fusion.user_features.shape == (len(ds.users), features)
+    assert model.fusion.user_text.shape == (len(ds.users), text) and model.about["profile"] == profile
+    if text:
+        np.testing.assert_array_equal(model.fusion.user_text, encoder.encode(user_texts(ds)))
+
+
+@pytest.mark.parametrize("profile", ["text", "both"])
+def test_a_profile_as_text_needs_an_encoder(ds, split, profile):
+    with pytest.raises(ConfigError, match="needs an encoder"):
+        klm.KLMRecommender.from_dataset(ds, split, profile=profile)
+
+
+def test_texts_of_ones_own(ds, split, encoder):
+    texts = [f"red car {i}" for i in range(len(ds.items))]
+    model = klm.KLMRecommender.from_dataset(ds, split, encoder, texts=texts)
+    np.testing.assert_array_equal(model.fusion.text, encoder.encode(texts))
+    with pytest.raises(DataError, match="one text for each item"):
+        klm.KLMRecommender.from_dataset(ds, split, encoder, texts=texts[1:])
