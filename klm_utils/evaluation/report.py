@@ -184,6 +184,31 @@ def compare(
     return Comparison(metric, a.name, b.name, stat.estimate(), low, high, a.protocol, level, n_boot)
 
 
+def comparison_table(reports: dict[str, Sequence[Report]], base: str, metric: str | None = None) -> pd.DataFrame:
+    """One row per model: the metric, its interval, and the paired difference to the model `base` with its interval.
+
+    Args:
+        reports: {label: its reports, one per seed}, all on the same rows.
+        base: one of the labels; its own difference is missing.
+        metric: by default the headline.
+
+    Raises:
+        ConfigError: an unknown base or metric, or reports that cannot be paired.
+    """
+    check_choice("base", base, tuple(reports))
+    rows = {}
+    for label, of_model in reports.items():
+        report = pooled(of_model)
+        name = next(iter(report.metrics)) if metric is None else metric
+        check_choice("metric", name, tuple(report.metrics))
+        rows[label] = {name: report.metrics[name], "low": report.intervals[name][0], "high": report.intervals[name][1]}
+        if label != base:
+            c = compare(of_model, reports[base], name)
+            rows[label] |= {f"minus {base}": c.difference, "low ": c.low, "high ": c.high}
+    first = [name, "low", "high", f"minus {base}", "low ", "high "]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=first)
+
+
 def pooled(reports: Sequence[Report], *, level: float = 0.95, n_boot: int = 1000, seed: int = 0) -> Report:
     """The mean of several reports of one model, one per seed; intervals resample users jointly over the seeds.
 

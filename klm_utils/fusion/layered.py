@@ -50,7 +50,8 @@ class LayerFusion(DotFusion):
             self.layer = LAYERS[layer](width, hidden)
         self.register_buffer("tag_rows", _rows([row.nonzero()[:, 0] for row in self.item_features]))
         user, item = torch.as_tensor(catalogue.pairs)
-        self.register_buffer("past_rows", _rows([item[user == u].flip(0)[:past].flip(0) for u in range(len(self.known_users))]))
+        own = [item[user == u] for u in range(len(self.known_users))]
+        self.register_buffer("past_rows", _rows([one[max(len(one) - past, 0) :] for one in own]))
 
     def groups(self) -> dict[str, list[torch.nn.Parameter]]:
         """As `DotFusion.groups`, and the weights of the layer, which want no decay."""

@@ -228,7 +228,8 @@ def test_ids_may_start_where_their_texts_are():
     given = catalogue()
     start = DotFusion(given, width=WIDTH, start="text").item_ids.detach()
     pca = PCA(WIDTH).fit(given.text[given.known_items]).transform(given.text)
-    torch.testing.assert_close(torch.cdist(start, start) / start.norm(), torch.cdist(*2 * [torch.tensor(pca)]) / np.linalg.norm(pca))
+    got, want = start / start.norm(), torch.tensor(pca / np.linalg.norm(pca))
+    torch.testing.assert_close(torch.cdist(got, got), torch.cdist(want, want))
     random = DotFusion(given, width=WIDTH).item_ids
     assert start[given.known_items].norm(dim=1).mean() == pytest.approx(random.norm(dim=1).mean().item(), rel=1e-5)
     wide = DotFusion(given, width=50, start="text").item_ids
