@@ -1,5 +1,6 @@
 """KLMRecommender: users, items and what a language model knows, behind ids, titles and probabilities."""
 
+from hashlib import sha256
 from inspect import signature
 from pathlib import Path
 
@@ -13,12 +14,11 @@ from torch import nn
 from klm_utils.data.assets import offline
 from klm_utils.data.controls import KINDS
 from klm_utils.data.controls import knowledge as controlled
-from klm_utils.data.features import item_features, user_features
 from klm_utils.data.templates import item_texts, user_texts
 from klm_utils.errors import CheckpointError, ConfigError, DataError, check_choice, check_whole
 from klm_utils.evaluation.baseline import find, paired
-from klm_utils.fusion import BASE, FUSIONS, ITEM_PARTS, Catalogue
-from klm_utils.training import checkpoint
+from klm_utils.fusion import BASE, FUSIONS, ITEM_PARTS
+from klm_utils.training import catalogue, checkpoint
 
 FILE = "model.safetensors"
 FORMAT = 2  # 1 had no user_text
@@ -78,35 +78,27 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             seed: of the start values, and of the control.
 
         Raises:
-            ConfigError: a name without meaning; a profile as text without an encoder.
+            ConfigError: a name without meaning; texts, or a profile as text, without an encoder.
             DataError: the split is of another data set; not one text per item.
         """
         _check_build(ds, split, encoder, fusion, mode, knowledge, profile, settings)
+        texts = _checked_texts(ds, texts, encoder)
         seed = check_seed(seed, "KLMRecommender.from_dataset(seed)")
-        text, user_text = (np.zeros((len(table), 0), dtype=np.float32) for table in (ds.items, ds.users))
+        text = user_text = None
         if encoder is not None:
-            text = controlled(encoder.encode(_texts(ds, texts)), knowledge, seed)
+            text = controlled(encoder.encode(item_texts(ds) if texts is None else texts), knowledge, seed)
         if profile != "features":
             user_text = encoder.encode(user_texts(ds))
-        known = pd.concat([split.train, split.shown]) if len(split.shown) else split.train
-        chosen = ds.chosen(known)[["user_id", "item_id"]].drop_duplicates()
-        catalogue = Catalogue(
-            text=text,
-            user_text=user_text,
-            item_features=item_features(split)[1],
-            user_features=user_features(split)[1][:, : 0 if profile == "text" else None],
-            pairs=np.stack([ds.users.index.get_indexer(chosen.user_id), ds.items.index.get_indexer(chosen.item_id)]),
-            known_users=ds.users.index.isin(split.train["user_id"]),
-            known_items=ds.items.index.isin(split.train["item_id"]),
-        )
+        things = catalogue.known(ds, split, text, user_text, profile)
         defaults = {name: p.default for name, p in signature(FUSIONS[fusion]).parameters.items()}
         settings = {n: v for n, v in defaults.items() if n not in ("catalogue", "seed")} | settings
-        network = FUSIONS[fusion](catalogue, seed=seed, **settings)
+        network = FUSIONS[fusion](things, seed=seed, **settings)
         about = {
             "data": ds.name,
             "protocol": split.protocol,
             "encoder": None if encoder is None else {"name": encoder.name, "fingerprint": encoder.fingerprint},
             "knowledge": "absent" if encoder is None else knowledge,
+            "texts": None if texts is None else sha256("\0".join(texts).encode()).hexdigest(),
             "profile": profile,
             "mode": mode,
             "fusion": fusion,
@@ -286,22 +278,11 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
                 remedy="load it with the version of klm_utils that wrote it",
             )
         about, state = saved["about"], {name.removeprefix("fusion."): tensor for name, tensor in tensors.items()}
-        network = FUSIONS[about["fusion"]](_catalogue(state), seed=about["seed"], **about["settings"])
+        network = FUSIONS[about["fusion"]](catalogue.saved(state), seed=about["seed"], **about["settings"])
         network.load_state_dict(state)
         model = cls(network, saved["item_ids"], saved["user_ids"], saved["titles"], about)
         model.objective, model.scale, model.shift = saved["objective"], saved["scale"], saved["shift"]
         return model
-
-
-def _catalogue(state: dict[str, torch.Tensor]) -> Catalogue:
-    """The catalogue that a saved network was built from."""
-    items = len(state["known_items"])
-    return Catalogue(
-        **{name: state[name].numpy() for name in ("text", "user_text", "item_features", "user_features")},
-        pairs=np.stack([state["pairs"].numpy() // items, state["pairs"].numpy() % items]),
-        known_users=state["known_users"].numpy()[:, 0],
-        known_items=state["known_items"].numpy()[:, 0],
-    )
 
 
 def _downloaded(model_id: str, hub: dict) -> Path:
@@ -331,16 +312,20 @@ def _because(gain: pd.Series, title: str) -> str:
     return ", ".join(f"{name} {value:+.2f}" for name, value in ranked if value > 0)
 
 
-def _texts(ds, texts) -> list[str]:
-    """The texts of the items."""
-    texts = item_texts(ds) if texts is None else list(texts)
-    if len(texts) != len(ds.items):
-        raise DataError(
-            "there must be one text for each item",
+def _checked_texts(ds, texts, encoder) -> list[str] | None:
+    """The texts as a list; `encode` looks at what is in it."""
+    texts = texts if texts is None or isinstance(texts, str) else list(texts)
+    if texts is not None and (encoder is None or isinstance(texts, str) or len(texts) != len(ds.items)):
+        raise (ConfigError if encoder is None else DataError)(
+            "there must be one text for each item, and an encoder to read them",
             where="from_dataset(texts)",
-            found=f"{len(texts)} texts",
-            expected=f"{len(ds.items)} texts, in the order of ds.items",
-            remedy="for example klm.data.templates.item_texts(ds)",
+            found="encoder=None"
+            if encoder is None
+            else f"{texts!r}"
+            if isinstance(texts, str)
+            else f"{len(texts)} texts",
+            expected=f"an encoder, and {len(ds.items)} texts in the order of ds.items",
+            remedy="for example texts=klm_utils.data.templates.item_texts(ds)",
         )
     return texts
 

@@ -10,6 +10,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 import klm_utils as klm
 from klm_utils.errors import ConfigError, DataError
 from klm_utils.evaluation import compare, evaluate, pooled
+from klm_utils.evaluation.report import comparison_table
 
 
 def noisy(split, noise, seed=0, name="noisy", objective="label"):
@@ -169,3 +170,19 @@ def test_bad_predictions_name_the_model(small, value, word):
     with pytest.raises(DataError, match=f"'table'.*\n.*user {row.user_id:.0f}.*item {row.item_id:.0f}") as error:
         evaluate(Table({(row.user_id, row.item_id): value}), split)
     assert word in str(error.value)
+
+
+def test_a_table_of_models_has_values_intervals_and_paired_differences(small):
+    splits = [klm.split(small, "random", seed=seed) for seed in (0, 1)]
+    good, bad = ([evaluate(noisy(split, noise), split) for split in splits] for noise in (0.3, 0.6))
+    table = comparison_table({"good": good, "bad": bad}, "bad")
+    assert list(table.index) == ["good", "bad"] and table.loc["bad"].iloc[3:].isna().all()
+    assert table.loc["good", "auc"] == pooled(good).metrics["auc"]
+    assert tuple(table.loc["good"].iloc[1:3]) == pooled(good).intervals["auc"]
+    c = compare(good, bad)
+    assert tuple(table.loc["good"].iloc[3:]) == (c.difference, c.low, c.high)
+    assert comparison_table({"good": good, "bad": bad}, "good", "logloss").columns[0] == "logloss"
+    with pytest.raises(ConfigError, match="base"):
+        comparison_table({"good": good}, "other")
+    with pytest.raises(ConfigError, match="metric"):
+        comparison_table({"good": good}, "good", "ndcg@10")

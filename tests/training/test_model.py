@@ -356,5 +356,11 @@ def test_texts_of_ones_own(ds, split, encoder):
     texts = [f"red car {i}" for i in range(len(ds.items))]
     model = klm.KLMRecommender.from_dataset(ds, split, encoder, texts=texts)
     np.testing.assert_array_equal(model.fusion.text, encoder.encode(texts))
-    with pytest.raises(DataError, match="one text for each item"):
-        klm.KLMRecommender.from_dataset(ds, split, encoder, texts=texts[1:])
+    assert model.about["texts"] != klm.KLMRecommender.from_dataset(ds, split, encoder, texts=texts[::-1]).about["texts"]
+    for wrong in (texts[1:], "red car"):
+        with pytest.raises(DataError, match="one text for each item"):
+            klm.KLMRecommender.from_dataset(ds, split, encoder, texts=wrong)
+    with pytest.raises(ConfigError, match="an encoder to read them"):
+        klm.KLMRecommender.from_dataset(ds, split, texts=texts)
+    with pytest.raises(DataError, match="not a text"):
+        klm.KLMRecommender.from_dataset(ds, split, encoder, texts=[None, *texts[1:]])
