@@ -89,7 +89,7 @@ def test_a_large_decay_holds_its_group_down(build, split):
 
 @BOTH
 def test_frozen_text_vectors_and_all_else_known_stay(ds, split, encoder, settings):
-    model = klm.KLMRecommender.from_dataset(ds, split, encoder)
+    model = klm.KLMRecommender.from_dataset(ds, split, encoder, profile="both")
     before = {name: b.clone() for name, b in model.fusion.named_buffers()}
     language_model = {name: p.clone() for name, p in encoder.model.state_dict().items()}
     start = weights(model)
