@@ -17,7 +17,7 @@ class Inputs:
 
     user: id and profile, [n, d]. item: id, [n, d]. text: [n, d]. tags: [n, T, d] with tag_mask [n, T].
     past: the history without the item, [n, H, d] with past_mask [n, H]. Masks: 0 for padding, 1 for what is there; in
-    past_mask also the weight of an item in `past_mean`.
+    past_mask it is the weight of an item.
     """
 
     user: torch.Tensor

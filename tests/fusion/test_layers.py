@@ -1,5 +1,6 @@
 """Each of the six layers: gradients, sets without order, padding without influence, every input felt."""
 
+import inspect
 from dataclasses import fields, replace
 
 import pytest
@@ -45,6 +46,11 @@ def layer(request):
 
 def test_parameters_are_as_many_as_the_docstring_says(layer):
     assert sum(p.numel() for p in layer.parameters()) == PARAMETERS[layer.name]
+
+
+def test_a_layer_fits_on_a_page_and_says_where_it_comes_from(layer):
+    assert len(inspect.getsource(type(layer)).splitlines()) < 40
+    assert "Parameters: " in type(layer).__doc__ and "Source: " in type(layer).__doc__
 
 
 def test_one_finite_score_per_pair_whatever_is_hidden_or_missing(layer):
