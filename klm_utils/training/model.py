@@ -70,7 +70,9 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             ds: a `RecDataset`.
             split: a `Split` of it.
             encoder: a `TextEncoder`; None: no text.
-            fusion: a name in `klm_utils.fusion.FUSIONS`; `settings` are its own (width, text_width, start, ...).
+            fusion: a name in `klm_utils.fusion.FUSIONS`; `settings` are its own (width, text_width, start, ...). "dot"
+                has the highest AUC on valid, mean over the four tables of notebook 03 (docs/results/03.json,
+                `on_valid`), and is the fastest.
             mode: "frozen": the texts are encoded once and the encoder is left alone.
             knowledge: "true", or a control of `klm_utils.data.controls` in place of the text vectors.
             profile: of the users as "features", as "text" (`user_text`, encoded too), or "both".

@@ -1,5 +1,6 @@
 """KLMRecommender: ids in, probabilities and reasons out, and a folder that gives back the same model."""
 
+import inspect
 import re
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from scipy.special import logit
 from small import FAST, all_pairs, altered, planted, rows_of, same, tiny_encoder
 
 import klm_utils as klm
+from klm_utils import course
 from klm_utils.data.templates import user_texts
 from klm_utils.errors import ConfigError, DataError
 
@@ -364,3 +366,11 @@ def test_texts_of_ones_own(ds, split, encoder):
         klm.KLMRecommender.from_dataset(ds, split, texts=texts)
     with pytest.raises(DataError, match="not a text"):
         klm.KLMRecommender.from_dataset(ds, split, encoder, texts=[None, *texts[1:]])
+
+
+def test_the_default_fusion_is_the_one_that_the_docstring_claims():
+    measured = course.results("03")["metrics"]
+    default = inspect.signature(klm.KLMRecommender.from_dataset).parameters["fusion"].default
+    assert default == max(measured["on_valid"], key=measured["on_valid"].get)
+    assert default == min(measured["seconds_per_epoch"], key=measured["seconds_per_epoch"].get)
+    assert set(measured["on_valid"]) == set(klm.fusion.FUSIONS)
