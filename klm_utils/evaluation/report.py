@@ -184,13 +184,16 @@ def compare(
     return Comparison(metric, a.name, b.name, stat.estimate(), low, high, a.protocol, level, n_boot)
 
 
-def comparison_table(reports: dict[str, Sequence[Report]], base: str, metric: str | None = None) -> pd.DataFrame:
+def comparison_table(
+    reports: dict[str, Sequence[Report]], base: str, metric: str | None = None, n_boot: int = 1000
+) -> pd.DataFrame:
     """One row per model: the metric, its interval, and the paired difference to the model `base` with its interval.
 
     Args:
         reports: {label: its reports, one per seed}, all on the same rows.
         base: one of the labels; its own difference is missing.
         metric: by default the headline.
+        n_boot: draws behind the intervals of several seeds and of the differences.
 
     Raises:
         ConfigError: an unknown base or metric, or reports that cannot be paired.
@@ -198,12 +201,12 @@ def comparison_table(reports: dict[str, Sequence[Report]], base: str, metric: st
     check_choice("base", base, tuple(reports))
     rows = {}
     for label, of_model in reports.items():
-        report = pooled(of_model)
+        report = pooled(of_model, n_boot=n_boot)
         name = next(iter(report.metrics)) if metric is None else metric
         check_choice("metric", name, tuple(report.metrics))
         rows[label] = {name: report.metrics[name], "low": report.intervals[name][0], "high": report.intervals[name][1]}
         if label != base:
-            c = compare(of_model, reports[base], name)
+            c = compare(of_model, reports[base], name, n_boot=n_boot)
             rows[label] |= {f"minus {base}": c.difference, "low ": c.low, "high ": c.high}
     first = [name, "low", "high", f"minus {base}", "low ", "high "]
     return pd.DataFrame.from_dict(rows, orient="index", columns=first)
