@@ -121,7 +121,7 @@ def flow(steps: Mapping[str, str], title: str = "", ax: Axes | None = None) -> A
         boxes = [name for name in sources if level[name] == height]
         wanted = sorted(boxes, key=lambda name: np.mean([x[n] for n in sources[name]]))
         for place, name in enumerate(wanted):  # above its sources, but not upon its neighbour
-            left = x[wanted[place - 1]] + 1 if place else -np.inf
+            left = x[wanted[place - 1]] + 1.1 if place else -np.inf
             x[name] = max(float(np.mean([x[n] for n in sources[name]])), left)
     for name, height in level.items():
         colour = "#DDDDDD" if name in inputs else "#CFE3F2"
@@ -129,7 +129,10 @@ def flow(steps: Mapping[str, str], title: str = "", ax: Axes | None = None) -> A
         ax.text(x[name], height, name.replace("_", " "), ha="center", va="center", fontsize=9, bbox=box, zorder=2)
         for source in sources.get(name, ()):
             ends = {"xy": (x[name], height - 0.22), "xytext": (x[source], level[source] + 0.22)}
-            ax.annotate("", **ends, arrowprops={"arrowstyle": "->", "color": "#555555", "shrinkA": 0, "shrinkB": 0})
+            bend = 0.25 if abs(x[source] - x[name]) > 0.6 else -0.12  # long arrows go around the boxes between
+            bend = 0 if height - level[source] == 1 else bend if x[source] >= x[name] else -bend
+            style = {"arrowstyle": "->", "color": "#555555", "connectionstyle": f"arc3,rad={bend}"}
+            ax.annotate("", **ends, arrowprops=style | {"shrinkA": 0, "shrinkB": 0})
     ax.set(xlim=(-0.6, max(x.values()) + 0.6), ylim=(-0.5, max(level.values()) + 0.5), title=title)
     ax.axis("off")
     return ax
