@@ -59,14 +59,14 @@ def check_choice(name: str, value, choices: tuple) -> None:
         )
 
 
-def check_whole(name: str, value: int) -> int:
-    """`value` as an int; anything but a whole number >= 1 raises `ConfigError`."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+def check_whole(name: str, value: int, least: int = 1) -> int:
+    """`value` as an int; anything but a whole number >= `least` raises `ConfigError`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ConfigError(
-            f"{name} must be a whole number of at least 1",
+            f"{name} must be a whole number of at least {least}",
             where=name,
             found=value,
-            expected="an int >= 1",
+            expected=f"an int >= {least}",
             remedy=f"pass for example {name}=10",
         )
     return int(value)

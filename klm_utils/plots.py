@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
 from klm_utils.data.shipped import shipped
+from klm_utils.errors import ConfigError
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito 2008: colour-blind safe
 
@@ -115,7 +116,16 @@ def flow(steps: Mapping[str, str], title: str = "", ax: Axes | None = None) -> A
     inputs = list(dict.fromkeys(name for names in sources.values() for name in names if name not in sources))
     level = dict.fromkeys(inputs, 0)
     while len(level) < len(inputs) + len(sources):
-        level |= {b: 1 + max(level[n] for n in names) for b, names in sources.items() if level.keys() >= {*names}}
+        ready = {b: names for b, names in sources.items() if b not in level and names and level.keys() >= {*names}}
+        if not ready:
+            raise ConfigError(
+                "boxes go into each other, or nothing goes into one",
+                where="flow(steps)",
+                found=[box for box in sources if box not in level],
+                expected="boxes that can be drawn from the inputs upwards",
+                remedy="each box names what goes into it, and none comes back to itself",
+            )
+        level |= {box: 1 + max(level[name] for name in names) for box, names in ready.items()}
     x = {name: float(place) for place, name in enumerate(inputs)}
     for height in range(1, max(level.values()) + 1):
         boxes = [name for name in sources if level[name] == height]

@@ -70,4 +70,11 @@ def test_boxes_stand_above_what_goes_into_them_and_beside_each_other():
     assert place["person"][0] == (place["user"][0] + place["past"][0]) / 2
     row = sorted(place[name][0] for name in ("person", "thing", "more"))
     assert (np.diff(row) >= 1).all()
-    assert sum(bool(text.arrow_patch) for text in ax.texts if hasattr(text, "arrow_patch")) == 7
+    arrows = [text for text in ax.texts if not text.get_text()]
+    assert len(arrows) == 7 and all(arrow.xy[1] > arrow.xyann[1] for arrow in arrows), "upwards"
+
+
+@pytest.mark.parametrize("steps", [{"a": "b", "b": "a"}, {"a": "a"}, {"a": ""}])
+def test_boxes_that_cannot_be_drawn(steps):
+    with pytest.raises(klm.ConfigError, match="go into each other"):
+        plots.flow(steps)

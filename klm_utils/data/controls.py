@@ -51,7 +51,7 @@ def knowledge(X: np.ndarray, kind: str, seed: int = 0) -> np.ndarray:
 
 
 def others(n: int, seed: int = 0) -> np.ndarray:
-    """For each of n things another one, each taken once, int [n]: the next stop on a random round trip."""
+    """For each of n things (n > 1) another one, each taken once, int [n]: the next stop on a random round trip."""
     trip = np.random.default_rng(seed).permutation(n)
     place = np.empty(n, dtype=int)
     place[trip] = np.roll(trip, 1)

@@ -155,7 +155,8 @@ def facts_text(facts: Sequence[tuple[str, str]], language: str | None = None) ->
     language = _language({"tags": [tail for _, tail in facts]}, language, ("tags",))
     tails = {}
     for relation, tail in facts:
-        tails.setdefault(_RELATIONS[language].get(relation, relation), []).append(tail)
+        if text := _text(tail):
+            tails.setdefault(_RELATIONS[language].get(relation, relation), []).append(text)
     colon = {"en": ": ", "zh": "："}[language]
     parts = [f"{word[:1].upper()}{word[1:]}{colon}{_COMMA[language].join(of)}" for word, of in tails.items()]
     return _GAP[language].join(part + _STOP[language] for part in parts)

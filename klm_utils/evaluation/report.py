@@ -198,8 +198,8 @@ def comparison_table(
     Raises:
         ConfigError: an unknown base or metric, or reports that cannot be paired.
     """
-    check_choice("base", base, tuple(reports))
-    rows = {}
+    check_choice("base", base, tuple(reports) or (None,))
+    n_boot, rows = check_whole("n_boot", n_boot), {}
     for label, of_model in reports.items():
         report = pooled(of_model, n_boot=n_boot)
         name = next(iter(report.metrics)) if metric is None else metric
@@ -207,8 +207,8 @@ def comparison_table(
         rows[label] = {name: report.metrics[name], "low": report.intervals[name][0], "high": report.intervals[name][1]}
         if label != base:
             c = compare(of_model, reports[base], name, n_boot=n_boot)
-            rows[label] |= {f"minus {base}": c.difference, "low ": c.low, "high ": c.high}
-    first = [name, "low", "high", f"minus {base}", "low ", "high "]
+            rows[label] |= {f"minus {base}": c.difference, "minus low": c.low, "minus high": c.high}
+    first = [name, "low", "high", f"minus {base}", "minus low", "minus high"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=first)
 
 

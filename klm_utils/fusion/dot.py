@@ -39,9 +39,9 @@ class Catalogue:
 class DotFusion(nn.Module):
     """score(u, i) = c + b_u + b_i + p_u . q_i, where
 
-        [q_i, b_i] = W_x B x_i + W_f f_i + keep_i [E_i, e_i]            text, tags and year, id
-        [p_u, b_u] = W_t C t_u + W_g g_u + keep_u [U_u, e_u] + drop_u [h_u, 0]      profile as text, as features, id,
-                                                                                    history
+        [q_i, b_i] = W_x B (x_i - mean) + W_f f_i + keep_i [E_i, e_i]       text; tags and year; id
+        [p_u, b_u] = W_t C (t_u - mean) + W_g g_u + keep_u [U_u, e_u] + drop_u [h_u, 0]
+                                                                            profile as text, as features; id; history
         h_u        = |N|^-1/2 sum of Y_j over j in N, the history of u without i
 
     keep is 1 for ids that occur in train and 0 for others, drop is 1. In training a random share of items
@@ -100,8 +100,10 @@ class DotFusion(nn.Module):
         if start == "text":
             with torch.no_grad():
                 own_mean, own = _principal(self.text[self.known_items[:, 0]], width)
-                length = self.item_ids.norm(dim=1).mean()  # as long as random ones
-                self.item_ids.copy_(pad(length * (self.text - own_mean) @ own, (0, width - own.shape[1])))
+                text = (self.text - own_mean) @ own
+                if text.any():  # the control "absent" starts at random
+                    length = self.item_ids.norm(dim=1).mean()  # as long as random ones
+                    self.item_ids.copy_(pad(length * text, (0, width - own.shape[1])))
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """Parameters that want the same weight decay: free vectors, maps from features, biases, the constant."""

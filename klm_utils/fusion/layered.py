@@ -1,6 +1,7 @@
 """A fusion layer between the tables of ids, texts, tags and history and the score of a pair of positions."""
 
 from dataclasses import replace
+from numbers import Real
 
 import torch
 from torch.nn.functional import embedding, pad
@@ -29,6 +30,8 @@ class LayerFusion(DotFusion):
     Parameters: those of `DotFusion` and of the layer.
     """
 
+    full_matrix = False  # each pair goes through the layer
+
     def __init__(
         self,
         catalogue: Catalogue,
@@ -43,15 +46,15 @@ class LayerFusion(DotFusion):
     ):
         super().__init__(catalogue, width, text_width, start, seed)
         check_choice("layer", layer, tuple(LAYERS))
-        past, hidden = past and check_whole("past", past), check_whole("hidden", hidden)
+        self.past, hidden = check_whole("past", past, least=0), check_whole("hidden", hidden)
         self.recency = _checked_recency(recency)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.layer = LAYERS[layer](width, hidden)
         self.register_buffer("tag_rows", _rows([row.nonzero()[:, 0] for row in self.item_features]))
         user, item = torch.as_tensor(catalogue.pairs)
-        own = [item[user == u] for u in range(len(self.known_users))]
-        self.register_buffer("past_rows", _rows([one[max(len(one) - past, 0) :] for one in own]))
+        own = item[user.argsort(stable=True)].split(torch.bincount(user, minlength=len(self.known_users)).tolist())
+        self.register_buffer("past_rows", _rows([self._last(one) for one in own]))
 
     def groups(self) -> dict[str, list[torch.nn.Parameter]]:
         """As `DotFusion.groups`, and the weights of the layer, which want no decay."""
@@ -69,15 +72,18 @@ class LayerFusion(DotFusion):
         """`embedding` where `[...]` would do: its gradient is summed in a fixed order, so that equal seeds agree."""
         tags, history = self.tag_rows[items], self.past_rows[users]
         ids, text, _ = (embedding(items, of_items[part][:, :-1]) for part in ITEM_PARTS)
-        there = self._weights(history) * (history != items[:, None]) * keep[users]  # the target is no past of itself
+        there = self._weights((history >= 0) & (history != items[:, None])) * keep[users]  # no item is its own past
         tag_vectors, past_vectors = (
             embedding(rows.clamp_min(0), table) for rows, table in ((tags, self._tags()), (history, self._past()))
         )
         return Inputs(embedding(users, p), ids, text, tag_vectors, (tags >= 0).float(), past_vectors, there)
 
-    def _weights(self, history: torch.Tensor) -> torch.Tensor:
-        """1 for the last item of a history, `recency` for the one before it and so on, 0 behind the end, [n, past]."""
-        there = (history >= 0).float()
+    def _last(self, history: torch.Tensor) -> torch.Tensor:
+        return history[max(len(history) - self.past, 0) :]
+
+    def _weights(self, there: torch.Tensor) -> torch.Tensor:
+        """1 for the last item that is there, `recency` for the one before and so on, 0 for what is not, [n, past]."""
+        there = there.float()
         later = there.sum(1, keepdim=True) - there.cumsum(1)
         return there * self.recency**later
 
@@ -96,7 +102,7 @@ class LayerFusion(DotFusion):
         """The score of one user taken apart: {part: float [n]}, and under each item of the history float [n].
 
         A layer is no sum, so a part is what the score loses without it, and "average" is what is left over: the values
-        sum to the score. `history` (positions) replaces the user's own.
+        sum to the score. `history` (positions, the oldest first) replaces the user's own; the last `past` of it count.
         """
         of_items = self._items(None)
         p, bu, keep = self._users(None)
@@ -105,10 +111,11 @@ class LayerFusion(DotFusion):
         if history is None:
             history = self.past_rows[user][self.past_rows[user] >= 0]
         else:
+            history = self._last(history)
             x = replace(
                 x,
                 past=self._past()[history].expand(len(items), -1, -1),
-                past_mask=self._weights(history[None, :]) * (history[None, :] != items[:, None]),
+                past_mask=self._weights(history[None, :] != items[:, None]),
             )
         total = self.layer(x)
         parts = {USER: bu[user].expand(len(items))}
@@ -124,7 +131,7 @@ class LayerFusion(DotFusion):
 
 
 def _checked_recency(recency) -> float:
-    if isinstance(recency, bool) or not isinstance(recency, int | float) or not 0 < recency <= 1:
+    if isinstance(recency, bool) or not isinstance(recency, Real) or not 0 < recency <= 1:
         raise ConfigError(
             "recency has no meaning",
             where="recency",

@@ -42,7 +42,9 @@ class Inputs:
 def _mean(vectors: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Weighted mean of each set, as one product; zeros for an empty one."""
     weight = weight.to(vectors.dtype)
-    return (weight[:, None, :] @ vectors).squeeze(1) / weight.sum(1, keepdim=True).clamp_min(1e-9)
+    return (weight[:, None, :] @ vectors).squeeze(1) / weight.sum(1, keepdim=True).clamp_min(
+        torch.finfo(vectors.dtype).tiny
+    )
 
 
 def _mlp(inputs: int, hidden: int) -> nn.Sequential:

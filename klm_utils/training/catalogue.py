@@ -11,7 +11,7 @@ from klm_utils.fusion import Catalogue
 def known(ds, split, text: np.ndarray | None, user_text: np.ndarray | None, profile: str) -> Catalogue:
     """What is known of users and items: of the interactions, those of train and the shown ones."""
     rows = pd.concat([split.train, split.shown]) if len(split.shown) else split.train
-    chosen = ds.chosen(rows)[["user_id", "item_id"]].drop_duplicates()
+    chosen = ds.chosen(rows)[["user_id", "item_id"]].drop_duplicates(keep="last")  # a history is in order of time
     users = user_features(split)[1]
     return Catalogue(
         text=np.zeros((len(ds.items), 0), dtype=np.float32) if text is None else text,

@@ -1,5 +1,6 @@
 """KLMRecommender: users, items and what a language model knows, behind ids, titles and probabilities."""
 
+import json
 from hashlib import sha256
 from inspect import signature
 from pathlib import Path
@@ -74,7 +75,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
                 has the highest AUC on valid, mean over the four tables of notebook 03 (docs/results/03.json,
                 `on_valid`), and is the fastest.
             mode: "frozen": the texts are encoded once and the encoder is left alone.
-            knowledge: "true", or a control of `klm_utils.data.controls` in place of the text vectors.
+            knowledge: "true", or a control of `klm_utils.data.controls` in place of the text vectors of the items.
             profile: of the users as "features", as "text" (`user_text`, encoded too), or "both".
             texts: of the items, one for each in the order of `ds.items`; None: `item_texts(ds)`.
             seed: of the start values, and of the control.
@@ -85,22 +86,22 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         """
         _check_build(ds, split, encoder, fusion, mode, knowledge, profile, settings)
         texts = _checked_texts(ds, texts, encoder)
+        profiles = [] if profile == "features" else user_texts(ds)
         seed = check_seed(seed, "KLMRecommender.from_dataset(seed)")
         text = user_text = None
         if encoder is not None:
-            text = controlled(encoder.encode(item_texts(ds) if texts is None else texts), knowledge, seed)
-        if profile != "features":
-            user_text = encoder.encode(user_texts(ds))
+            text = controlled(encoder.encode(texts), knowledge, seed)
+        if profiles:
+            user_text = encoder.encode(profiles)
         things = catalogue.known(ds, split, text, user_text, profile)
-        defaults = {name: p.default for name, p in signature(FUSIONS[fusion]).parameters.items()}
-        settings = {n: v for n, v in defaults.items() if n not in ("catalogue", "seed")} | settings
+        settings = _settings(fusion) | settings
         network = FUSIONS[fusion](things, seed=seed, **settings)
         about = {
             "data": ds.name,
             "protocol": split.protocol,
             "encoder": None if encoder is None else {"name": encoder.name, "fingerprint": encoder.fingerprint},
             "knowledge": "absent" if encoder is None else knowledge,
-            "texts": None if texts is None else sha256("\0".join(texts).encode()).hexdigest(),
+            "texts": sha256(json.dumps([texts, profiles]).encode()).hexdigest(),
             "profile": profile,
             "mode": mode,
             "fusion": fusion,
@@ -111,11 +112,13 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
 
     @property
     def name(self) -> str:
-        """For tables and reports: "KLM minilm", "KLM minilm shuffled", "KLM without text"."""
-        if self.about["encoder"] is None:
-            return "KLM without text"
-        kind = self.about["knowledge"]
-        return f"KLM {Path(self.about['encoder']['name']).name}" + ("" if kind == "true" else f" {kind}")
+        """For tables and reports: "KLM minilm", "KLM minilm shuffled", "KLM without text", "KLM gate minilm"."""
+        about = self.about
+        fusion = "" if about["fusion"] == "dot" else f"{about['fusion']} "
+        if about["encoder"] is None:
+            return f"KLM {fusion}without text"
+        kind = "" if about["knowledge"] == "true" else f" {about['knowledge']}"
+        return f"KLM {fusion}{Path(about['encoder']['name']).name}{kind}"
 
     def positions(self, user_ids, item_ids) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions of ids, int64 [n] each.
@@ -158,7 +161,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             user_id: a user of the data set.
             k: how many.
             exclude_seen: leave out the items of the history, the user's own and the one given.
-            history: item ids to use in place of the user's own history.
+            history: item ids to use in place of the user's own history, the oldest first.
 
         Returns:
             `item_id`, `title`, `score` (probability) and `because`: the parts of the score that speak for this item
@@ -218,9 +221,11 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         self.eval()
         user = int(self._places(self.users, [user_id], "user_id"))
         if history is not None:
-            history = self._places(self.items.index, list(dict.fromkeys(history)), "history")
+            last = list(dict.fromkeys(reversed(list(history))))[::-1]  # each once, where it was chosen last
+            history = self._places(self.items.index, last, "history")
         parts = self.fusion.parts(user, items, history)
-        seen = np.array([key for key in parts if isinstance(key, int)], dtype=int)
+        own = [key for key in parts if isinstance(key, int)]
+        seen = np.array(own if history is None else history.tolist(), dtype=int)
         names = [PAST + self.items.iloc[key] if isinstance(key, int) else key for key in parts]
         table = np.stack([part.double().cpu().numpy() for part in parts.values()], axis=1) * self.scale
         return pd.DataFrame(table, columns=names), seen
@@ -314,22 +319,25 @@ def _because(gain: pd.Series, title: str) -> str:
     return ", ".join(f"{name} {value:+.2f}" for name, value in ranked if value > 0)
 
 
-def _checked_texts(ds, texts, encoder) -> list[str] | None:
-    """The texts as a list; `encode` looks at what is in it."""
-    texts = texts if texts is None or isinstance(texts, str) else list(texts)
-    if texts is not None and (encoder is None or isinstance(texts, str) or len(texts) != len(ds.items)):
+def _settings(fusion: str) -> dict:
+    """The settings of a fusion and their defaults."""
+    fixed = getattr(FUSIONS[fusion], "keywords", {}).keys() | {"catalogue", "seed"}
+    return {name: p.default for name, p in signature(FUSIONS[fusion]).parameters.items() if name not in fixed}
+
+
+def _checked_texts(ds, texts, encoder) -> list[str]:
+    """The texts of the items, none without an encoder; `encode` looks at what is in the list."""
+    if texts is None:
+        return [] if encoder is None else item_texts(ds)
+    if encoder is None or not isinstance(texts, list | tuple) or len(texts) != len(ds.items):
         raise (ConfigError if encoder is None else DataError)(
             "there must be one text for each item, and an encoder to read them",
             where="from_dataset(texts)",
-            found="encoder=None"
-            if encoder is None
-            else f"{texts!r}"
-            if isinstance(texts, str)
-            else f"{len(texts)} texts",
-            expected=f"an encoder, and {len(ds.items)} texts in the order of ds.items",
+            found="encoder=None" if encoder is None else f"{type(texts).__name__}: {texts!r}"[:100],
+            expected=f"an encoder, and a list of {len(ds.items)} texts in the order of ds.items",
             remedy="for example texts=klm_utils.data.templates.item_texts(ds)",
         )
-    return texts
+    return list(texts)
 
 
 def check_seed(seed, where: str) -> int:
@@ -361,9 +369,16 @@ def _check_build(ds, split, encoder, fusion, mode, knowledge, profile, settings)
             expected="a TextEncoder",
             remedy='pass encoder=..., or profile="features"',
         )
-    own = set(signature(FUSIONS[fusion]).parameters) - {"catalogue", "seed"}
     for name in settings:
-        check_choice("setting", name, tuple(sorted(own)))
+        check_choice("setting", name, tuple(_settings(fusion)))
+    if encoder is None and settings.get("start") == "text":
+        raise ConfigError(
+            "ids cannot start at texts without an encoder",
+            where="from_dataset(start)",
+            found="start='text' with encoder=None",
+            expected="a TextEncoder",
+            remedy='pass encoder=..., or start="random"',
+        )
     same = [split.dataset.name == ds.name, split.dataset.items.index.equals(ds.items.index)]
     if not all([*same, split.dataset.users.index.equals(ds.users.index)]):
         raise DataError(

@@ -208,6 +208,7 @@ def test_facts_as_text():
     facts = [("brand", "Oakbay"), ("madeOf", "wood"), ("isA", "chair")]
     assert facts_text(facts) == "Brand: Oakbay. MadeOf: wood. A kind of: chair."
     assert facts_text(facts, "zh") == "品牌：Oakbay。MadeOf：wood。属于：chair。"
+    assert facts_text([("year", 1995), ("brand", " "), ("isA", None)]) == "Year: 1995."
     assert facts_text([]) == "" and facts_text([("country", "中国")]) == "产地：中国。"
 
 

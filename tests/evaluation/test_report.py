@@ -186,3 +186,7 @@ def test_a_table_of_models_has_values_intervals_and_paired_differences(small):
         comparison_table({"good": good}, "other")
     with pytest.raises(ConfigError, match="metric"):
         comparison_table({"good": good}, "good", "ndcg@10")
+    with pytest.raises(ConfigError, match="n_boot"):
+        comparison_table({"good": good}, "good", n_boot=0)
+    with pytest.raises(ConfigError, match="base"):
+        comparison_table({}, "good")

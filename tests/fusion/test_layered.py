@@ -68,10 +68,47 @@ def test_the_last_items_are_kept_in_order_of_time():
 def test_recent_items_weigh_more():
     pairs = [(0, item) for item in (5, 3, 8)] + [(1, 2)]
     made = FUSIONS["hadamard"](catalogue(pairs=pairs), width=WIDTH, recency=0.5)
-    assert made._weights(made.past_rows[:3]).tolist() == [[0.25, 0.5, 1], [1, 0, 0], [0, 0, 0]]
+    assert made._weights(made.past_rows[:3] >= 0).tolist() == [[0.25, 0.5, 1], [1, 0, 0], [0, 0, 0]]
     x = made._inputs(torch.tensor([0]), torch.tensor([1]), made._items(None), *made._users(None)[::2])
     want = (made.history[5] / 4 + made.history[3] / 2 + made.history[8] * made.known_items[8]) / 1.75
     assert torch.allclose(x.past_mean[0], want)
+
+
+def test_the_target_is_taken_out_before_the_others_are_weighed():
+    """A row of train (the target was chosen last) and a new item meet the same weights."""
+    pairs = [(0, item) for item in (5, 3, 8)]
+    made = FUSIONS["target"](catalogue(pairs=pairs), width=WIDTH, recency=0.5)
+    x = made._inputs(torch.tensor([0, 0]), torch.tensor([8, 1]), made._items(None), *made._users(None)[::2])
+    assert x.past_mask.tolist() == [[0.5, 1, 0], [0.25, 0.5, 1]]
+
+
+def test_without_a_past_the_history_has_no_influence():
+    made = FUSIONS["target"](catalogue(), width=WIDTH, past=0).eval()
+    assert made.past_rows.tolist() == [[-1]] * USERS
+    with torch.no_grad():
+        before = made(*everything())
+        made.history.add_(5)
+        assert torch.equal(made(*everything()), before)
+    parts = made.parts(0, torch.arange(ITEMS), history=torch.tensor([3, 4]))
+    assert not [key for key in parts if isinstance(key, int)]
+
+
+def test_the_own_history_given_is_the_own_history():
+    pairs = [(0, item) for item in (5, 3, 8, 1, 7)]
+    made = FUSIONS["target"](catalogue(pairs=pairs), width=WIDTH, past=3, recency=0.5)
+    own, items = made.parts(0, torch.arange(ITEMS)), torch.arange(ITEMS)
+    given = made.parts(0, items, history=torch.tensor([5, 3, 8, 1, 7]))
+    assert own.keys() == given.keys() and all(torch.allclose(own[key], given[key]) for key in own)
+
+
+@pytest.mark.parametrize("past", [-1, None, 0.0, "", False])
+def test_a_past_without_meaning(past):
+    with pytest.raises(klm.errors.ConfigError, match="past must be a whole number of at least 0"):
+        FUSIONS["hadamard"](catalogue(), past=past)
+
+
+def test_pairs_are_scored_by_pairs_and_products_as_a_matrix():
+    assert FUSIONS["dot"](catalogue()).full_matrix and not FUSIONS["hadamard"](catalogue()).full_matrix
 
 
 @pytest.mark.parametrize("recency", [0, 1.5, True, "1", None])

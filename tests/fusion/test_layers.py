@@ -3,6 +3,7 @@
 import inspect
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -51,6 +52,48 @@ def test_parameters_are_as_many_as_the_docstring_says(layer):
 def test_a_layer_fits_on_a_page_and_says_where_it_comes_from(layer):
     assert len(inspect.getsource(type(layer)).splitlines()) < 40
     assert "Parameters: " in type(layer).__doc__ and "Source: " in type(layer).__doc__
+
+
+def by_hand(name, layer, x, i):
+    """The formula of the docstring for one row, set by set, in numpy."""
+    p = {key: value.detach().numpy() for key, value in layer.named_parameters()}
+    user, item, text = (getattr(x, key)[i].numpy() for key in ("user", "item", "text"))
+    tags = [v.numpy() for v, there in zip(x.tags[i], x.tag_mask[i], strict=True) if there]
+    past = [v.numpy() for v, there in zip(x.past[i], x.past_mask[i], strict=True) if there]
+    zero = np.zeros(WIDTH)
+    tag, person = sum(tags, zero) / max(len(tags), 1), user + sum(past, zero) / max(len(past), 1)
+
+    def mlp(prefix, vector):
+        first = p[f"{prefix}.0.weight"] @ vector + p[f"{prefix}.0.bias"]
+        return p[f"{prefix}.2.weight"] @ np.maximum(first, 0) + p[f"{prefix}.2.bias"]
+
+    if name == "concat":
+        return mlp("mlp", np.concatenate([user, person - user, item, text, tag]))[0]
+    if name == "hadamard":
+        return p["weight"] @ (person * (item + text + tag))
+    if name == "gate":
+        g = 1 / (1 + np.exp(-(p["gate.weight"] @ np.concatenate([item, text, tag]) + p["gate.bias"])))
+        return person @ (g * item + (1 - g) * (text + tag))
+    if name == "tags":
+        fit = [(p["query.weight"] @ person) @ (p["key.weight"] @ t) / WIDTH**0.5 for t in tags]
+        weight = np.exp(fit) / np.exp(fit).sum()
+        return person @ (item + text + sum((w * t for w, t in zip(weight, tags, strict=True)), zero))
+    if name == "residual":
+        return person @ (text + tag + mlp("map", text + tag) + item)
+    thing, attended = item + text + tag, zero
+    for j in past:
+        hidden = p["past.weight"] @ j + p["thing.weight"] @ thing + p["thing.bias"] + p["both.weight"] @ (j * thing)
+        attended = attended + (p["out.weight"] @ np.maximum(hidden, 0) + p["out.bias"]) * j
+    return (user + attended) @ thing
+
+
+def test_a_layer_is_its_formula(layer):
+    x = inputs()
+    with torch.no_grad():
+        for parameter in layer.parameters():  # large enough that each part matters
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
+    want = [by_hand(layer.name, layer, x, i) for i in range(ROWS)]
+    np.testing.assert_allclose(layer(x).detach().numpy(), want, rtol=1e-9)
 
 
 def test_one_finite_score_per_pair_whatever_is_hidden_or_missing(layer):

@@ -15,6 +15,7 @@ import klm_utils as klm
 from klm_utils import course
 from klm_utils.data.templates import user_texts
 from klm_utils.errors import ConfigError, DataError
+from klm_utils.training import catalogue
 
 # prediction
 
@@ -358,14 +359,77 @@ def test_texts_of_ones_own(ds, split, encoder):
     texts = [f"red car {i}" for i in range(len(ds.items))]
     model = klm.KLMRecommender.from_dataset(ds, split, encoder, texts=texts)
     np.testing.assert_array_equal(model.fusion.text, encoder.encode(texts))
-    assert model.about["texts"] != klm.KLMRecommender.from_dataset(ds, split, encoder, texts=texts[::-1]).about["texts"]
-    for wrong in (texts[1:], "red car"):
+    other = klm.KLMRecommender.from_dataset(ds, split, encoder, texts=[*texts[:-1], "big shoe"])
+    assert model.about["texts"] != other.about["texts"]
+    by_id = dict(zip(ds.items.index, texts, strict=True))
+    for wrong in (texts[1:], "red car", by_id, pd.Series(by_id), 5):
         with pytest.raises(DataError, match="one text for each item"):
             klm.KLMRecommender.from_dataset(ds, split, encoder, texts=wrong)
     with pytest.raises(ConfigError, match="an encoder to read them"):
         klm.KLMRecommender.from_dataset(ds, split, texts=texts)
     with pytest.raises(DataError, match="not a text"):
         klm.KLMRecommender.from_dataset(ds, split, encoder, texts=[None, *texts[1:]])
+
+
+def test_a_run_does_not_go_on_with_other_profiles(ds, split, encoder, tmp_path):
+    """Profiles as text are no features: only the texts tell them apart."""
+    model = klm.KLMRecommender.from_dataset(ds, split, encoder, profile="text")
+    klm.fit(model, split, klm.TrainConfig(**FAST), checkpoint_dir=tmp_path)
+    others = replace(ds, users=ds.users.assign(gender=ds.users["gender"].to_numpy()[::-1]))
+    again = klm.split(others, "random")
+    model = klm.KLMRecommender.from_dataset(others, again, encoder, profile="text")
+    with pytest.raises(klm.errors.CheckpointError, match="another run"):
+        klm.fit(model, again, klm.TrainConfig(**FAST), checkpoint_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"profile": "both"},
+        {"start": "text"},
+        {"fusion": "target", "past": 3, "recency": 0.5},
+        {"fusion": "concat", "past": 0, "profile": "text", "hidden": 8},
+    ],
+)
+def test_whatever_it_is_made_of_it_comes_back(ds, split, encoder, settings, tmp_path):
+    model = klm.KLMRecommender.from_dataset(ds, split, encoder, **settings)
+    klm.fit(model, split, klm.TrainConfig(**FAST))
+    model.save_pretrained(tmp_path)
+    again = klm.KLMRecommender.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(again.predict(*all_pairs(ds)), model.predict(*all_pairs(ds)))
+    pd.testing.assert_frame_equal(
+        again.recommend(1, k=5, history=[103, 101]), model.recommend(1, k=5, history=[103, 101])
+    )
+
+
+def test_an_item_of_a_history_stands_where_it_was_chosen_last(ds):
+    log = pd.DataFrame(
+        {"user_id": 1, "item_id": [101, 102, 103, 101], "timestamp": range(4), "rating": 5.0, "label": 1}
+    )
+    rest = ds.interactions[ds.interactions["user_id"] > 1]
+    again = klm.RecDataset.from_frames(
+        ds.items.reset_index(), ds.users.reset_index(), pd.concat([log, rest], ignore_index=True)
+    )
+    pairs = catalogue.known(again, klm.split(again, "temporal"), None, None, "features").pairs
+    assert again.items.index[pairs[1][pairs[0] == 0]].tolist() == [102, 103, 101]
+
+
+@pytest.mark.parametrize("fusion", ["gate", "dot"])
+def test_a_setting_that_a_fusion_does_not_have(ds, split, fusion):
+    with pytest.raises(ConfigError, match="setting"):
+        klm.KLMRecommender.from_dataset(ds, split, fusion=fusion, layer="concat")
+
+
+def test_ids_cannot_start_at_texts_that_are_not_there(ds, split):
+    with pytest.raises(ConfigError, match="without an encoder"):
+        klm.KLMRecommender.from_dataset(ds, split, start="text")
+
+
+def test_names_tell_fusions_apart(ds, split, encoder):
+    names = [
+        klm.KLMRecommender.from_dataset(ds, split, e, fusion=f).name for e in (None, encoder) for f in ("dot", "gate")
+    ]
+    assert names == ["KLM without text", "KLM gate without text", "KLM tiny", "KLM gate tiny"]
 
 
 def test_the_default_fusion_is_the_one_that_the_docstring_claims():

@@ -76,3 +76,12 @@ def test_a_layer_learns_what_is_chosen_and_how_often(split, name):
     assert p.mean() == pytest.approx(density, rel=0.25), "a probability, not only an order"
     counts = split.train["item_id"].value_counts().reindex(split.dataset.items.index, fill_value=0)
     assert np.corrcoef(p.mean(0), counts)[0, 1] > 0.5
+
+
+@pytest.mark.parametrize(("name", "calls"), [("dot", 0), ("gate", 1)])
+def test_layers_learn_from_samples_and_dot_from_all_pairs(split, monkeypatch, name, calls):
+    made, sampled = [], loop._sampled
+    monkeypatch.setattr(loop, "_sampled", lambda *args: made.append(1) or sampled(*args))
+    model = klm.KLMRecommender.from_dataset(split.dataset, split, fusion=name)
+    klm.fit(model, split, klm.TrainConfig(**INTERACTION | {"epochs": 1}))
+    assert len(made) == calls
