@@ -91,7 +91,7 @@ def test_more_epochs_go_on_from_the_last_one_not_from_the_best(build, split, tmp
         ({"split": "temporal"}, "model protocol", (None, "temporal")),
         ({"part": "train"}, "rows and features", (None, "")),
         ({"part": "valid"}, "rows and features", (None, "")),
-        ({"titles": True}, "rows and features", (None, "")),
+        ({"titles": True}, "model texts", (None, "")),
     ],
 )
 def test_a_run_of_something_else_is_refused_and_kept(ds, split, encoder, tmp_path, change, named, values):
