@@ -34,6 +34,7 @@ _ROOMS = {
     "embedding": "embedding",
     "fusion": "fusion",
     "losses": "losses",
+    "gradients": "gradients",
     "evaluation": "evaluation",
     "metrics": "evaluation.metrics",
     "baselines": "evaluation.baselines",

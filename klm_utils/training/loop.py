@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,18 +9,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from klm_utils import losses
 from klm_utils.data.schema import LOG_COLUMNS
 from klm_utils.data.splits import Split
-from klm_utils.errors import CheckpointError, ConfigError, DataError, check_choice, check_whole
-from klm_utils.evaluation import metrics, ranking
-from klm_utils.evaluation.baseline import need_both_labels
+from klm_utils.errors import CheckpointError, ConfigError, check_choice, check_whole
 from klm_utils.evaluation.calibration import platt
-from klm_utils.training import checkpoint
+from klm_utils.training import checkpoint, objectives
 from klm_utils.training.model import KLMRecommender, check_seed
+from klm_utils.training.objectives import LOSSES
 
 RUN = "run.safetensors"
-NEGATIVES = 4  # for each choice, where a fusion cannot score all pairs at once
+CHOICES = 1024  # a step, for the losses that go through the choices one by one
 # What an objective wants. Decay is AdamW's: each step takes lr * decay of a weight away.
 PRESETS = {
     "label": {"batch": 4096, "lr": 0.01, "decay_ids": 2.0, "decay_maps": 10.0, "id_dropout": 0.2},
@@ -34,10 +31,10 @@ class TrainConfig:
     """How to train. None takes the value of `PRESETS[objective]`.
 
     objective: "label" (rows of train with their labels) or "interaction" (the chosen rows against all other pairs).
-    target: of objective "label": "rating" fits the graded ratings by squared error, "label" the 0/1 labels by binary
-        cross-entropy; None: "rating" if there are more than two different ones.
+    loss: one of `LOSSES[objective]`, see `klm_utils.training.objectives`; None: "squared_error" of the ratings if
+        there are more than two different ones and "bce" of the labels otherwise, or "bce" of all pairs.
     epochs, patience: at most so many; stop after so many without a better value on valid.
-    batch: rows a step for "label", items (with all users) for "interaction".
+    batch: rows a step for "label", items (with all users) for "interaction", choices for its other losses.
     lr: learning rate of AdamW.
     decay_ids, decay_maps, decay_biases: weight decay of free vectors, maps from features, biases.
     id_dropout, user_dropout: share of items, of users, that a step meets as if they were new.
@@ -51,7 +48,7 @@ class TrainConfig:
     """
 
     objective: str = "label"
-    target: str | None = None
+    loss: str | None = None
     epochs: int = 60
     patience: int = 8
     batch: int | None = None
@@ -67,8 +64,9 @@ class TrainConfig:
 
     def __post_init__(self):
         check_choice("objective", self.objective, tuple(PRESETS))
-        check_choice("target", self.target, (None, "rating", "label"))
-        for name, value in PRESETS[self.objective].items():
+        check_choice("loss", self.loss, (None, *LOSSES[self.objective]))
+        single = self.objective == "interaction" and self.loss not in (None, "bce")
+        for name, value in (PRESETS[self.objective] | ({"batch": CHOICES} if single else {})).items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         for name in ("epochs", "patience", "batch"):
@@ -112,17 +110,6 @@ class History:
         )
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What an objective asks: n things to go through in each epoch, their loss, and the value on valid."""
-
-    n: int
-    loss: Callable
-    valid: Callable
-    metric: str
-    start: float
-
-
 def fit(model: KLMRecommender, split, config: TrainConfig | None = None, checkpoint_dir=None) -> History:
     """Train a model on `split.train`, with the weights of the epoch that is best on `split.valid` in the end.
 
@@ -143,7 +130,7 @@ def fit(model: KLMRecommender, split, config: TrainConfig | None = None, checkpo
     """
     config = config or TrainConfig()
     _check_fit(model, split, config)
-    task = (_label_task if config.objective == "label" else _interaction_task)(model, split, config)
+    task = objectives.task(model, split, config)
     decay = {name: getattr(config, f"decay_{name}", 0.0) for name in model.fusion.groups()}
     groups = [{"params": p, "weight_decay": decay[name]} for name, p in model.fusion.groups().items()]
     run = _Run(model, split, torch.optim.AdamW(groups, lr=config.lr), config)
@@ -186,7 +173,7 @@ class _Run:
             return "early"
         return "epochs" if len(self.rows) >= self.config.epochs else None
 
-    def epoch(self, task: _Task) -> None:
+    def epoch(self, task: objectives.Task) -> None:
         number, start, total = len(self.rows) + 1, time.perf_counter(), 0.0
         draw = torch.Generator().manual_seed(self.config.seed * 1_000_003 + number)  # so a resumed run draws the same
         self.model.train()
@@ -276,88 +263,6 @@ class _Run:
 
 def _cut(tensors: dict, prefix: str) -> dict:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _label_task(model, split, config) -> _Task:
-    """Rows of train with their rating or label; AUC of the labels of valid."""
-    need_both_labels(split)
-    need_both_labels(split, "valid")  # without both no AUC says when to stop
-    target = _target(split, config)
-    users, items = model.positions(split.train["user_id"], split.train["item_id"])
-    y = torch.tensor(split.train[target].to_numpy(), dtype=torch.float32, device=users.device)
-    loss = losses.squared_error if target == "rating" else losses.bce_with_logits
-    valid = split.valid["label"].to_numpy()
-
-    def auc():
-        return metrics.auc(valid, model.scores(split.valid["user_id"], split.valid["item_id"]))
-
-    share = y.mean().item()
-    start = share if target == "rating" else float(np.log(share / (1 - share)))
-    return _Task(len(y), lambda at, draw: loss(model.fusion(users[at], items[at], draw), y[at]), auc, "auc", start)
-
-
-def _interaction_task(model, split, config) -> _Task:
-    """The items of train, a batch of them with all known users at a time: chosen or not; nDCG@10 on valid."""
-    fusion = model.fusion
-    users, items = fusion.known_users[:, 0].nonzero()[:, 0], fusion.known_items[:, 0].nonzero()[:, 0]
-
-    def full(at, draw):
-        chosen = fusion.met(users[:, None], items[at][None, :]).float()
-        return losses.bce_with_logits(fusion.grid(users, items[at], draw), chosen)
-
-    loss = full if fusion.full_matrix else _sampled(fusion, users, items)
-
-    def ndcg():
-        among = "part" if split.name == "cold_item" else "all"
-        return ranking.rank(model, split, k=10, part="valid", among=among).values["ndcg@10"].mean()
-
-    density = len(fusion.pairs) / (len(users) * len(items))
-    if not 0 < density < 1:
-        raise DataError(
-            "there is nothing to tell apart in train",
-            where="split.train",
-            found=f"{len(fusion.pairs)} chosen of {len(users) * len(items)} pairs",
-            expected="chosen pairs and others",
-            remedy="use more data",
-        )
-    return _Task(len(items), loss, ndcg, "ndcg@10", float(np.log(density / (1 - density))))
-
-
-def _sampled(fusion, users: torch.Tensor, items: torch.Tensor) -> Callable:
-    """The same loss for a fusion that scores pair by pair: the choices of the items and `NEGATIVES` times as many users
-    drawn at random for each item, of whom those who chose it are left out.
-
-    A pair that was not chosen is in the sample with rate r = draws / users, one that was chosen always. So the odds in
-    the sample are 1 / r times the true ones, and log r is taken off the score: the score itself is that of all pairs.
-
-    Source: Bengio and Senecal 2008, Adaptive importance sampling; the correction as in Yi et al. 2019, Sampling-bias-
-    corrected neural modeling, section 3 (log q), with one rate per item.
-    """
-    u, i = fusion.pairs // len(fusion.known_items), fusion.pairs % len(fusion.known_items)
-    u, i = u[fusion.known_users[u, 0]], i[fusion.known_users[u, 0]]
-    order = i.argsort(stable=True)
-    u, size = u[order], torch.bincount(i, minlength=len(fusion.known_items))
-    first = size.cumsum(0) - size
-
-    def loss(at, draw):
-        chosen = items[at]
-        rows = torch.cat(
-            [torch.arange(f, f + n) for f, n in zip(first[chosen].tolist(), size[chosen].tolist(), strict=True)]
-        )
-        draws = NEGATIVES * size[chosen].clamp_min(1)  # an item that nobody chose is met as well
-        others = users[torch.randint(len(users), (int(draws.sum()),), generator=draw)]
-        of = torch.cat([chosen.repeat_interleave(size[chosen]), chosen.repeat_interleave(draws)])
-        who, y = torch.cat([u[rows], others]), torch.cat([torch.ones(len(rows)), torch.zeros(len(others))])
-        keep = (y == 1) | ~fusion.met(who, of)
-        rate = (NEGATIVES * size[of].clamp_min(1)).float() / len(users)
-        return losses.bce_with_logits((fusion(who, of, draw) - rate.log())[keep], y[keep])
-
-    return loss
-
-
-def _target(split, config) -> str:
-    graded = split.train["rating"].nunique() > 2
-    return config.target or ("rating" if graded else "label")
 
 
 def _calibrate(model, split, config) -> None:

@@ -5,12 +5,13 @@ import random
 import answers_ch01
 import answers_ch02
 import answers_ch03
+import answers_ch04
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from klm_utils.course.exercises import DONE, STUB, ch00, ch01, ch02, ch03, ch05, verdict
+from klm_utils.course.exercises import DONE, STUB, ch00, ch01, ch02, ch03, ch04, ch05, verdict
 
 NEAREST, GRADIENT, GROUPS, BEST, INTERVAL = (
     ch00.check_nearest,
@@ -221,7 +222,7 @@ paired_interval = [
 ]
 
 TABLES = {NEAREST: nearest, GRADIENT: gradient, GROUPS: groups, BEST: best_epoch, INTERVAL: paired_interval}
-TABLES |= answers_ch01.TABLES | answers_ch02.TABLES | answers_ch03.TABLES
+TABLES |= answers_ch01.TABLES | answers_ch02.TABLES | answers_ch03.TABLES | answers_ch04.TABLES
 
 
 def boom(*_):
@@ -281,7 +282,7 @@ def test_what_is_no_answer_is_quoted(check, fn, quoted, capsys):
 
 def test_every_checker_has_a_table():
     assert set(TABLES) == {
-        v for m in (ch00, ch01, ch02, ch03, ch05) for name, v in vars(m).items() if name.startswith("check_")
+        v for m in (ch00, ch01, ch02, ch03, ch04, ch05) for name, v in vars(m).items() if name.startswith("check_")
     }
 
 

@@ -83,7 +83,7 @@ def test_more_epochs_go_on_from_the_last_one_not_from_the_best(build, split, tmp
     [
         ({"config": {"lr": 0.5}}, "config lr", (0.02, "0.5")),
         ({"config": {"seed": 7}}, "config seed", (0, "7")),
-        ({"config": {"target": "label"}}, "config target", (None, "label")),
+        ({"config": {"loss": "bce"}}, "config loss", (None, "bce")),
         ({"model": {"seed": 7}}, "model seed", (0, "7")),
         ({"model": {"width": 7}}, "model settings", (None, "'width': 7")),
         ({"model": {"knowledge": "shuffled"}}, "model knowledge", ("true", "shuffled")),

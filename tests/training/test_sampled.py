@@ -6,7 +6,7 @@ import torch
 from small import INTERACTION
 
 import klm_utils as klm
-from klm_utils.training import loop
+from klm_utils.training import objectives
 
 
 def at_the_shares(split):
@@ -32,13 +32,13 @@ def mean_gradient(fusion, loss, items, draws=60):
 
 def test_the_true_shares_are_where_the_sampled_loss_is_least(split, monkeypatch):
     fusion, users, items = at_the_shares(split)
-    found = mean_gradient(fusion, loop._sampled(fusion, users, items), items)
+    found = mean_gradient(fusion, objectives._sampled_pairs(fusion, users, items), items)
     noise = found.std(0) / len(found) ** 0.5
     assert ((found.mean(0) / noise).abs() < 4).all(), "zero but for chance, for each item"
 
     uncorrected = torch.Tensor.log
     monkeypatch.setattr(torch.Tensor, "log", lambda x: 0 * x)
-    wrong = mean_gradient(fusion, loop._sampled(fusion, users, items), items)
+    wrong = mean_gradient(fusion, objectives._sampled_pairs(fusion, users, items), items)
     monkeypatch.setattr(torch.Tensor, "log", uncorrected)
     assert ((wrong.mean(0) / noise).abs() > 4).float().mean() > 0.9, "without log q it is elsewhere"
 
@@ -54,10 +54,10 @@ def test_what_was_chosen_is_never_a_negative(split):
     spy.pairs, spy.known_users, spy.known_items, spy.met = (
         fusion.pairs, fusion.known_users, fusion.known_items, lambda u, i: torch.ones_like(u, dtype=torch.bool)
     )  # fmt: skip
-    value = loop._sampled(spy, users, items)(torch.arange(len(items)), torch.Generator().manual_seed(0))
+    value = objectives._sampled_pairs(spy, users, items)(torch.arange(len(items)), torch.Generator().manual_seed(0))
     n = len(fusion.pairs)
-    assert len(seen[0][0]) == n + loop.NEGATIVES * n
-    rate = loop.NEGATIVES * torch.bincount(seen[0][1][:n])[seen[0][1][:n]].float() / len(users)
+    assert len(seen[0][0]) == n + objectives.NEGATIVES * n
+    rate = objectives.NEGATIVES * torch.bincount(seen[0][1][:n])[seen[0][1][:n]].float() / len(users)
     assert torch.allclose(value, torch.nn.functional.softplus(rate.log()).mean()), "only the choices are left"
 
 
@@ -80,8 +80,8 @@ def test_a_layer_learns_what_is_chosen_and_how_often(split, name):
 
 @pytest.mark.parametrize(("name", "calls"), [("dot", 0), ("gate", 1)])
 def test_layers_learn_from_samples_and_dot_from_all_pairs(split, monkeypatch, name, calls):
-    made, sampled = [], loop._sampled
-    monkeypatch.setattr(loop, "_sampled", lambda *args: made.append(1) or sampled(*args))
+    made, sampled = [], objectives._sampled_pairs
+    monkeypatch.setattr(objectives, "_sampled_pairs", lambda *args: made.append(1) or sampled(*args))
     model = klm.KLMRecommender.from_dataset(split.dataset, split, fusion=name)
     klm.fit(model, split, klm.TrainConfig(**INTERACTION | {"epochs": 1}))
     assert len(made) == calls

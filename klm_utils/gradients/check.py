@@ -1,0 +1,160 @@
+"""`compare`: several ways to one gradient, side by side."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+
+from klm_utils.errors import ConfigError
+
+STEP = torch.finfo(torch.float64).eps ** (1 / 3)  # where the error of the formula meets that of the arithmetic
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Each gradient against central differences.
+
+    rows: (name, max_abs, max_rel, ok) for each; max_abs is the largest |difference|, max_rel the largest
+        |difference| / (|true value| + atol / rtol), and ok means that max_rel <= rtol, which is the same as
+        |difference| <= atol + rtol |true value| everywhere. A missing gradient, one of another shape or one that is
+        not finite has inf in both.
+    """
+
+    rows: tuple[tuple[str, float, float, bool], ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all agree."""
+        return all(row[-1] for row in self.rows)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows as a table, by name."""
+        return pd.DataFrame(self.rows, columns=["name", "max_abs", "max_rel", "ok"]).set_index("name")
+
+    def __str__(self) -> str:
+        return self.frame.to_string(float_format="{:.1e}".format, index_names=False)
+
+
+def compare(
+    f: Callable[..., torch.Tensor],
+    grads: Callable | torch.Tensor | Mapping[str, Callable | torch.Tensor],
+    *tensors: torch.Tensor,
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+) -> Comparison:
+    """Hold gradients of `f` in its first tensor against central differences in float64; autograd is always a row.
+
+    Args:
+        f: the tensors -> one number, the same at each call.
+        grads: a gradient in the first tensor, or {name: gradient}: a tensor of its shape, or a function of the tensors
+            that returns one.
+        tensors: the first one of floating point; all of them are copied, those of floating point as float64.
+        rtol, atol: see `Comparison`. Differences in float64 are good to about 1e-10 of the value of `f`.
+
+    Raises:
+        ConfigError: no floating-point tensor first; `f` gives no single finite number, or another one at each call; the
+            gradient is 0 everywhere, so that a wrong sign or factor would pass.
+
+    Source: Baydin et al. 2018, Automatic differentiation in machine learning: a survey, section 2.1 (differences).
+    """
+    if not tensors or not all(isinstance(t, torch.Tensor) for t in tensors) or not tensors[0].is_floating_point():
+        raise ConfigError(
+            "compare needs something to differentiate",
+            where="compare(tensors)",
+            found=[_kind(t) for t in tensors],
+            expected="tensors, the first of floating point",
+            remedy="z.double() makes one of whole numbers",
+        )
+    tensors = [t.detach().double() if t.is_floating_point() else t for t in tensors]
+    first, rest = tensors[0].clone(), tensors[1:]
+    true = differences(lambda x: f(x, *rest), first)
+    if not true.abs().max() > atol:
+        raise ConfigError(
+            "the gradient is 0 everywhere: one with a wrong sign would look right",
+            where="compare(f)",
+            found=f"largest |value| {true.abs().max():.1e}",
+            expected=f"values above atol, {atol:.1e}",
+            remedy="start from random numbers, not from zeros or from where the loss is flat",
+        )
+    named = grads if isinstance(grads, Mapping) else {"by hand": grads}
+    found = {name: g(*[t.clone() for t in tensors]) if callable(g) else g for name, g in named.items()}
+    found["autograd"] = _autograd(lambda x: f(x, *rest), first)
+    return Comparison(tuple((name, *_gaps(g, true, rtol, atol)) for name, g in found.items()))
+
+
+def differences(f: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """Central differences (f(x + h) - f(x - h)) / 2h for each element of x, with h = 6e-6 max(1, |x|).
+
+    Two calls of `f` per element. The error is of the order of h^2 from the formula and of 1e-16 f / h from the
+    arithmetic; this h makes their sum smallest.
+
+    Args:
+        f: x -> one number, the same at each call.
+        x: float64, any shape.
+
+    Raises:
+        ConfigError: `f` gives no single finite number, or another one at each call; x is not float64.
+    """
+    if x.dtype != torch.float64:
+        raise ConfigError(
+            "too few digits for differences",
+            where="differences(x)",
+            found=str(x.dtype),
+            expected="torch.float64",
+            remedy="x.double()",
+        )
+    _check_function(f, x)
+    with torch.no_grad():
+        steps, found = STEP * x.abs().clamp_min(1).flatten(), torch.empty(x.numel(), dtype=torch.float64)
+        for at, h in enumerate(steps):
+            above, below = x.flatten().clone(), x.flatten().clone()
+            above[at] += h
+            below[at] -= h
+            width = above[at] - below[at]  # 2 h, as far as numbers near x can tell
+            found[at] = (f(above.view_as(x)) - f(below.view_as(x))).squeeze() / width
+    return found.view_as(x)
+
+
+@torch.no_grad()
+def _check_function(f: Callable, x: torch.Tensor) -> None:
+    value, again = f(x.clone()), f(x.clone())
+    if not isinstance(value, torch.Tensor) or value.numel() != 1 or not torch.isfinite(value):
+        raise ConfigError(
+            "this function has no gradient",
+            where="f",
+            found=_kind(value),
+            expected="a tensor with one finite number",
+            remedy='reduction="mean" makes one of many',
+        )
+    if not torch.equal(value, again):
+        raise ConfigError(
+            "this function gives another number at each call",
+            where="f",
+            found=(value.item(), again.item()),
+            expected="the same number",
+            remedy="switch dropout off with .eval(), or draw with a generator that f seeds itself",
+        )
+
+
+def _autograd(f: Callable, x: torch.Tensor) -> torch.Tensor | None:
+    """None where the way from x to f is cut."""
+    x = x.clone().requires_grad_()
+    with torch.enable_grad():
+        value = f(x)
+        return torch.autograd.grad(value.sum(), x, allow_unused=True)[0] if value.requires_grad else None
+
+
+def _gaps(found, true: torch.Tensor, rtol: float, atol: float) -> tuple[float, float, bool]:
+    if not isinstance(found, torch.Tensor) or found.shape != true.shape or not found.isfinite().all():
+        return float("inf"), float("inf"), False
+    gap = (found.detach().double() - true).abs()
+    relative = (gap / (true.abs() + atol / rtol)).max().item()
+    return gap.max().item(), relative, relative <= rtol
+
+
+def _kind(value) -> str:
+    if not isinstance(value, torch.Tensor):
+        return type(value).__name__
+    return f"{value.dtype} {tuple(value.shape)}" if value.numel() != 1 else f"{value.dtype} {value.item()}"

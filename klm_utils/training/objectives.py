@@ -1,0 +1,251 @@
+"""What `fit` lowers and what it watches: a task for each objective and loss.
+
+"label", will this user like it? The rows of train:
+    squared_error     of the rating
+    bce               of the label
+    ordinal           of the rating as a grade, with thresholds at the log-odds of the grades' shares in train
+    bpr               each liked row against a disliked one of the same user, drawn anew each time
+
+"interaction", what will this user choose? The choices of train:
+    bce               all pairs of known users and items; a sample of them where the fusion scores pair by pair
+    softmax           each choice against all known items
+    sampled_softmax   each choice against `SAMPLE` items, drawn as often as they were chosen, with the log-q correction
+    info_nce          each choice against those of the other rows of the batch, with the log-q correction
+    bpr               each choice against an item that the user has not chosen, drawn anew each time
+
+The losses that compare things within one user (softmax, sampled_softmax, info_nce, both bpr) leave the level of a
+user's scores free: they rank, and their scores say nothing from user to user.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from klm_utils import losses
+from klm_utils.errors import ConfigError, DataError
+from klm_utils.evaluation import metrics, ranking
+from klm_utils.evaluation.baseline import need_both_labels
+
+LOSSES = {
+    "label": ("squared_error", "bce", "ordinal", "bpr"),
+    "interaction": ("bce", "softmax", "sampled_softmax", "info_nce", "bpr"),
+}
+NEGATIVES = 4  # users for each choice of "bce", where a fusion cannot score all pairs at once
+SAMPLE = 50  # items for each choice of "sampled_softmax"
+
+
+@dataclass(frozen=True)
+class Task:
+    """n things to go through in each epoch, the loss of some of them (positions, generator), and the value on valid.
+
+    start: of the constant in the score.
+    """
+
+    n: int
+    loss: Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+    valid: Callable[[], float]
+    metric: str
+    start: float
+
+
+def task(model, split, config) -> Task:
+    """The task of a `TrainConfig`.
+
+    Raises:
+        DataError: train or valid has only one label; nothing in train is chosen, or everything.
+        ConfigError: "softmax" for a fusion that scores pair by pair.
+    """
+    return (_label_task if config.objective == "label" else _interaction_task)(model, split, config)
+
+
+def _label_task(model, split, config) -> Task:
+    """Rows of train; AUC of the labels of valid."""
+    need_both_labels(split)
+    need_both_labels(split, "valid")  # without both no AUC says when to stop
+    fusion, train, valid = model.fusion, split.train, split.valid["label"].to_numpy()
+    users, items = model.positions(train["user_id"], train["item_id"])
+    name = config.loss or ("squared_error" if train["rating"].nunique() > 2 else "bce")
+
+    def auc():
+        return metrics.auc(valid, model.scores(split.valid["user_id"], split.valid["item_id"]))
+
+    if name == "bpr":
+        n, loss = _liked_against_disliked(fusion, users, items, torch.tensor(train["label"].to_numpy() == 1))
+        return Task(n, loss, auc, "auc", 0.0)
+    if name == "ordinal":
+        grades, y = np.unique(train["rating"], return_inverse=True)
+        y, share = torch.tensor(y), torch.tensor(np.bincount(y) / len(y), dtype=torch.float32).cumsum(0)[:-1]
+        if not len(share):
+            raise DataError(
+                "one grade has no order",
+                where="split.train, rating",
+                found=grades.tolist(),
+                expected="two or more different ratings",
+                remedy='use loss="bce"',
+            )
+        thresholds = share.logit()
+        return Task(len(y), lambda at, draw: losses.ordinal(fusion(users[at], items[at], draw), y[at], thresholds),
+                    auc, "auc", 0.0)  # fmt: skip
+    y = torch.tensor(train["rating" if name == "squared_error" else "label"].to_numpy(), dtype=torch.float32)
+    of_rows = losses.squared_error if name == "squared_error" else losses.bce_with_logits
+    share = y.mean().item()
+    start = share if name == "squared_error" else float(np.log(share / (1 - share)))
+    return Task(len(y), lambda at, draw: of_rows(fusion(users[at], items[at], draw), y[at]), auc, "auc", start)
+
+
+def _liked_against_disliked(fusion, users: torch.Tensor, items: torch.Tensor, liked: torch.Tensor):
+    """How many liked rows have a disliked one of the same user, and their loss."""
+    disliked = (~liked).nonzero()[:, 0]
+    disliked = disliked[users[disliked].argsort(stable=True)]
+    size = torch.bincount(users[disliked], minlength=int(users.max()) + 1)
+    first = size.cumsum(0) - size
+    rows = (liked & (size[users] > 0)).nonzero()[:, 0]
+    if not len(rows):
+        raise DataError(
+            "nobody likes one thing and dislikes another",
+            where="split.train",
+            found=f"{int(liked.sum())} liked and {len(disliked)} disliked rows, of different users",
+            expected="users with both",
+            remedy='use loss="bce"',
+        )
+
+    def loss(at, draw):
+        chosen = rows[at]
+        u = users[chosen]
+        other = disliked[first[u] + (torch.rand(len(u), generator=draw) * size[u]).long()]
+        scores = fusion(torch.cat([u, u]), torch.cat([items[chosen], items[other]]), draw)
+        return losses.bpr(*scores.chunk(2))
+
+    return len(rows), loss
+
+
+def _interaction_task(model, split, config) -> Task:
+    """The choices of train against the rest; nDCG@10 on valid."""
+    fusion = model.fusion
+    users, items = fusion.known_users[:, 0].nonzero()[:, 0], fusion.known_items[:, 0].nonzero()[:, 0]
+
+    def ndcg():
+        among = "part" if split.name == "cold_item" else "all"
+        return ranking.rank(model, split, k=10, part="valid", among=among).values["ndcg@10"].mean()
+
+    density = len(fusion.pairs) / (len(users) * len(items))
+    if not 0 < density < 1:
+        raise DataError(
+            "there is nothing to tell apart in train",
+            where="split.train",
+            found=f"{len(fusion.pairs)} chosen of {len(users) * len(items)} pairs",
+            expected="chosen pairs and others",
+            remedy="use more data",
+        )
+    if config.loss in (None, "bce"):
+        loss = _all_pairs(fusion, users, items) if fusion.full_matrix else _sampled_pairs(fusion, users, items)
+        return Task(len(items), loss, ndcg, "ndcg@10", float(np.log(density / (1 - density))))
+    u, i = _choices(fusion)
+    loss = {"softmax": _softmax, "sampled_softmax": _sampled_softmax, "info_nce": _info_nce, "bpr": _against_one}
+    return Task(len(u), loss[config.loss](fusion, u, i, items), ndcg, "ndcg@10", 0.0)
+
+
+def _choices(fusion) -> tuple[torch.Tensor, torch.Tensor]:
+    """(user, item) positions of what known users chose, sorted by user."""
+    u, i = fusion.pairs // len(fusion.known_items), fusion.pairs % len(fusion.known_items)
+    known = fusion.known_users[u, 0]
+    return u[known], i[known]
+
+
+def _all_pairs(fusion, users: torch.Tensor, items: torch.Tensor) -> Callable:
+    """Some items with all users: chosen or not."""
+
+    def loss(at, draw):
+        chosen = fusion.met(users[:, None], items[at][None, :]).float()
+        return losses.bce_with_logits(fusion.grid(users, items[at], draw), chosen)
+
+    return loss
+
+
+def _sampled_pairs(fusion, users: torch.Tensor, items: torch.Tensor) -> Callable:
+    """The same loss for a fusion that scores pair by pair: the choices of the items and `NEGATIVES` times as many users
+    drawn at random for each item, of whom those who chose it are left out.
+
+    A pair that was not chosen is in the sample with rate r = draws / users, one that was chosen always. So the odds in
+    the sample are 1 / r times the true ones, and log r is taken off the score: the score itself is that of all pairs.
+
+    Source: Bengio and Senecal 2008, Adaptive importance sampling; the correction as in Yi et al. 2019, Sampling-bias-
+    corrected neural modeling, section 3 (log q), with one rate per item.
+    """
+    u, i = _choices(fusion)
+    order = i.argsort(stable=True)
+    u, size = u[order], torch.bincount(i, minlength=len(fusion.known_items))
+    first = size.cumsum(0) - size
+
+    def loss(at, draw):
+        chosen = items[at]
+        rows = torch.cat(
+            [torch.arange(f, f + n) for f, n in zip(first[chosen].tolist(), size[chosen].tolist(), strict=True)]
+        )
+        draws = NEGATIVES * size[chosen].clamp_min(1)  # an item that nobody chose is met as well
+        others = users[torch.randint(len(users), (int(draws.sum()),), generator=draw)]
+        of = torch.cat([chosen.repeat_interleave(size[chosen]), chosen.repeat_interleave(draws)])
+        who, y = torch.cat([u[rows], others]), torch.cat([torch.ones(len(rows)), torch.zeros(len(others))])
+        keep = (y == 1) | ~fusion.met(who, of)
+        rate = (NEGATIVES * size[of].clamp_min(1)).float() / len(users)
+        return losses.bce_with_logits((fusion(who, of, draw) - rate.log())[keep], y[keep])
+
+    return loss
+
+
+def _softmax(fusion, u: torch.Tensor, i: torch.Tensor, items: torch.Tensor) -> Callable:
+    if not fusion.full_matrix:
+        raise ConfigError(
+            "a softmax over all items needs a score of every pair",
+            where='TrainConfig(loss="softmax")',
+            found=f"{type(fusion).__name__}, which scores pair by pair",
+            expected='fusion="dot"',
+            remedy='use loss="sampled_softmax"',
+        )
+    place = torch.searchsorted(items, i)
+
+    def loss(at, draw):
+        users, row = u[at].unique(return_inverse=True)
+        return losses.cross_entropy(fusion.grid(users, items, draw)[row], place[at])
+
+    return loss
+
+
+def _shares(i: torch.Tensor, fusion) -> torch.Tensor:
+    """Of all choices the share that fell on each item, [items]."""
+    return torch.bincount(i, minlength=len(fusion.known_items)).float() / len(i)
+
+
+def _sampled_softmax(fusion, u: torch.Tensor, i: torch.Tensor, items: torch.Tensor) -> Callable:
+    share = _shares(i, fusion)
+
+    def loss(at, draw):
+        others = share.multinomial(SAMPLE * len(at), replacement=True, generator=draw).view(len(at), -1)
+        of = torch.cat([i[at][:, None], others], 1)
+        z = fusion(u[at].repeat_interleave(of.shape[1]), of.flatten(), draw).view_as(of)
+        hits = of == i[at][:, None]
+        hits[:, 0] = False
+        return losses.sampled_softmax(z, share[of].log(), hits=hits)
+
+    return loss
+
+
+def _info_nce(fusion, u: torch.Tensor, i: torch.Tensor, items: torch.Tensor) -> Callable:
+    log_q = _shares(i, fusion).log()
+
+    def loss(at, draw):
+        return losses.info_nce(fusion.grid(u[at], i[at], draw), log_q[i[at]], items=i[at])
+
+    return loss
+
+
+def _against_one(fusion, u: torch.Tensor, i: torch.Tensor, items: torch.Tensor) -> Callable:
+    def loss(at, draw):
+        other = items[torch.randint(len(items), (len(at),), generator=draw)]
+        better, worse = fusion(torch.cat([u[at], u[at]]), torch.cat([i[at], other]), draw).chunk(2)
+        keep = (~fusion.met(u[at], other)).float()
+        return losses.bpr(better, worse, "sum", keep) / keep.sum().clamp_min(1)  # of a small batch none may be left
+
+    return loss
