@@ -13,6 +13,7 @@ from torch.nn.functional import embedding_bag, pad
 
 from klm_utils.errors import check_choice, check_whole
 
+TABLE = 10**8  # pairs of users and items up to which "has met" is looked up in a table, a byte each
 BASE, USER = "average", "user"
 ITEM_PARTS = ("item id", "item text", "item tags")
 
@@ -78,6 +79,10 @@ class DotFusion(nn.Module):
         items, users = len(catalogue.known_items), len(catalogue.known_users)
         user, item = np.asarray(catalogue.pairs, dtype=np.int64)
         self.register_buffer("pairs", torch.from_numpy(np.sort(user * items + item)))
+        table = None
+        if users * items <= TABLE:  # eight times as fast as a search
+            table = torch.zeros(users * items, dtype=torch.bool).index_fill_(0, self.pairs, True)
+        self.register_buffer("met_table", table, persistent=False)
         self.register_buffer("history_size", torch.bincount(torch.from_numpy(user), minlength=users).float())
         for name, known in (("text", self.known_items), ("user_text", self.known_users)):
             mean, basis = _principal(getattr(self, name)[known[:, 0]], text_width)
@@ -159,6 +164,8 @@ class DotFusion(nn.Module):
     def met(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Whether the item is in the history of the user, bool, by broadcasting."""
         key = (users * len(self.known_items) + items).contiguous()
+        if self.met_table is not None:
+            return self.met_table[key]
         if not len(self.pairs):
             return torch.zeros_like(key, dtype=torch.bool)
         place = torch.searchsorted(self.pairs, key).clamp_max(len(self.pairs) - 1)

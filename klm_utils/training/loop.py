@@ -18,7 +18,7 @@ from klm_utils.training.model import KLMRecommender, check_seed
 from klm_utils.training.objectives import LOSSES
 
 RUN = "run.safetensors"
-CHOICES = 1024  # a step, for the losses that go through the choices one by one
+CHOICES = 512  # a step, for the losses that go through the choices one by one
 # What an objective wants. Decay is AdamW's: each step takes lr * decay of a weight away.
 PRESETS = {
     "label": {"batch": 4096, "lr": 0.01, "decay_ids": 2.0, "decay_maps": 10.0, "id_dropout": 0.2},
@@ -33,6 +33,7 @@ class TrainConfig:
     objective: "label" (rows of train with their labels) or "interaction" (the chosen rows against all other pairs).
     loss: one of `LOSSES[objective]`, see `klm_utils.training.objectives`; None: "squared_error" of the ratings if
         there are more than two different ones and "bce" of the labels otherwise, or "bce" of all pairs.
+    log_q: take log q off where a loss draws negatives by popularity; False only to show what happens without.
     epochs, patience: at most so many; stop after so many without a better value on valid.
     batch: rows a step for "label", items (with all users) for "interaction", choices for its other losses.
     lr: learning rate of AdamW.
@@ -49,6 +50,7 @@ class TrainConfig:
 
     objective: str = "label"
     loss: str | None = None
+    log_q: bool = True
     epochs: int = 60
     patience: int = 8
     batch: int | None = None

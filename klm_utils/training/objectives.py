@@ -33,7 +33,7 @@ LOSSES = {
     "interaction": ("bce", "softmax", "sampled_softmax", "info_nce", "bpr"),
 }
 NEGATIVES = 4  # users for each choice of "bce", where a fusion cannot score all pairs at once
-SAMPLE = 50  # items for each choice of "sampled_softmax"
+SAMPLE = 20  # items for each choice of "sampled_softmax"
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,13 @@ def _interaction_task(model, split, config) -> Task:
         loss = _all_pairs(fusion, users, items) if fusion.full_matrix else _sampled_pairs(fusion, users, items)
         return Task(len(items), loss, ndcg, "ndcg@10", float(np.log(density / (1 - density))))
     u, i = _choices(fusion)
-    loss = {"softmax": _softmax, "sampled_softmax": _sampled_softmax, "info_nce": _info_nce, "bpr": _against_one}
-    return Task(len(u), loss[config.loss](fusion, u, i, items), ndcg, "ndcg@10", 0.0)
+    share = torch.bincount(i, minlength=len(fusion.known_items)).float() / len(i)  # of all choices, of each item
+    if config.loss in ("sampled_softmax", "info_nce"):
+        make = _sampled_softmax if config.loss == "sampled_softmax" else _info_nce
+        loss = make(fusion, u, i, share, config.log_q)
+    else:
+        loss = (_softmax if config.loss == "softmax" else _against_one)(fusion, u, i, items)
+    return Task(len(u), loss, ndcg, "ndcg@10", 0.0)
 
 
 def _choices(fusion) -> tuple[torch.Tensor, torch.Tensor]:
@@ -213,13 +218,8 @@ def _softmax(fusion, u: torch.Tensor, i: torch.Tensor, items: torch.Tensor) -> C
     return loss
 
 
-def _shares(i: torch.Tensor, fusion) -> torch.Tensor:
-    """Of all choices the share that fell on each item, [items]."""
-    return torch.bincount(i, minlength=len(fusion.known_items)).float() / len(i)
-
-
-def _sampled_softmax(fusion, u: torch.Tensor, i: torch.Tensor, items: torch.Tensor) -> Callable:
-    share = _shares(i, fusion)
+def _sampled_softmax(fusion, u: torch.Tensor, i: torch.Tensor, share: torch.Tensor, corrected: bool) -> Callable:
+    log_q = share.log() if corrected else torch.zeros_like(share)
 
     def loss(at, draw):
         others = share.multinomial(SAMPLE * len(at), replacement=True, generator=draw).view(len(at), -1)
@@ -227,13 +227,13 @@ def _sampled_softmax(fusion, u: torch.Tensor, i: torch.Tensor, items: torch.Tens
         z = fusion(u[at].repeat_interleave(of.shape[1]), of.flatten(), draw).view_as(of)
         hits = of == i[at][:, None]
         hits[:, 0] = False
-        return losses.sampled_softmax(z, share[of].log(), hits=hits)
+        return losses.sampled_softmax(z, log_q[of], hits=hits)
 
     return loss
 
 
-def _info_nce(fusion, u: torch.Tensor, i: torch.Tensor, items: torch.Tensor) -> Callable:
-    log_q = _shares(i, fusion).log()
+def _info_nce(fusion, u: torch.Tensor, i: torch.Tensor, share: torch.Tensor, corrected: bool) -> Callable:
+    log_q = share.log() if corrected else torch.zeros_like(share)
 
     def loss(at, draw):
         return losses.info_nce(fusion.grid(u[at], i[at], draw), log_q[i[at]], items=i[at])

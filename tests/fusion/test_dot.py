@@ -7,7 +7,7 @@ from scipy.stats import kendalltau
 from sklearn.decomposition import PCA
 from torch.func import functional_call
 
-from klm_utils.fusion import BASE, ITEM_PARTS, USER, Catalogue, DotFusion
+from klm_utils.fusion import BASE, ITEM_PARTS, USER, Catalogue, DotFusion, dot
 
 USERS, ITEMS, DIM, TAGS, PROFILE, WIDTH = 6, 9, 5, 3, 2, 4
 NEW_USER, ALONE, NEW_ITEM = 5, 4, 8  # not in train; with one item; not in train
@@ -342,7 +342,9 @@ def test_the_parameter_count_is_the_documented_one(dim):
     assert sorted(groups) == sorted(id(p) for p in fusion.parameters()), "each parameter is in one group"
 
 
-def test_met_is_membership():
+@pytest.mark.parametrize("table", [0, 10**8], ids=["searched", "looked up"])
+def test_met_is_membership(table, monkeypatch):
+    monkeypatch.setattr(dot, "TABLE", table)
     pairs = set(map(tuple, catalogue().pairs.T.tolist()))
     users, items = everything()
     want = [pair in pairs for pair in zip(users.tolist(), items.tolist(), strict=True)]
