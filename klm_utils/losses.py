@@ -16,8 +16,9 @@ Weight = torch.Tensor | None
 def bce_with_logits(z: torch.Tensor, y: torch.Tensor, reduction: str = "mean", weight: Weight = None) -> torch.Tensor:
     """Negative log-likelihood of y in {0, 1} (or a target in [0, 1]) under p = sigmoid(z).
 
-    l = max(z, 0) - y z + log(1 + exp(-|z|)), which no z overflows; -[y log p + (1 - y) log(1 - p)] is the same number
-    as long as p is neither 0 nor 1 in floating point. With a matrix y it is the multi-label loss.
+    l = (1 - y) z - log sigmoid(z) = max(z, 0) - y z + log(1 + exp(-|z|)), which no z overflows, unlike
+    -[y log p + (1 - y) log(1 - p)]. As in torch's own, up to 1e-7 |z| of a small loss may be lost in float32. With
+    a matrix y it is the multi-label loss.
 
     Args:
         z: logits, any shape.
