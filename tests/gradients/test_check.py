@@ -72,6 +72,11 @@ def test_a_wrong_gradient_is_caught(name):
     }
 
 
+@pytest.mark.parametrize("name", ["nan", "broadcast", "nothing"])
+def test_what_is_no_gradient_is_infinitely_far_off(name):
+    assert compare(loss, MUTATIONS[name], W, X, Y).frame.loc["by hand", "max_abs"] == float("inf")
+
+
 @pytest.mark.parametrize(
     "cut",
     [
