@@ -1,8 +1,9 @@
 """Losses of a score z, each with the gradient that autograd must find, written by hand.
 
 All of them take `reduction` ("mean", "sum", "none") and `weight`, one number >= 0 per loss: 0 leaves a loss out, as a
-mask does, and "mean" divides by the sum of the weights, so that what is left out does not count. `NAME_grad` is the
-gradient of `NAME` in its first argument, under the same reduction ("none": of the sum) and of its shape.
+mask does (its scores must still be finite), and "mean" divides by the sum of the weights, so that it does not count.
+`NAME_grad` is the gradient of `NAME` in its first argument, under the same reduction ("none": of the sum) and of its
+shape.
 """
 
 import torch
@@ -77,7 +78,7 @@ def ordinal(
     Source: McCullagh 1980, Regression models for ordinal data, section 2 (proportional odds).
     """
     lower, upper = _edges(z, y, thresholds)
-    gap = torch.log1p(-torch.exp(lower - upper))  # of the thresholds alone; 0 at the ends
+    gap = torch.log(-torch.expm1(lower - upper))  # of the thresholds alone; 0 at the ends
     return _reduced(-logsigmoid(upper - z) - logsigmoid(z - lower) - gap, reduction, weight)
 
 
@@ -123,7 +124,7 @@ def cross_entropy(z: torch.Tensor, y: torch.Tensor, reduction: str = "mean", wei
         ConfigError: as `bce_with_logits`; a y outside of 0 ... C - 1.
     """
     _check_chosen(z, y)
-    return _reduced(z.logsumexp(-1) - z.gather(-1, y[:, None])[:, 0], reduction, weight)
+    return _reduced(z.logsumexp(-1) - z.gather(-1, y[:, None].long())[:, 0], reduction, weight)
 
 
 def cross_entropy_grad(
@@ -131,7 +132,9 @@ def cross_entropy_grad(
 ) -> torch.Tensor:
     """softmax(z) minus 1 at y."""
     _check_chosen(z, y)
-    return _shared(z.softmax(-1) - torch.nn.functional.one_hot(y, z.shape[1]).to(z.dtype), reduction, weight, rows=True)
+    return _shared(
+        z.softmax(-1) - torch.nn.functional.one_hot(y.long(), z.shape[1]).to(z.dtype), reduction, weight, rows=True
+    )
 
 
 def sampled_softmax(
@@ -145,7 +148,8 @@ def sampled_softmax(
     """`cross_entropy` over the chosen thing and a sample of the others: -log softmax(z - log_q)[0].
 
     What is drawn often stands in the sample more often than it should; log q takes that off, so that the scores become
-    those of the softmax over all things. Without it popular things are pushed down.
+    those of the softmax over all things (with hits masked: as long as every q is small, since an item then counts as a
+    negative for others more often than for itself). Without it popular things are pushed down.
 
     Args:
         z: scores, [n, 1 + m], the chosen one first.
@@ -218,7 +222,7 @@ def info_nce_grad(
 def _reduced(loss: torch.Tensor, reduction: str, weight: Weight) -> torch.Tensor:
     check_choice("reduction", reduction, ("mean", "sum", "none"))
     if weight is not None:
-        loss = loss * _shares(loss.shape, reduction, weight)
+        loss = loss * _shares(loss.shape, reduction, weight.to(loss.dtype))
         return loss if reduction == "none" else loss.sum()
     return loss.mean() if reduction == "mean" else loss.sum() if reduction == "sum" else loss
 
@@ -227,7 +231,7 @@ def _shared(grad: torch.Tensor, reduction: str, weight: Weight, rows: bool = Fal
     """Gradient of the reduced loss, from that of each loss, which stands in an element or (`rows`) in a row of it."""
     check_choice("reduction", reduction, ("mean", "sum", "none"))
     if weight is not None:
-        shares = _shares(grad.shape[:1] if rows else grad.shape, reduction, weight)
+        shares = _shares(grad.shape[:1] if rows else grad.shape, reduction, weight.to(grad.dtype))
         return grad * (shares[:, None] if rows else shares)
     return grad / (len(grad) if rows else grad.numel()) if reduction == "mean" else grad
 
@@ -235,11 +239,16 @@ def _shared(grad: torch.Tensor, reduction: str, weight: Weight, rows: bool = Fal
 def _shares(shape: torch.Size, reduction: str, weight: torch.Tensor) -> torch.Tensor:
     """What each loss counts for: its weight, for "mean" over the sum of the weights."""
     total = weight.sum()
-    if weight.shape != shape or not (weight >= 0).all() or (reduction == "mean" and not total > 0):
+    if (
+        weight.shape != shape
+        or not total.isfinite()
+        or not (weight >= 0).all()
+        or (reduction == "mean" and not total > 0)
+    ):
         raise ConfigError(
             "these weights fit no losses",
             where="weight",
-            found=f"shape {tuple(weight.shape)}, least {weight.min() if len(weight) else None}, sum {total}",
+            found=f"shape {tuple(weight.shape)}, sum {total}, {int((weight < 0).sum())} below 0",
             expected=f"shape {tuple(shape)}, one number >= 0 per loss, not all 0 for a mean",
             remedy="pass a mask of 0 and 1, or leave weight out",
         )
@@ -260,7 +269,7 @@ def _edges(z: torch.Tensor, y: torch.Tensor, thresholds: torch.Tensor) -> tuple[
     _check_class(y, len(thresholds) + 1)
     end = thresholds.new_tensor([torch.inf])
     edges = torch.cat([-end, thresholds, end])
-    return edges[y], edges[y + 1]
+    return edges[y.long()], edges[y.long() + 1]
 
 
 def _corrected(z: torch.Tensor, log_q, hits: torch.Tensor | None) -> torch.Tensor:
@@ -272,35 +281,49 @@ def _corrected(z: torch.Tensor, log_q, hits: torch.Tensor | None) -> torch.Tenso
             expected="[n, 1 + m], the chosen one first and never a hit",
             remedy="put the chosen item's score first: torch.cat([chosen[:, None], others], 1)",
         )
-    z = z - log_q
-    return z if hits is None else z.masked_fill(hits, -torch.inf)
+    z = z - _log_q(log_q, z)
+    return z if hits is None else z.masked_fill(hits.bool(), -torch.inf)
 
 
 def _in_batch(z: torch.Tensor, log_q, items: torch.Tensor | None) -> torch.Tensor:
-    if z.ndim != 2 or z.shape[0] != z.shape[1] or (items is not None and items.shape != z.shape[:1]):
+    if z.ndim != 2 or z.shape[0] != z.shape[1] or len(z) < 2 or (items is not None and items.shape != z.shape[:1]):
         raise ConfigError(
             "these are not the scores of a batch with itself",
             where="z, items",
             found=(tuple(z.shape), None if items is None else tuple(items.shape)),
-            expected="[n, n] and [n]: user i chose item i",
+            expected="[n, n] and [n] with n > 1: user i chose item i, the others are the negatives",
             remedy="for example z = users @ items.T",
         )
-    z = z - log_q
+    z = z - _log_q(log_q, z)
     if items is None:
         return z
     same = (items[:, None] == items) & ~torch.eye(len(z), dtype=torch.bool, device=z.device)
     return z.masked_fill(same, -torch.inf)
 
 
+def _log_q(log_q, z: torch.Tensor):
+    """log q, unless it would make more of the scores than there are."""
+    shape = log_q.shape if isinstance(log_q, torch.Tensor) else ()
+    if len(shape) > 2 or any(a not in (1, b) for a, b in zip(reversed(shape), reversed(z.shape), strict=False)):
+        raise ConfigError(
+            "log q fits no scores",
+            where="log_q",
+            found=tuple(shape),
+            expected=f"a number, or a shape that broadcasts to {tuple(z.shape)}",
+            remedy="one log q for each column, or for each score",
+        )
+    return log_q
+
+
 def _check_targets(z: torch.Tensor, y: torch.Tensor) -> None:
     _check_shapes("z, y", z, y)
-    if not ((y >= 0) & (y <= 1)).all():
+    if y.dtype == torch.bool or not ((y >= 0) & (y <= 1)).all():
         raise ConfigError(
             "a target is no probability",
             where="y",
-            found=f"values from {y.min()} to {y.max()}",
+            found=f"{y.dtype}, {y.unique().tolist()[:10]}",
             expected="numbers from 0 to 1",
-            remedy="pass the 0/1 labels; ratings want squared_error or ordinal",
+            remedy="pass the 0/1 labels as y.float(); ratings want squared_error or ordinal",
         )
 
 
@@ -317,11 +340,11 @@ def _check_chosen(z: torch.Tensor, y: torch.Tensor) -> None:
 
 
 def _check_class(y: torch.Tensor, n: int) -> None:
-    if y.is_floating_point() or not ((y >= 0) & (y < n)).all():
+    if y.is_floating_point() or y.dtype == torch.bool or not ((y >= 0) & (y < n)).all():
         raise ConfigError(
             "a target is not among the classes",
             where="y",
-            found=f"{y.dtype}, from {y.min()} to {y.max()}",
+            found=f"{y.dtype}, {y.unique().tolist()[:10]}",
             expected=f"whole numbers from 0 to {n - 1}",
             remedy="count from 0: ratings 1 to 5 are grades 0 to 4",
         )

@@ -175,6 +175,8 @@ def recommender(
         y: labels, [n].
         heads: of the attention.
 
+    As BERT has it: GELU, layer norm with eps 1e-12. Every text has a token; id 0 is a token like any other.
+
     Returns:
         the loss, [], and {parameter: gradient}, "embeddings" being the one in the summed token vectors, [n, t, w].
     """

@@ -8,6 +8,7 @@ import torch
 
 from klm_utils.errors import ConfigError
 
+AUTOGRAD = "autograd"
 STEP = torch.finfo(torch.float64).eps ** (1 / 3)  # where the error of the formula meets that of the arithmetic
 
 
@@ -51,36 +52,46 @@ def compare(
         grads: a gradient in the first tensor, or {name: gradient}: a tensor of its shape, or a function of the tensors
             that returns one.
         tensors: the first one of floating point; all of them are copied, those of floating point as float64.
-        rtol, atol: see `Comparison`. Differences in float64 are good to about 1e-10 of the value of `f`.
+        rtol, atol: see `Comparison`. Differences in float64 are good to about 1e-10 of the value of `f`, if it computes
+            in float64 and its arguments are of the order of 1: take the mean of many losses, not the sum, and scale
+            what is large, or a right gradient is not ok.
 
     Raises:
-        ConfigError: no floating-point tensor first; `f` gives no single finite number, or another one at each call; the
-            gradient is 0 everywhere, so that a wrong sign or factor would pass.
+        ConfigError: no floating-point tensor first; a gradient named "autograd"; `f` gives no single finite number, or
+            another one at each call; the gradient nowhere exceeds atol / rtol, so that a wrong one would pass. (An
+            element far below that beside larger ones is not checked: it is lost in the differences.)
 
     Source: Baydin et al. 2018, Automatic differentiation in machine learning: a survey, section 2.1 (differences).
     """
-    if not tensors or not all(isinstance(t, torch.Tensor) for t in tensors) or not tensors[0].is_floating_point():
+    given = bool(tensors) and all(isinstance(t, torch.Tensor) for t in tensors)
+    if not given or not tensors[0].is_floating_point() or not tensors[0].numel():
         raise ConfigError(
             "compare needs something to differentiate",
             where="compare(tensors)",
             found=[_kind(t) for t in tensors],
-            expected="tensors, the first of floating point",
+            expected="tensors, the first of floating point and not empty",
             remedy="z.double() makes one of whole numbers",
         )
-    tensors = [t.detach().double() if t.is_floating_point() else t for t in tensors]
-    first, rest = tensors[0].clone(), tensors[1:]
-    true = differences(lambda x: f(x, *rest), first)
-    if not true.abs().max() > atol:
+    named = grads if isinstance(grads, Mapping) else {"by hand": grads}
+    _check_limits(rtol, atol, named)
+
+    def fresh() -> list[torch.Tensor]:
+        return [t.detach().to(torch.float64 if t.is_floating_point() else t.dtype, copy=True) for t in tensors]
+
+    def of_first(x: torch.Tensor) -> torch.Tensor:
+        return f(x, *fresh()[1:])  # new copies, whatever f did to the last ones
+
+    true = differences(of_first, fresh()[0])
+    if not true.abs().max() * rtol > atol:
         raise ConfigError(
-            "the gradient is 0 everywhere: one with a wrong sign would look right",
+            "the gradient is so small, or 0, everywhere that a wrong one would look right",
             where="compare(f)",
             found=f"largest |value| {true.abs().max():.1e}",
-            expected=f"values above atol, {atol:.1e}",
-            remedy="start from random numbers, not from zeros or from where the loss is flat",
+            expected=f"values above atol / rtol, {atol / rtol:.1e}",
+            remedy="start from random numbers, not from zeros or where the loss is flat; or lower atol",
         )
-    named = grads if isinstance(grads, Mapping) else {"by hand": grads}
-    found = {name: g(*[t.clone() for t in tensors]) if callable(g) else g for name, g in named.items()}
-    found["autograd"] = _autograd(lambda x: f(x, *rest), first)
+    found = {name: g(*fresh()) if callable(g) else g for name, g in named.items()}
+    found[AUTOGRAD] = _autograd(of_first, fresh()[0])
     return Comparison(tuple((name, *_gaps(g, true, rtol, atol)) for name, g in found.items()))
 
 
@@ -88,14 +99,14 @@ def differences(f: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> t
     """Central differences (f(x + h) - f(x - h)) / 2h for each element of x, with h = 6e-6 max(1, |x|).
 
     Two calls of `f` per element. The error is of the order of h^2 from the formula and of 1e-16 f / h from the
-    arithmetic; this h makes their sum smallest.
+    arithmetic; where f and its derivatives are of the order of 1, this h makes their sum about the smallest.
 
     Args:
         f: x -> one number, the same at each call.
         x: float64, any shape.
 
     Raises:
-        ConfigError: `f` gives no single finite number, or another one at each call; x is not float64.
+        ConfigError: `f` gives no single finite number, at x or beside it, or another one at each call; x not float64.
     """
     if x.dtype != torch.float64:
         raise ConfigError(
@@ -114,6 +125,15 @@ def differences(f: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> t
             below[at] -= h
             width = above[at] - below[at]  # 2 h, as far as numbers near x can tell
             found[at] = (f(above.view_as(x)) - f(below.view_as(x))).squeeze() / width
+    if not found.isfinite().all():
+        at = int((~found.isfinite()).nonzero()[0, 0])
+        raise ConfigError(
+            "this function is not finite beside x",
+            where=f"differences(x), element {at}",
+            found=x.flatten()[at].item(),
+            expected="finite values at x + h and x - h",
+            remedy="take out -inf and nan, and stay away from the ends of a logarithm",
+        )
     return found.view_as(x)
 
 
@@ -135,6 +155,18 @@ def _check_function(f: Callable, x: torch.Tensor) -> None:
             found=(value.item(), again.item()),
             expected="the same number",
             remedy="switch dropout off with .eval(), or draw with a generator that f seeds itself",
+        )
+
+
+def _check_limits(rtol: float, atol: float, named: Mapping) -> None:
+    """Refuse limits that let all or nothing pass, and a name that is taken."""
+    if AUTOGRAD in named or not rtol > 0 or not atol > 0:
+        raise ConfigError(
+            "these gradients and limits cannot be compared",
+            where="compare(grads, rtol, atol)",
+            found=(list(named), rtol, atol),
+            expected=f"names other than {AUTOGRAD!r}, which is always a row, and limits above 0",
+            remedy="rename the gradient, or leave rtol and atol out",
         )
 
 

@@ -15,7 +15,7 @@ from klm_utils.errors import CheckpointError, ConfigError, check_choice, check_w
 from klm_utils.evaluation.calibration import platt
 from klm_utils.training import checkpoint, objectives
 from klm_utils.training.model import KLMRecommender, check_seed
-from klm_utils.training.objectives import LOSSES
+from klm_utils.training.objectives import BY_POPULARITY, LOSSES
 
 RUN = "run.safetensors"
 CHOICES = 512  # a step, for the losses that go through the choices one by one
@@ -67,12 +67,14 @@ class TrainConfig:
     def __post_init__(self):
         check_choice("objective", self.objective, tuple(PRESETS))
         check_choice("loss", self.loss, (None, *LOSSES[self.objective]))
+        check_choice("log_q", self.log_q, (True, False) if self.loss in BY_POPULARITY else (True,))
         single = self.objective == "interaction" and self.loss not in (None, "bce")
         for name, value in (PRESETS[self.objective] | ({"batch": CHOICES} if single else {})).items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         for name in ("epochs", "patience", "batch"):
-            object.__setattr__(self, name, check_whole(name, getattr(self, name)))
+            least = 2 if (name, self.loss) == ("batch", "info_nce") else 1  # its negatives are the other rows
+            object.__setattr__(self, name, check_whole(name, getattr(self, name), least=least))
         object.__setattr__(self, "seed", check_seed(self.seed, "TrainConfig(seed)"))
         limits = dict.fromkeys(("lr", "decay_ids", "decay_maps", "decay_biases"), 1e6)
         limits |= dict.fromkeys(("id_dropout", "user_dropout"), 1) | {"average": 0.9999}
@@ -126,8 +128,9 @@ def fit(model: KLMRecommender, split, config: TrainConfig | None = None, checkpo
             config, that run goes on, and ends as if it had never stopped.
 
     Raises:
-        ConfigError: the model was built for another split; the loss is no longer a finite number.
-        DataError: train or valid has only one label; nothing in train is chosen, or everything.
+        ConfigError: the model was built for another split; the loss is no longer a finite number; "softmax" for a
+            fusion that scores pair by pair.
+        DataError: as `klm_utils.training.objectives.task`.
         CheckpointError: the folder holds another run, a damaged one, or cannot be written.
     """
     config = config or TrainConfig()
@@ -259,7 +262,7 @@ class _Run:
         rows = pd.concat([self.split.train, self.split.valid])[LOG_COLUMNS]
         text = str([pd.util.hash_pandas_object(rows).tolist(), self.model.items.tolist()])
         buffers = self.model.fusion.named_buffers()  # without the text vectors, whose last bits depend on the machine
-        data = checkpoint.checksum({name: b for name, b in buffers if "text" not in name}, text)
+        data = checkpoint.checksum({name: b for name, b in buffers if "text" not in name and name != "met_table"}, text)
         return {**config, **{f"model {k}": v for k, v in self.model.about.items()}, "rows and features": data}
 
 

@@ -32,6 +32,7 @@ LOSSES = {
     "label": ("squared_error", "bce", "ordinal", "bpr"),
     "interaction": ("bce", "softmax", "sampled_softmax", "info_nce", "bpr"),
 }
+BY_POPULARITY = ("sampled_softmax", "info_nce")  # draw negatives as often as they were chosen
 NEGATIVES = 4  # users for each choice of "bce", where a fusion cannot score all pairs at once
 SAMPLE = 20  # items for each choice of "sampled_softmax"
 
@@ -54,7 +55,8 @@ def task(model, split, config) -> Task:
     """The task of a `TrainConfig`.
 
     Raises:
-        DataError: train or valid has only one label; nothing in train is chosen, or everything.
+        DataError: train or valid has only one label; nothing in train is chosen, or everything; one rating only for
+            "ordinal"; no user with both labels for "bpr".
         ConfigError: "softmax" for a fusion that scores pair by pair.
     """
     return (_label_task if config.objective == "label" else _interaction_task)(model, split, config)
@@ -144,7 +146,7 @@ def _interaction_task(model, split, config) -> Task:
         return Task(len(items), loss, ndcg, "ndcg@10", float(np.log(density / (1 - density))))
     u, i = _choices(fusion)
     share = torch.bincount(i, minlength=len(fusion.known_items)).float() / len(i)  # of all choices, of each item
-    if config.loss in ("sampled_softmax", "info_nce"):
+    if config.loss in BY_POPULARITY:
         make = _sampled_softmax if config.loss == "sampled_softmax" else _info_nce
         loss = make(fusion, u, i, share, config.log_q)
     else:
@@ -236,6 +238,8 @@ def _info_nce(fusion, u: torch.Tensor, i: torch.Tensor, share: torch.Tensor, cor
     log_q = share.log() if corrected else torch.zeros_like(share)
 
     def loss(at, draw):
+        if len(at) < 2:  # a last batch of one row has no negatives
+            return 0 * fusion(u[at], i[at], draw).sum()
         return losses.info_nce(fusion.grid(u[at], i[at], draw), log_q[i[at]], items=i[at])
 
     return loss

@@ -100,11 +100,17 @@ def test_nothing_is_changed():
     w, x = W.clone(), X.clone()
 
     def careless(w, x, y):
-        value = loss(w, x, y)
-        w.detach().add_(0.0)
+        value = loss(w, x.clone(), y)
+        x.zero_()
+        w.detach().zero_()
         return value
 
-    compare(careless, grad, w.requires_grad_(), x, Y)
+    def careless_grad(w, x, y):
+        value = grad(w, x, y)
+        w.zero_(), x.zero_()
+        return value
+
+    assert compare(careless, {"one": careless_grad, "two": careless_grad}, w.requires_grad_(), x, Y).ok
     assert torch.equal(w, W) and torch.equal(x, X) and w.grad is None
 
 
@@ -124,12 +130,26 @@ def test_differences_of_a_cubic():
         (lambda w: 1.0, (W,), "no gradient"),
         (lambda w: w.sum() * torch.inf, (W,), "no gradient"),
         (lambda w: (w * torch.rand(D)).sum(), (W,), "another number at each call"),
-        (lambda w: (w - W).square().sum(), (W,), "0 everywhere"),
+        (lambda w: (w - W).square().sum(), (W,), "or 0, everywhere"),
+        (lambda w: 1.5e-9 * w.sum(), (W,), "so small"),
+        (lambda w: w.abs().sum(), (W[:0],), "something to differentiate"),
+        (lambda w: w.log().sum(), (torch.tensor([1e-6, 0.5], dtype=torch.float64),), "not finite beside x"),
     ],
 )
 def test_what_cannot_be_compared(f, tensors, message):
     with pytest.raises(ConfigError, match=message):
         compare(f, lambda *args: args[0], *tensors)
+
+
+@pytest.mark.parametrize("options", [{"rtol": 0}, {"atol": 0}])
+def test_limits_that_let_nothing_pass(options):
+    with pytest.raises(ConfigError, match="limits"):
+        compare(loss, grad, W, X, Y, **options)
+
+
+def test_the_name_autograd_is_taken():
+    with pytest.raises(ConfigError, match="autograd"):
+        compare(loss, {"autograd": MUTATIONS["sign"]}, W, X, Y)
 
 
 def test_differences_want_double_precision():

@@ -149,6 +149,25 @@ def test_without_log_q_popular_items_sink(split, build, loss):
     assert means[True] > means[False] + 0.2
 
 
+def test_a_last_row_alone_teaches_nothing_and_harms_nothing(build, split):
+    task = made(build, split, "interaction", "info_nce")[1]
+    value = task.loss(torch.arange(1), generator())
+    assert value == 0 and value.requires_grad
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"objective": "interaction", "loss": "info_nce", "batch": 1},
+        {"objective": "interaction", "loss": "info_nce", "log_q": "no"},
+        {"objective": "label", "loss": "bce", "log_q": False},
+    ],
+)
+def test_settings_that_mean_nothing(settings):
+    with pytest.raises(ConfigError):
+        klm.TrainConfig(**settings)
+
+
 def test_all_items_at_once_want_a_product(split):
     model = klm.KLMRecommender.from_dataset(split.dataset, split, fusion="hadamard")
     with pytest.raises(ConfigError, match="sampled_softmax"):
