@@ -26,7 +26,7 @@ _HOME = {
     "evaluate": "evaluation.report",
     "Report": "evaluation.report",
     "KLMRecommender": "training.model",
-    "TrainConfig": "training.loop",
+    "TrainConfig": "training.config",
     "fit": "training.loop",
 }
 _ROOMS = {

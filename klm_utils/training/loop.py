@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,90 +13,21 @@ import torch
 
 from klm_utils.data.schema import LOG_COLUMNS
 from klm_utils.data.splits import Split
-from klm_utils.errors import CheckpointError, ConfigError, check_choice, check_whole
+from klm_utils.errors import CheckpointError, ConfigError
 from klm_utils.evaluation.calibration import platt
-from klm_utils.training import checkpoint, objectives
-from klm_utils.training.model import KLMRecommender, check_seed
-from klm_utils.training.objectives import BY_POPULARITY, LOSSES
+from klm_utils.training import checkpoint, distributed, objectives
+from klm_utils.training.config import TrainConfig
+from klm_utils.training.model import KLMRecommender
 
 RUN = "run.safetensors"
-CHOICES = 512  # a step, for the losses that go through the choices one by one
-# What an objective wants. Decay is AdamW's: each step takes lr * decay of a weight away.
-PRESETS = {
-    "label": {"batch": 4096, "lr": 0.01, "decay_ids": 2.0, "decay_maps": 10.0, "id_dropout": 0.2},
-    "interaction": {"batch": 128, "lr": 0.005, "decay_ids": 0.3, "decay_maps": 0.3, "id_dropout": 0.5},
-}
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train. None takes the value of `PRESETS[objective]`.
-
-    objective: "label" (rows of train with their labels) or "interaction" (the chosen rows against all other pairs).
-    loss: one of `LOSSES[objective]`, see `klm_utils.training.objectives`; None: "squared_error" of the ratings if
-        there are more than two different ones and "bce" of the labels otherwise, or "bce" of all pairs.
-    log_q: take log q off where a loss draws negatives by popularity; False only to show what happens without.
-    epochs, patience: at most so many; stop after so many without a better value on valid.
-    batch: rows a step for "label", items (with all users) for "interaction", choices for its other losses.
-    lr: learning rate of AdamW.
-    decay_ids, decay_maps, decay_biases: weight decay of free vectors, maps from features, biases.
-    id_dropout, user_dropout: share of items, of users, that a step meets as if they were new.
-    average: what valid sees and the model keeps is a running average of the weights, of which this share stays at each
-        step (0: the weights themselves). It evens out the noise of single steps.
-    seed: of the order of the batches and the dropout.
-    verbose: a line per epoch; None: if stdout is a terminal.
-
-    Raises:
-        ConfigError: a value without meaning.
-    """
-
-    objective: str = "label"
-    loss: str | None = None
-    log_q: bool = True
-    epochs: int = 60
-    patience: int = 8
-    batch: int | None = None
-    lr: float | None = None
-    decay_ids: float | None = None
-    decay_maps: float | None = None
-    decay_biases: float = 0.05
-    id_dropout: float | None = None
-    user_dropout: float = 0.1
-    average: float = 0.95
-    seed: int = 0
-    verbose: bool | None = None
-
-    def __post_init__(self):
-        check_choice("objective", self.objective, tuple(PRESETS))
-        check_choice("loss", self.loss, (None, *LOSSES[self.objective]))
-        check_choice("log_q", self.log_q, (True, False) if self.loss in BY_POPULARITY else (True,))
-        single = self.objective == "interaction" and self.loss not in (None, "bce")
-        for name, value in (PRESETS[self.objective] | ({"batch": CHOICES} if single else {})).items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        for name in ("epochs", "patience", "batch"):
-            least = 2 if (name, self.loss) == ("batch", "info_nce") else 1  # its negatives are the other rows
-            object.__setattr__(self, name, check_whole(name, getattr(self, name), least=least))
-        object.__setattr__(self, "seed", check_seed(self.seed, "TrainConfig(seed)"))
-        limits = dict.fromkeys(("lr", "decay_ids", "decay_maps", "decay_biases"), 1e6)
-        limits |= dict.fromkeys(("id_dropout", "user_dropout"), 1) | {"average": 0.9999}
-        for name, most in limits.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-                raise ConfigError(
-                    f"{name} has no meaning",
-                    where=f"TrainConfig({name})",
-                    found=value,
-                    expected=f"a number from 0 to {most:g}",
-                    remedy="leave it out for the preset",
-                )
+COLUMNS = ("epoch", "loss", "valid", "seconds")
 
 
 @dataclass(frozen=True, eq=False)
 class History:
     """What happened in training.
 
-    epochs: one row per epoch: `loss` (mean over train), `valid` (see `metric`), `seconds`.
+    epochs: one row per epoch: `loss` (mean over train), `valid` (see `metric`), `seconds`, and what `watch` gave.
     metric: what was measured on valid; best_epoch: the epoch whose weights the model has now.
     stopped: "early", "epochs" or "interrupted".
     """
@@ -114,11 +47,20 @@ class History:
         )
 
 
-def fit(model: KLMRecommender, split, config: TrainConfig | None = None, checkpoint_dir=None) -> History:
+def fit(
+    model: KLMRecommender,
+    split,
+    config: TrainConfig | None = None,
+    checkpoint_dir=None,
+    *,
+    log_dir=None,
+    watch: Callable[[KLMRecommender], dict] | None = None,
+) -> History:
     """Train a model on `split.train`, with the weights of the epoch that is best on `split.valid` in the end.
 
     Ctrl-C ends the training early and leaves the best weights so far. Nothing but the model is changed: neither the
-    split nor torch's global random state.
+    split nor the encoder that the model was built with nor torch's global random state. Under `torchrun` the processes
+    share each step, see `klm_utils.training.distributed`.
 
     Args:
         model: from `KLMRecommender.from_dataset(ds, split, ...)`.
@@ -126,19 +68,22 @@ def fit(model: KLMRecommender, split, config: TrainConfig | None = None, checkpo
         config: see `TrainConfig`.
         checkpoint_dir: a folder to write the run to after each epoch. If it holds a run of the same model, split and
             config, that run goes on, and ends as if it had never stopped.
+        log_dir: a folder for TensorBoard, which then shows the columns of `History.epochs` as curves.
+        watch: called with the model after each epoch, as valid has met it; the numbers it returns become columns of
+            `History.epochs`. They decide nothing.
 
     Raises:
-        ConfigError: the model was built for another split; the loss is no longer a finite number; "softmax" for a
-            fusion that scores pair by pair.
+        ConfigError: the model was built for another split; the loss is no longer a finite number; a loss that this
+            fusion or mode cannot have; a language model that is to be trained and is not there; tensorboard is missing.
         DataError: as `klm_utils.training.objectives.task`.
         CheckpointError: the folder holds another run, a damaged one, or cannot be written.
     """
     config = config or TrainConfig()
     _check_fit(model, split, config)
+    config = config.of(model.about["mode"])
     task = objectives.task(model, split, config)
-    decay = {name: getattr(config, f"decay_{name}", 0.0) for name in model.fusion.groups()}
-    groups = [{"params": p, "weight_decay": decay[name]} for name, p in model.fusion.groups().items()]
-    run = _Run(model, split, torch.optim.AdamW(groups, lr=config.lr), config)
+    _check_shared(task, config)
+    run = _Run(model, split, config, watch)
     path = Path(checkpoint_dir) / RUN if checkpoint_dir is not None else None
     if path is not None and path.exists():
         run.load(path)
@@ -146,28 +91,31 @@ def fit(model: KLMRecommender, split, config: TrainConfig | None = None, checkpo
         with torch.no_grad():
             model.fusion.constant.fill_(task.start)
     try:
-        while run.stopped() is None:
-            run.epoch(task)
-            if path is not None:
-                run.save(path)
+        with _curves(log_dir) as curves:
+            while run.stopped() is None:
+                curves(run.epoch(task))
+                if path is not None and distributed.first():
+                    run.save(path)
         stopped = run.stopped()
     except KeyboardInterrupt:
         stopped = "interrupted"
     finally:  # a full disk or a diverged loss leaves the best weights too
         run.restore_best()
     _calibrate(model, split, config)
-    table = pd.DataFrame(run.rows, columns=["epoch", "loss", "valid", "seconds"]).set_index("epoch")
-    return History(table, task.metric, run.best_epoch, stopped)
+    table = pd.DataFrame(run.rows, columns=[*dict.fromkeys(name for row in [COLUMNS, *run.rows] for name in row)])
+    return History(table.set_index("epoch"), task.metric, run.best_epoch, stopped)
 
 
 class _Run:
     """A training under way: model, optimiser, what happened so far, and the best weights."""
 
-    def __init__(self, model, split, optimizer, config):
-        self.model, self.split, self.optimizer, self.config = model, split, optimizer, config
-        self.rows, self.best, self.steps = [], None, 0
-        self.average = self._weights()
-        self.verbose = sys.stdout.isatty() if config.verbose is None else config.verbose
+    def __init__(self, model, split, config, watch):
+        self.model, self.split, self.config, self.watch = model, split, config, watch
+        self.weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.optimizer = torch.optim.AdamW(parameter_groups(model, config))
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.average, self.best, self.rows, self.steps = self._copy(), None, [], 0
+        self.verbose = distributed.first() and (sys.stdout.isatty() if config.verbose is None else config.verbose)
 
     @property
     def best_epoch(self) -> int:
@@ -178,58 +126,100 @@ class _Run:
             return "early"
         return "epochs" if len(self.rows) >= self.config.epochs else None
 
-    def epoch(self, task: objectives.Task) -> None:
+    def epoch(self, task: objectives.Task) -> dict:
         number, start, total = len(self.rows) + 1, time.perf_counter(), 0.0
-        draw = torch.Generator().manual_seed(self.config.seed * 1_000_003 + number)  # so a resumed run draws the same
+        seed = self.config.seed * 1_000_003 + number  # so that a resumed run draws the same
+        draw = torch.Generator().manual_seed(seed)
         self.model.train()
         self.model.fusion.id_dropout, self.model.fusion.user_dropout = self.config.id_dropout, self.config.user_dropout
-        for batch in torch.randperm(task.n, generator=draw).split(self.config.batch):
-            loss = task.loss(batch, draw)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            self._follow()
-            total += loss.item() * len(batch)
-        size = sum(p.detach().square().sum().item() for p in self.model.fusion.parameters())
+        if self.model.texts is not None:
+            self.model.texts.dropout(self.config.dropout_text)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)  # of the dropout inside the language model
+            for batch in torch.randperm(task.n, generator=draw).split(task.batch):
+                total += self._step(task, batch, draw) * len(batch)
+        size = sum(p.detach().square().sum().item() for p in self.weights.values())
         if not np.isfinite(total + size):  # the size: the last step may be the one that went too far
             raise ConfigError(
                 "the loss or the weights are no longer finite numbers",
                 where=f"fit, epoch {number}",
                 found=f"loss {total}, sum of squared weights {size}",
                 expected="finite numbers",
-                remedy=f"lower lr, which is {self.config.lr}",
+                remedy=f"lower lr, which is {self.config.lr}, or lr_text, which is {self.config.lr_text}",
             )
         self.model.eval()
-        now = self._weights()
-        self.model.fusion.load_state_dict(self.average, strict=False)  # what is measured, and kept if it is the best
-        valid = float(task.valid())
-        self.model.fusion.load_state_dict(now, strict=False)
-        row = {"epoch": number, "loss": total / task.n, "valid": valid, "seconds": time.perf_counter() - start}
+        now = self._copy()
+        self._put(self.average)  # what is measured, and kept if it is the best
+        with torch.no_grad():
+            self.model.read(task.valid_items)
+        row = {"epoch": number, "loss": total / task.n, "valid": float(task.valid())}
+        row |= {"seconds": time.perf_counter() - start} | self._watched()
+        self._put(now)
         self.rows.append(row)
         if self.best_epoch == number:
             self.best = {name: value.clone() for name, value in self.average.items()}
         if self.verbose:
             mark = " *" if self.best_epoch == number else ""
-            print(f"epoch {number:3d}  loss {row['loss']:.4f}  {task.metric} on valid {valid:.4f}{mark}", flush=True)
+            print(
+                f"epoch {number:3d}  loss {row['loss']:.4f}  {task.metric} on valid {row['valid']:.4f}{mark}",
+                flush=True,
+            )
+        return row
 
-    def _weights(self) -> dict[str, torch.Tensor]:
-        return {name: p.detach().clone() for name, p in self.model.fusion.named_parameters()}
+    def _step(self, task: objectives.Task, batch: torch.Tensor, draw: torch.Generator) -> float:
+        """One step of the optimiser; the loss of the batch before it."""
+        mine = distributed.part(batch)
+        share = 1.0 if len(mine) == len(batch) else task.terms(mine) / task.terms(batch) if len(mine) else 0.0
+        value = torch.zeros(())
+        self.optimizer.zero_grad()
+        if share:
+            with _precision(self.config.precision, self.model.fusion.constant.device):
+                if task.items is not None:
+                    self.model.read(task.items(mine))
+                loss = share * task.loss(mine, draw)
+            loss.backward()
+            value = loss.detach()
+        value = distributed.add_up(list(self.weights.values()), value)
+        if self.config.clip:
+            torch.nn.utils.clip_grad_norm_(self.weights.values(), self.config.clip)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * min(1.0, (self.steps + 1) / (self.config.warmup + 1))
+        self.optimizer.step()
+        self._follow()
+        return value.item()
+
+    def _watched(self) -> dict:
+        if self.watch is None:
+            return {}
+        self.model.objective = self.config.objective
+        if self.model.texts is not None:
+            self.model.read_all()
+        return {name: float(value) for name, value in self.watch(self.model).items()}
+
+    def _copy(self) -> dict[str, torch.Tensor]:
+        return {name: p.detach().clone() for name, p in self.weights.items()}
+
+    @torch.no_grad()
+    def _put(self, values: dict[str, torch.Tensor]) -> None:
+        for name, p in self.weights.items():
+            p.copy_(values[name])
 
     @torch.no_grad()
     def _follow(self) -> None:
         """Move the average of the weights towards the weights; early on, when they run, it follows closely."""
         self.steps += 1
         keep = min(self.config.average, self.steps / (self.steps + 9))
-        for name, weight in self.model.fusion.named_parameters():
+        for name, weight in self.weights.items():
             self.average[name].lerp_(weight, 1 - keep)
 
     def restore_best(self) -> None:
         if self.best is not None:
-            self.model.fusion.load_state_dict(self.best, strict=False)
+            self._put(self.best)
         self.model.eval()
+        self.model.read_all()
 
     def save(self, path: Path) -> None:
-        tensors = {f"now.{name}": p for name, p in self.model.fusion.named_parameters()}
+        tensors = {f"now.{name}": p for name, p in self.weights.items()}
         tensors |= {f"average.{name}": p for name, p in self.average.items()}
         tensors |= {f"best.{name}": p for name, p in self.best.items()}
         for place, state in self.optimizer.state_dict()["state"].items():
@@ -252,7 +242,7 @@ class _Run:
             _, place, key = name.split(".")
             state.setdefault(int(place), {})[key] = tensors[name]
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
-        self.model.fusion.load_state_dict(_cut(tensors, "now."), strict=False)  # buffers come from the split
+        self._put(_cut(tensors, "now."))
         self.average, self.best = _cut(tensors, "average."), _cut(tensors, "best.")
         self.rows, self.steps = saved["rows"], saved["steps"]
 
@@ -266,8 +256,45 @@ class _Run:
         return {**config, **{f"model {k}": v for k, v in self.model.about.items()}, "rows and features": data}
 
 
+def parameter_groups(model: KLMRecommender, config: TrainConfig) -> list[dict]:
+    """What AdamW is given: each kind of weight of the fusion, and the trained ones of the language model."""
+    groups = [
+        {"params": weights, "lr": config.lr, "weight_decay": getattr(config, f"decay_{name}", 0.0)}
+        for name, weights in model.fusion.groups().items()
+    ]
+    trained = [] if model.texts is None else [p for p in model.texts.parameters() if p.requires_grad]
+    return groups + [{"params": trained, "lr": config.lr_text, "weight_decay": config.decay_text}] * bool(trained)
+
+
 def _cut(tensors: dict, prefix: str) -> dict:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _precision(name: str, device: torch.device):
+    """A context for the forward pass."""
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    return torch.autocast(device.type, torch.bfloat16) if name == "bfloat16" else nullcontext()
+
+
+@contextmanager
+def _curves(folder):
+    """A function that takes the row of an epoch to TensorBoard, or nowhere."""
+    if folder is None or not distributed.first():
+        yield lambda row: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as fault:
+        raise ConfigError(
+            "the package tensorboard is missing",
+            where="fit(log_dir)",
+            found=str(fault),
+            expected="tensorboard",
+            remedy="pip install tensorboard, or leave log_dir out: History.epochs has the same numbers",
+        ) from fault
+    with SummaryWriter(folder) as writer:
+        yield lambda row: [writer.add_scalar(name, v, row["epoch"]) for name, v in row.items() if name != "epoch"]
 
 
 def _calibrate(model, split, config) -> None:
@@ -300,4 +327,31 @@ def _check_fit(model, split, config) -> None:
             found=split.protocol,
             expected=model.about["protocol"],
             remedy="build the model with from_dataset(ds, split, ...) and train it on that split",
+        )
+    if model.about["mode"] != "frozen" and model.texts is None:
+        raise ConfigError(
+            "the language model that this model trains is not here: a saved model holds only the vectors",
+            where="fit(model)",
+            found=f"a model of mode {model.about['mode']!r} from from_pretrained",
+            expected="a model from from_dataset",
+            remedy="build it anew; an unfinished training goes on from its checkpoint_dir",
+        )
+    if config.mlm and model.texts is None:
+        raise ConfigError(
+            "a frozen language model has nothing to gain from a second loss",
+            where="TrainConfig(mlm)",
+            found=config.mlm,
+            expected="0 in mode 'frozen'",
+            remedy='mode="full", for example',
+        )
+
+
+def _check_shared(task: objectives.Task, config: TrainConfig) -> None:
+    if distributed.world() > 1 and (task.terms is None or config.mlm):
+        raise ConfigError(
+            "this loss cannot be shared between processes: how many terms a part of a step has is left to chance",
+            where="fit under torchrun",
+            found=f"loss={config.loss!r}, mlm={config.mlm}",
+            expected='the default loss of the objective, "bce" or "ordinal", and mlm=0',
+            remedy="train in one process",
         )

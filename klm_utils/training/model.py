@@ -2,7 +2,6 @@
 
 import json
 from hashlib import sha256
-from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +12,18 @@ from scipy.special import expit
 from torch import nn
 
 from klm_utils.data.assets import offline
-from klm_utils.data.controls import KINDS
 from klm_utils.data.controls import knowledge as controlled
-from klm_utils.data.templates import item_texts, user_texts
-from klm_utils.errors import CheckpointError, ConfigError, DataError, check_choice, check_whole
+from klm_utils.data.controls import others
+from klm_utils.data.templates import user_texts
+from klm_utils.errors import CheckpointError, DataError, check_whole
 from klm_utils.evaluation.baseline import find, paired
 from klm_utils.fusion import BASE, FUSIONS, ITEM_PARTS
-from klm_utils.training import catalogue, checkpoint
+from klm_utils.training import catalogue, checkpoint, modes
+from klm_utils.training.checks import check_build, check_seed, checked_texts, settings_of
+from klm_utils.training.texts import ItemTexts
 
 FILE = "model.safetensors"
 FORMAT = 2  # 1 had no user_text
-MODES = ("frozen",)
-PROFILES = ("features", "text", "both")
 PAST = "history: "
 PAIRS_AT_ONCE = 262_144  # bounds the memory of predict: about 100 MB
 
@@ -36,15 +35,17 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
 
     Attributes:
         fusion: the network, see `klm_utils.fusion`.
+        texts: the texts of the items and a copy of the encoder, if the mode trains the language model; else None. A
+            model from `from_pretrained` has none: it holds the vectors, and the trained encoder lies in its folder.
         objective: the question it was trained for, "label" or "interaction"; `fit` sets it.
         scale, shift: probability = sigmoid(scale * score + shift); `fit` sets them.
         about: where it comes from: data set, split, encoder, settings.
     """
 
-    def __init__(self, fusion: nn.Module, item_ids, user_ids, titles, about: dict):
+    def __init__(self, fusion: nn.Module, item_ids, user_ids, titles, about: dict, texts: ItemTexts | None = None):
         super().__init__()
         self._hub_mixin_config = None  # one self-contained file holds everything
-        self.fusion, self.about = fusion, about
+        self.fusion, self.texts, self.about = fusion, texts, about
         self.items = pd.Series(list(titles), index=pd.Index(item_ids, name="item_id"), name="title")
         self.users = pd.Index(user_ids, name="user_id")
         self.objective, self.scale, self.shift = "label", 1.0, 0.0
@@ -59,6 +60,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         fusion="dot",
         mode="frozen",
         *,
+        tuning=None,
         knowledge="true",
         profile="features",
         texts=None,
@@ -74,27 +76,33 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             fusion: a name in `klm_utils.fusion.FUSIONS`; `settings` are its own (width, text_width, start, ...). "dot"
                 has the highest AUC on valid, mean over the four tables of notebook 03 (docs/results/03.json,
                 `on_valid`), and is the fastest.
-            mode: "frozen": the texts are encoded once and the encoder is left alone.
-            knowledge: "true", or a control of `klm_utils.data.controls` in place of the text vectors of the items.
-            profile: of the users as "features", as "text" (`user_text`, encoded too), or "both".
+            mode: "frozen": the texts of the items are encoded once. "adapter", "partial", "full": `fit` trains a copy
+                of the language model too, see `klm_utils.training.modes.tuned`. The encoder is never changed.
+            tuning: options of the mode: rank, layers, tokens, checkpointing.
+            knowledge: "true", or a control of `klm_utils.data.controls` in place of the text vectors of the items;
+                where the language model is trained, "true" or "shuffled", which then are the texts themselves.
+            profile: of the users as "features", as "text" (`user_text`, encoded once), or "both".
             texts: of the items, one for each in the order of `ds.items`; None: `item_texts(ds)`.
             seed: of the start values, and of the control.
 
         Raises:
-            ConfigError: a name without meaning; texts, or a profile as text, without an encoder.
+            ConfigError: a name without meaning; texts, a profile as text, or a mode that trains, without an encoder.
             DataError: the split is of another data set; not one text per item.
         """
-        _check_build(ds, split, encoder, fusion, mode, knowledge, profile, settings)
-        texts = _checked_texts(ds, texts, encoder)
+        check_build(ds, split, encoder, fusion, mode, tuning, knowledge, profile, settings)
+        texts = checked_texts(ds, texts, encoder)
         profiles = [] if profile == "features" else user_texts(ds)
         seed = check_seed(seed, "KLMRecommender.from_dataset(seed)")
-        text = user_text = None
+        text = user_text = read = None
         if encoder is not None:
             text = controlled(encoder.encode(texts), knowledge, seed)
         if profiles:
             user_text = encoder.encode(profiles)
+        if mode != "frozen":
+            order = others(len(texts), seed) if knowledge == "shuffled" else range(len(texts))  # as in `controlled`
+            read = ItemTexts(modes.tuned(encoder, mode, tuning, seed), [texts[place] for place in order])
         things = catalogue.known(ds, split, text, user_text, profile)
-        settings = _settings(fusion) | settings
+        settings = settings_of(fusion) | settings
         network = FUSIONS[fusion](things, seed=seed, **settings)
         about = {
             "data": ds.name,
@@ -104,21 +112,37 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             "texts": sha256(json.dumps([texts, profiles]).encode()).hexdigest(),
             "profile": profile,
             "mode": mode,
+            "tuning": modes.options(mode, tuning),
             "fusion": fusion,
             "settings": settings,
             "seed": seed,
         }
-        return cls(network, ds.items.index, ds.users.index, ds.items["title"], about)
+        return cls(network, ds.items.index, ds.users.index, ds.items["title"], about, read)
 
     @property
     def name(self) -> str:
-        """For tables and reports: "KLM minilm", "KLM minilm shuffled", "KLM without text", "KLM gate minilm"."""
+        """For tables and reports: "KLM minilm", "KLM minilm full shuffled", "KLM without text", "KLM gate minilm"."""
         about = self.about
         fusion = "" if about["fusion"] == "dot" else f"{about['fusion']} "
         if about["encoder"] is None:
             return f"KLM {fusion}without text"
+        mode = "" if about["mode"] == "frozen" else f" {about['mode']}"
         kind = "" if about["knowledge"] == "true" else f" {about['knowledge']}"
-        return f"KLM {fusion}{Path(about['encoder']['name']).name}{kind}"
+        return f"KLM {fusion}{Path(about['encoder']['name']).name}{mode}{kind}"
+
+    def read(self, items: torch.Tensor) -> None:
+        """Let the language model read the texts of these items (positions, each once) and give the fusion the vectors.
+
+        Under autograd the vectors carry their graph, so that a loss of these items' scores reaches the language model;
+        those of all other items stay as they were last read. Without `texts` there is nothing to do.
+        """
+        if self.texts is not None:
+            self.fusion.text = self.fusion.text.detach().index_copy(0, items, self.texts(items))
+
+    @torch.no_grad()
+    def read_all(self) -> None:
+        """`read` all items, for good: after training."""
+        self.read(torch.arange(len(self.items), device=self.fusion.constant.device))
 
     def positions(self, user_ids, item_ids) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions of ids, int64 [n] each.
@@ -317,74 +341,3 @@ def _because(gain: pd.Series, title: str) -> str:
         parts[f"history ({best})" if best else "history"] = past.sum()
     ranked = sorted(parts.items(), key=lambda part: -part[1])
     return ", ".join(f"{name} {value:+.2f}" for name, value in ranked if value > 0)
-
-
-def _settings(fusion: str) -> dict:
-    """The settings of a fusion and their defaults."""
-    fixed = getattr(FUSIONS[fusion], "keywords", {}).keys() | {"catalogue", "seed"}
-    return {name: p.default for name, p in signature(FUSIONS[fusion]).parameters.items() if name not in fixed}
-
-
-def _checked_texts(ds, texts, encoder) -> list[str]:
-    """The texts of the items, none without an encoder; `encode` looks at what is in the list."""
-    if texts is None:
-        return [] if encoder is None else item_texts(ds)
-    if encoder is None or not isinstance(texts, list | tuple) or len(texts) != len(ds.items):
-        raise (ConfigError if encoder is None else DataError)(
-            "there must be one text for each item, and an encoder to read them",
-            where="from_dataset(texts)",
-            found="encoder=None" if encoder is None else f"{type(texts).__name__}: {texts!r}"[:100],
-            expected=f"an encoder, and a list of {len(ds.items)} texts in the order of ds.items",
-            remedy="for example texts=klm_utils.data.templates.item_texts(ds)",
-        )
-    return list(texts)
-
-
-def check_seed(seed, where: str) -> int:
-    """`seed` as an int; anything but a whole number >= 0 raises `ConfigError`."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ConfigError("no such seed", where=where, found=seed, expected="an int >= 0", remedy="seed=0 is usual")
-    return int(seed)
-
-
-def _check_build(ds, split, encoder, fusion, mode, knowledge, profile, settings) -> None:
-    """Refuse what `from_dataset` can make no sense of."""
-    check_choice("fusion", fusion, tuple(FUSIONS))
-    check_choice("mode", mode, MODES)
-    check_choice("knowledge", knowledge, KINDS)
-    check_choice("profile", profile, PROFILES)
-    if encoder is not None and not hasattr(type(encoder), "fingerprint"):  # of the instance it costs a hash
-        raise ConfigError(
-            "this is no text encoder",
-            where="from_dataset(encoder)",
-            found=encoder,
-            expected="a TextEncoder, or None for no text",
-            remedy="klm.TextEncoder.from_pretrained('minilm')",
-        )
-    if encoder is None and profile != "features":
-        raise ConfigError(
-            "a profile as text needs an encoder",
-            where="from_dataset(profile)",
-            found=f"profile={profile!r} with encoder=None",
-            expected="a TextEncoder",
-            remedy='pass encoder=..., or profile="features"',
-        )
-    for name in settings:
-        check_choice("setting", name, tuple(_settings(fusion)))
-    if encoder is None and settings.get("start") == "text":
-        raise ConfigError(
-            "ids cannot start at texts without an encoder",
-            where="from_dataset(start)",
-            found="start='text' with encoder=None",
-            expected="a TextEncoder",
-            remedy='pass encoder=..., or start="random"',
-        )
-    same = [split.dataset.name == ds.name, split.dataset.items.index.equals(ds.items.index)]
-    if not all([*same, split.dataset.users.index.equals(ds.users.index)]):
-        raise DataError(
-            "the split is of another data set",
-            where="from_dataset(ds, split)",
-            found=repr(split.dataset),
-            expected=f"{ds!r}, with the same ids in the same order",
-            remedy="split this data set with klm.split(ds, ...)",
-        )

@@ -13,6 +13,10 @@
     info_nce          each choice against those of the other rows of the batch, with the log-q correction
     bpr               each choice against an item that the user has not chosen, drawn anew each time
 
+Where the language model is trained, a step must say which items it scores, since their texts are read anew: "label"
+then goes through items with all their rows, "interaction" through items with all users as ever, and info_nce through
+choices, of which only the items of the batch count. The other losses score more items than a step can read.
+
 The losses that compare things within one user (softmax, sampled_softmax, info_nce, both bpr) leave the level of a
 user's scores free: they rank, and their scores say nothing from user to user.
 """
@@ -39,15 +43,24 @@ SAMPLE = 20  # items for each choice of "sampled_softmax"
 
 @dataclass(frozen=True)
 class Task:
-    """n things to go through in each epoch, the loss of some of them (positions, generator), and the value on valid.
+    """What to go through in each epoch.
 
+    n: things, `batch` of them at a step.
+    loss: mean loss of some of them: (positions, generator) -> tensor.
+    items: their items, each once: positions -> int tensor; None: too many to be read anew in each step.
+    terms: how many terms that mean has; None: as many as chance has it, so no two processes can share a step.
+    valid, metric: the value on valid and its name; valid_items: the items that it scores.
     start: of the constant in the score.
     """
 
     n: int
+    batch: int
     loss: Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+    items: Callable[[torch.Tensor], torch.Tensor] | None
+    terms: Callable[[torch.Tensor], int] | None
     valid: Callable[[], float]
     metric: str
+    valid_items: torch.Tensor
     start: float
 
 
@@ -57,9 +70,19 @@ def task(model, split, config) -> Task:
     Raises:
         DataError: train or valid has only one label; nothing in train is chosen, or everything; one rating only for
             "ordinal"; no user with both labels for "bpr".
-        ConfigError: "softmax" for a fusion that scores pair by pair.
+        ConfigError: "softmax" for a fusion that scores pair by pair; a loss that scores more items than a step can
+            read, where the language model is trained.
     """
-    return (_label_task if config.objective == "label" else _interaction_task)(model, split, config)
+    made = (_label_task if config.objective == "label" else _interaction_task)(model, split, config)
+    if model.texts is not None and made.items is None:
+        raise ConfigError(
+            "this loss scores more items than a step can read",
+            where=f"fit, mode {model.about['mode']!r}",
+            found=f"loss={config.loss!r}, fusion={model.about['fusion']!r}",
+            expected='the default loss of the objective, "bce", "ordinal", or "info_nce"',
+            remedy="train another loss, or a frozen model",
+        )
+    return made
 
 
 def _label_task(model, split, config) -> Task:
@@ -69,13 +92,22 @@ def _label_task(model, split, config) -> Task:
     fusion, train, valid = model.fusion, split.train, split.valid["label"].to_numpy()
     users, items = model.positions(train["user_id"], train["item_id"])
     name = config.loss or ("squared_error" if train["rating"].nunique() > 2 else "bce")
+    seen = model.positions(split.valid["user_id"], split.valid["item_id"])[1].unique()
 
     def auc():
         return metrics.auc(valid, model.scores(split.valid["user_id"], split.valid["item_id"]))
 
+    def of_rows(loss, start):
+        if model.texts is None:
+            return Task(len(y), config.batch, loss, None, len, auc, "auc", seen, start)
+        known, rows, size = _by_item(items)
+        batch = max(1, round(config.batch * len(known) / len(items)))
+        return Task(len(known), batch, lambda at, draw: loss(rows(at), draw), lambda at: known[at],
+                    lambda at: int(size[at].sum()), auc, "auc", seen, start)  # fmt: skip
+
     if name == "bpr":
         n, loss = _liked_against_disliked(fusion, users, items, torch.tensor(train["label"].to_numpy() == 1))
-        return Task(n, loss, auc, "auc", 0.0)
+        return Task(n, config.batch, loss, None, None, auc, "auc", seen, 0.0)
     if name == "ordinal":
         grades, y = np.unique(train["rating"], return_inverse=True)
         y, share = torch.tensor(y), torch.tensor(np.bincount(y) / len(y), dtype=torch.float32).cumsum(0)[:-1]
@@ -88,13 +120,25 @@ def _label_task(model, split, config) -> Task:
                 remedy='use loss="bce"',
             )
         thresholds = share.logit()
-        return Task(len(y), lambda at, draw: losses.ordinal(fusion(users[at], items[at], draw), y[at], thresholds),
-                    auc, "auc", 0.0)  # fmt: skip
+        return of_rows(lambda at, draw: losses.ordinal(fusion(users[at], items[at], draw), y[at], thresholds), 0.0)
     y = torch.tensor(train["rating" if name == "squared_error" else "label"].to_numpy(), dtype=torch.float32)
-    of_rows = losses.squared_error if name == "squared_error" else losses.bce_with_logits
+    error = losses.squared_error if name == "squared_error" else losses.bce_with_logits
     share = y.mean().item()
     start = share if name == "squared_error" else float(np.log(share / (1 - share)))
-    return Task(len(y), lambda at, draw: of_rows(fusion(users[at], items[at], draw), y[at]), auc, "auc", start)
+    return of_rows(lambda at, draw: error(fusion(users[at], items[at], draw), y[at]), start)
+
+
+def _by_item(items: torch.Tensor) -> tuple[torch.Tensor, Callable, torch.Tensor]:
+    """The different items of some rows; the rows of some of them, as a function of their places; how many each has."""
+    known, which = items.unique(return_inverse=True)
+    order, size = which.argsort(stable=True), torch.bincount(which)
+    first = size.cumsum(0) - size
+
+    def rows(at: torch.Tensor) -> torch.Tensor:
+        spans = zip(first[at].tolist(), size[at].tolist(), strict=True)
+        return order[torch.cat([torch.arange(f, f + n) for f, n in spans])]
+
+    return known, rows, size
 
 
 def _liked_against_disliked(fusion, users: torch.Tensor, items: torch.Tensor, liked: torch.Tensor):
@@ -141,9 +185,12 @@ def _interaction_task(model, split, config) -> Task:
             expected="chosen pairs and others",
             remedy="use more data",
         )
+    seen = _rankable(model, split)
     if config.loss in (None, "bce"):
         loss = _all_pairs(fusion, users, items) if fusion.full_matrix else _sampled_pairs(fusion, users, items)
-        return Task(len(items), loss, ndcg, "ndcg@10", float(np.log(density / (1 - density))))
+        terms = len if fusion.full_matrix else None
+        return Task(len(items), config.batch, loss, lambda at: items[at], terms, ndcg, "ndcg@10", seen,
+                    float(np.log(density / (1 - density))))  # fmt: skip
     u, i = _choices(fusion)
     share = torch.bincount(i, minlength=len(fusion.known_items)).float() / len(i)  # of all choices, of each item
     if config.loss in BY_POPULARITY:
@@ -151,7 +198,16 @@ def _interaction_task(model, split, config) -> Task:
         loss = make(fusion, u, i, share, config.log_q)
     else:
         loss = (_softmax if config.loss == "softmax" else _against_one)(fusion, u, i, items)
-    return Task(len(u), loss, ndcg, "ndcg@10", 0.0)
+    read = (lambda at: i[at].unique()) if config.loss == "info_nce" else None
+    return Task(len(u), config.batch, loss, read, None, ndcg, "ndcg@10", seen, 0.0)
+
+
+def _rankable(model, split) -> torch.Tensor:
+    """The items that are ranked on valid: all, or those of the part."""
+    everything = torch.arange(len(model.items), device=model.fusion.constant.device)
+    if split.name != "cold_item":
+        return everything
+    return everything[model.items.index.isin(split.valid["item_id"])]
 
 
 def _choices(fusion) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,6 +14,7 @@ import klm_utils as klm
 from klm_utils.errors import ConfigError, DataError
 from klm_utils.evaluation import metrics, ranking
 from klm_utils.training import loop
+from klm_utils.training.config import PRESETS
 from klm_utils.training.objectives import LOSSES
 
 
@@ -295,7 +296,7 @@ def test_a_setting_without_meaning(wrong):
 
 
 def test_what_is_left_out_comes_from_the_preset():
-    for objective, preset in loop.PRESETS.items():
+    for objective, preset in PRESETS.items():
         config = klm.TrainConfig(objective=objective)
         assert {name: getattr(config, name) for name in preset} == preset
         name = "decay_ids"

@@ -1,0 +1,124 @@
+"""Which weights of the language model are trained: none, small ones beside it, its last layers, all of it.
+
+"frozen" and "end to end" exclude each other; a mode says which of the two a model is.
+"""
+
+import torch
+from torch import nn
+
+from klm_utils.embedding.encoder import TextEncoder
+from klm_utils.errors import ConfigError, check_choice, check_whole
+
+# Each mode and its options. checkpointing: compute the inside of a layer again on the way back, and store less.
+MODES = {
+    "frozen": {},
+    "adapter": {"rank": 8, "checkpointing": False},
+    "partial": {"layers": 2, "checkpointing": False},
+    "full": {"tokens": False, "checkpointing": False},
+}
+
+
+def options(mode: str, given: dict | None = None) -> dict:
+    """The options of a mode, with those given in place of the defaults.
+
+    Raises:
+        ConfigError: an unknown mode or option, or a value without meaning.
+    """
+    check_choice("mode", mode, tuple(MODES))
+    for name in given or {}:
+        check_choice(f"option of mode {mode!r}", name, tuple(MODES[mode]) or ("no option",))
+    chosen = MODES[mode] | (given or {})
+    for name in ("rank", "layers"):
+        if name in chosen:
+            chosen[name] = check_whole(name, chosen[name])
+    for name in ("tokens", "checkpointing"):
+        check_choice(name, chosen.get(name, False), (False, True))
+    return chosen
+
+
+def tuned(encoder: TextEncoder, mode: str, given: dict | None = None, seed: int = 0) -> TextEncoder:
+    """A copy of the encoder of whose weights just those that the mode trains want a gradient.
+
+    Args:
+        encoder: stays as it is.
+        mode:
+            "frozen": none.
+            "adapter": two thin matrices beside each linear map (LoRA), `rank` wide, of which one starts at zero, so
+                that the vectors start as they were. The map's own weights stay.
+            "partial": the last `layers` layers.
+            "full": all but the table of tokens, which a small text collection would move only in part; with `tokens`
+                that too.
+        given: options in place of those of `MODES`.
+        seed: of the start values of "adapter".
+
+    Raises:
+        ConfigError: as `options`; more layers than there are; "adapter" without peft.
+
+    Source: Hu et al. 2022, LoRA, section 4.
+    """
+    chosen = options(mode, given)
+    copy = encoder.copy()
+    model = copy.model.requires_grad_(False)
+    if mode == "adapter":
+        copy.model = model = _with_lora(model, chosen["rank"], seed)
+    elif mode == "partial":
+        for layer in _last(model, chosen["layers"]):
+            layer.requires_grad_(True)
+    elif mode == "full":
+        table = model.get_input_embeddings().weight
+        for weight in model.parameters():
+            weight.requires_grad_(weight is not table or chosen["tokens"])
+    if chosen.get("checkpointing"):
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return copy
+
+
+def merged(encoder: TextEncoder) -> TextEncoder:
+    """A copy without LoRA's extra matrices, whose products are added to the maps; for other modes just a copy."""
+    copy = encoder.copy()
+    if hasattr(copy.model, "merge_and_unload"):
+        copy.model = copy.model.merge_and_unload()
+    return copy
+
+
+def counts(module: nn.Module) -> tuple[int, int]:
+    """How many parameters want a gradient, and how many there are; one that is shared counts once."""
+    sizes = [(weight.numel(), weight.requires_grad) for weight in module.parameters()]
+    return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
+
+
+def _last(model: nn.Module, layers: int) -> nn.ModuleList:
+    """The last layers of a language model: of its longest list of modules."""
+    stack = max((m for m in model.modules() if isinstance(m, nn.ModuleList)), key=len, default=[])
+    if layers > len(stack):
+        raise ConfigError(
+            "the language model has fewer layers",
+            where="layers",
+            found=layers,
+            expected=f"at most {len(stack)}",
+            remedy='mode="full" trains all of them',
+        )
+    return stack[-layers:]
+
+
+def _with_lora(model: nn.Module, rank: int, seed: int) -> nn.Module:
+    try:
+        from peft import LoraConfig, TaskType, get_peft_model
+    except ImportError as fault:
+        raise ConfigError(
+            "the package peft is missing",
+            where='mode="adapter"',
+            found=str(fault),
+            expected="peft, which brings LoRA",
+            remedy="pip install peft, or choose another mode",
+        ) from fault
+    lora = LoraConfig(
+        task_type=TaskType.FEATURE_EXTRACTION,
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return get_peft_model(model, lora)  # changes the model it is given, which is our copy
