@@ -14,10 +14,10 @@ PRESETS = {
 }
 # What a mode wants: small steps for weights that know something, larger ones for those of an adapter, which are new.
 MODE_PRESETS = {
-    "frozen": {"lr_text": 0.0, "warmup": 0, "clip": 0.0},
-    "adapter": {"lr_text": 1e-3, "warmup": 20, "clip": 1.0},
-    "partial": {"lr_text": 1e-4, "warmup": 20, "clip": 1.0},
-    "full": {"lr_text": 3e-5, "warmup": 20, "clip": 1.0},
+    "frozen": {"head_epochs": 0, "lr_text": 0.0, "warmup": 0, "clip": 0.0},
+    "adapter": {"head_epochs": 20, "lr_text": 1e-3, "warmup": 20, "clip": 1.0},
+    "partial": {"head_epochs": 20, "lr_text": 1e-4, "warmup": 20, "clip": 1.0},
+    "full": {"head_epochs": 20, "lr_text": 3e-5, "warmup": 20, "clip": 1.0},
 }
 
 
@@ -38,6 +38,8 @@ class TrainConfig:
     id_dropout, user_dropout: share of items, of users, that a step meets as if they were new.
     average: what valid sees and the model keeps is a running average of the weights, of which this share stays at each
         step (0: the weights themselves). It evens out the noise of single steps.
+    head_epochs: epochs at the start in which the language model stands still and the rest is trained on its vectors, at
+        next to no cost: a head that knows nothing yet would pull it out of shape.
     lr_text, decay_text, dropout_text: learning rate, weight decay and dropout of the language model's trained weights.
     warmup: the learning rates rise to their values over so many steps.
     clip: a longer gradient is shortened to this norm; 0: never. All trained weights count as one vector.
@@ -49,6 +51,9 @@ class TrainConfig:
 
     Raises:
         ConfigError: a value without meaning.
+
+    Source: Kumar et al. 2022, Fine-tuning can distort pretrained features (`head_epochs`); Goyal et al. 2017, Accurate,
+    large minibatch SGD, section 2.2 (`warmup`).
     """
 
     objective: str = "label"
@@ -64,6 +69,7 @@ class TrainConfig:
     id_dropout: float | None = None
     user_dropout: float = 0.1
     average: float = 0.95
+    head_epochs: int | None = None
     lr_text: float | None = None
     decay_text: float = 0.01
     dropout_text: float = 0.0
@@ -86,8 +92,9 @@ class TrainConfig:
         for name in ("epochs", "patience", "batch"):
             least = 2 if (name, self.loss) == ("batch", "info_nce") else 1  # its negatives are the other rows
             object.__setattr__(self, name, check_whole(name, getattr(self, name), least=least))
-        if self.warmup is not None:
-            object.__setattr__(self, "warmup", check_whole("warmup", self.warmup, least=0))
+        for name in ("head_epochs", "warmup"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, check_whole(name, getattr(self, name), least=0))
         object.__setattr__(self, "seed", check_seed(self.seed, "TrainConfig(seed)"))
         limits = dict.fromkeys(("lr", "decay_ids", "decay_maps", "decay_biases", "decay_text", "mlm"), 1e6)
         limits |= {name: 1e6 for name in ("lr_text", "clip") if getattr(self, name) is not None}

@@ -15,7 +15,7 @@ from klm_utils.data.schema import LOG_COLUMNS
 from klm_utils.data.splits import Split
 from klm_utils.errors import CheckpointError, ConfigError
 from klm_utils.evaluation.calibration import platt
-from klm_utils.training import checkpoint, distributed, objectives
+from klm_utils.training import checkpoint, distributed, mlm, objectives
 from klm_utils.training.config import TrainConfig
 from klm_utils.training.model import KLMRecommender
 
@@ -83,7 +83,9 @@ def fit(
     config = config.of(model.about["mode"])
     task = objectives.task(model, split, config)
     _check_shared(task, config)
-    run = _Run(model, split, config, watch)
+    if config.mlm:
+        model.texts.learn_to_guess(config.seed)
+    run = Run(model, split, config, watch)
     path = Path(checkpoint_dir) / RUN if checkpoint_dir is not None else None
     if path is not None and path.exists():
         run.load(path)
@@ -106,14 +108,13 @@ def fit(
     return History(table.set_index("epoch"), task.metric, run.best_epoch, stopped)
 
 
-class _Run:
+class Run:
     """A training under way: model, optimiser, what happened so far, and the best weights."""
 
-    def __init__(self, model, split, config, watch):
+    def __init__(self, model, split, config, watch=None):
         self.model, self.split, self.config, self.watch = model, split, config, watch
         self.weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config))
-        self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average, self.best, self.rows, self.steps = self._copy(), None, [], 0
         self.verbose = distributed.first() and (sys.stdout.isatty() if config.verbose is None else config.verbose)
 
@@ -122,7 +123,8 @@ class _Run:
         return max(self.rows, key=lambda row: row["valid"])["epoch"] if self.rows else 0  # the first one of equals
 
     def stopped(self) -> str | None:
-        if self.rows and self.rows[-1]["epoch"] - self.best_epoch >= self.config.patience:
+        since = max(self.best_epoch, self.config.head_epochs)  # the language model must have had its chance
+        if self.rows and self.rows[-1]["epoch"] - since >= self.config.patience:
             return "early"
         return "epochs" if len(self.rows) >= self.config.epochs else None
 
@@ -137,7 +139,7 @@ class _Run:
         with torch.random.fork_rng():
             torch.manual_seed(seed)  # of the dropout inside the language model
             for batch in torch.randperm(task.n, generator=draw).split(task.batch):
-                total += self._step(task, batch, draw) * len(batch)
+                total += self.step(task, batch, draw) * len(batch)
         size = sum(p.detach().square().sum().item() for p in self.weights.values())
         if not np.isfinite(total + size):  # the size: the last step may be the one that went too far
             raise ConfigError(
@@ -166,27 +168,40 @@ class _Run:
             )
         return row
 
-    def _step(self, task: objectives.Task, batch: torch.Tensor, draw: torch.Generator) -> float:
+    def step(self, task: objectives.Task, batch: torch.Tensor, draw: torch.Generator) -> float:
         """One step of the optimiser; the loss of the batch before it."""
         mine = distributed.part(batch)
         share = 1.0 if len(mine) == len(batch) else task.terms(mine) / task.terms(batch) if len(mine) else 0.0
         value = torch.zeros(())
+        reading = self.reading and task.items is not None
         self.optimizer.zero_grad()
         if share:
             with _precision(self.config.precision, self.model.fusion.constant.device):
-                if task.items is not None:
+                if reading:
                     self.model.read(task.items(mine))
                 loss = share * task.loss(mine, draw)
+                if reading and self.config.mlm:
+                    loss = loss + self.config.mlm * self.model.texts.masked_loss(task.items(mine), draw)
             loss.backward()
             value = loss.detach()
         value = distributed.add_up(list(self.weights.values()), value)
         if self.config.clip:
             torch.nn.utils.clip_grad_norm_(self.weights.values(), self.config.clip)
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * min(1.0, (self.steps + 1) / (self.config.warmup + 1))
+        self._warm_up(-(-task.n // task.batch))
         self.optimizer.step()
         self._follow()
         return value.item()
+
+    @property
+    def reading(self) -> bool:
+        """Whether the language model takes part in the steps of the epoch that is under way."""
+        return self.model.texts is not None and len(self.rows) >= self.config.head_epochs
+
+    def _warm_up(self, steps_of_an_epoch: int) -> None:
+        """Set the learning rates of this step; the language model's start to rise when its first step comes."""
+        for group in self.optimizer.param_groups:
+            late = self.config.head_epochs * steps_of_an_epoch if group["of_text"] else 0
+            group["lr"] = group["rate"] * min(1.0, max(0, self.steps - late + 1) / (self.config.warmup + 1))
 
     def _watched(self) -> dict:
         if self.watch is None:
@@ -258,12 +273,16 @@ class _Run:
 
 def parameter_groups(model: KLMRecommender, config: TrainConfig) -> list[dict]:
     """What AdamW is given: each kind of weight of the fusion, and the trained ones of the language model."""
-    groups = [
-        {"params": weights, "lr": config.lr, "weight_decay": getattr(config, f"decay_{name}", 0.0)}
-        for name, weights in model.fusion.groups().items()
+    kinds = [(w, config.lr, getattr(config, f"decay_{name}", 0.0), False) for name, w in model.fusion.groups().items()]
+    if model.texts is not None:
+        trained = [p for p in model.texts.model.parameters() if p.requires_grad]
+        kinds.append((trained, config.lr_text, config.decay_text, True))
+        if model.texts.head is not None:
+            kinds.append((list(model.texts.head.parameters()), mlm.LR, config.decay_text, True))
+    return [
+        {"params": weights, "lr": rate, "rate": rate, "weight_decay": decay, "of_text": of_text}
+        for weights, rate, decay, of_text in kinds
     ]
-    trained = [] if model.texts is None else [p for p in model.texts.parameters() if p.requires_grad]
-    return groups + [{"params": trained, "lr": config.lr_text, "weight_decay": config.decay_text}] * bool(trained)
 
 
 def _cut(tensors: dict, prefix: str) -> dict:

@@ -1,6 +1,7 @@
 """KLMRecommender: users, items and what a language model knows, behind ids, titles and probabilities."""
 
 import json
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from safetensors import SafetensorError
 from scipy.special import expit
 from torch import nn
 
@@ -18,7 +20,7 @@ from klm_utils.data.templates import user_texts
 from klm_utils.errors import CheckpointError, DataError, check_whole
 from klm_utils.evaluation.baseline import find, paired
 from klm_utils.fusion import BASE, FUSIONS, ITEM_PARTS
-from klm_utils.training import catalogue, checkpoint, modes
+from klm_utils.training import card, catalogue, checkpoint, modes
 from klm_utils.training.checks import check_build, check_seed, checked_texts, settings_of
 from klm_utils.training.texts import ItemTexts
 
@@ -40,6 +42,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         objective: the question it was trained for, "label" or "interaction"; `fit` sets it.
         scale, shift: probability = sigmoid(scale * score + shift); `fit` sets them.
         about: where it comes from: data set, split, encoder, settings.
+        reports: what the model card shows; `save_pretrained` sets it.
     """
 
     def __init__(self, fusion: nn.Module, item_ids, user_ids, titles, about: dict, texts: ItemTexts | None = None):
@@ -48,7 +51,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         self.fusion, self.texts, self.about = fusion, texts, about
         self.items = pd.Series(list(titles), index=pd.Index(item_ids, name="item_id"), name="title")
         self.users = pd.Index(user_ids, name="user_id")
-        self.objective, self.scale, self.shift = "label", 1.0, 0.0
+        self.objective, self.scale, self.shift, self.reports = "label", 1.0, 0.0, []
         self.eval()
 
     @classmethod
@@ -255,6 +258,8 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         return pd.DataFrame(table, columns=names), seen
 
     def _save_pretrained(self, save_directory: Path) -> None:
+        folder = Path(save_directory)
+        home = None if self.texts is None else modes.save(self.texts.encoder, folder)
         fusion = {f"fusion.{name}": tensor for name, tensor in self.fusion.state_dict().items()}
         about = {
             "format": FORMAT,
@@ -266,17 +271,30 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             "titles": self.items.tolist(),
             "user_ids": self.users.tolist(),
         }
-        checkpoint.write(Path(save_directory) / FILE, fusion, about)
+        checkpoint.write(folder / FILE, fusion, about)
+        card.save(folder, self, home and home.name)
+        for old in folder.glob("encoder-*"):
+            if old != home:
+                shutil.rmtree(old)
 
-    def save_pretrained(self, save_directory, **options):
+    def save_pretrained(self, save_directory, reports=(), **options):
         """Write the model to a folder: `model.safetensors`, which needs nothing else, and a model card.
+
+        A language model that was trained along goes beside them, as a folder that `TextEncoder.from_pretrained` reads;
+        the card has the call.
+
+        Args:
+            save_directory: the folder.
+            reports: of `klm.evaluate`, for the card.
+            options: of the hub, such as push_to_hub.
 
         Raises:
             CheckpointError: the folder cannot be written; a model that was there is unharmed.
         """
+        self.reports = list(reports) or self.reports
         try:
             return super().save_pretrained(save_directory, **options)
-        except OSError as fault:
+        except (OSError, SafetensorError) as fault:
             raise CheckpointError(
                 "the model cannot be saved here",
                 where=str(save_directory),

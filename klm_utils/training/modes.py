@@ -3,6 +3,10 @@
 "frozen" and "end to end" exclude each other; a mode says which of the two a model is.
 """
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import torch
 from torch import nn
 
@@ -68,8 +72,9 @@ def tuned(encoder: TextEncoder, mode: str, given: dict | None = None, seed: int 
         table = model.get_input_embeddings().weight
         for weight in model.parameters():
             weight.requires_grad_(weight is not table or chosen["tokens"])
-    if chosen.get("checkpointing"):
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+    if chosen.get("checkpointing"):  # its name changed in transformers 5.2x
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     return copy
 
 
@@ -79,6 +84,25 @@ def merged(encoder: TextEncoder) -> TextEncoder:
     if hasattr(copy.model, "merge_and_unload"):
         copy.model = copy.model.merge_and_unload()
     return copy
+
+
+def save(encoder: TextEncoder, folder: Path) -> Path:
+    """Write a trained encoder to a folder of its own below `folder`, named after its weights.
+
+    It is moved in whole, so that a kill leaves it complete or absent.
+    """
+    plain = merged(encoder)
+    home = folder / f"encoder-{plain.fingerprint[:12]}"
+    if not home.is_dir():
+        beside = Path(tempfile.mkdtemp(dir=folder, prefix=".encoder-"))
+        try:
+            plain.model.save_pretrained(beside)
+            plain.tokenizer.save_pretrained(beside)
+            beside.chmod(0o755)
+            beside.rename(home)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    return home
 
 
 def counts(module: nn.Module) -> tuple[int, int]:

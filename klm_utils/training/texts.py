@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from klm_utils.embedding.encoder import TextEncoder
+from klm_utils.training.mlm import MaskedHead, masked_loss
 
 TOGETHER = 32  # texts of similar length that go through the language model at a time: little padding
 
@@ -22,6 +23,7 @@ class ItemTexts(nn.Module):
         super().__init__()
         self.encoder, self.model = encoder, encoder.model
         self.ids = encoder.tokenize(texts)
+        self.head = None
         self.rates = {name: m.p for name, m in self.model.named_modules() if isinstance(m, nn.Dropout)}
         self.eval()
 
@@ -34,6 +36,15 @@ class ItemTexts(nn.Module):
         parts = [order[first : first + TOGETHER] for first in range(0, len(order), TOGETHER)]
         vectors = torch.cat([self.encoder.forward([ids[place] for place in part]) for part in parts])
         return vectors.float().index_select(0, torch.tensor(order, device=vectors.device).argsort())
+
+    def learn_to_guess(self, seed: int = 0) -> None:
+        """Add the head that `masked_loss` needs, unless it is there."""
+        if self.head is None:
+            self.head = MaskedHead(self.encoder, seed).to(self.model.device)
+
+    def masked_loss(self, items: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
+        """The masked-language-model loss of the texts of these items."""
+        return masked_loss(self.encoder, self.head, [self.ids[item] for item in items.tolist()], draw)
 
     def dropout(self, rate: float) -> None:
         """Use this dropout inside the language model in training, where it has any."""

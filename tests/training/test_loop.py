@@ -13,7 +13,6 @@ from small import BOTH, INTERACTION, LABEL, ctrl_c, planted, rows_of, same, step
 import klm_utils as klm
 from klm_utils.errors import ConfigError, DataError
 from klm_utils.evaluation import metrics, ranking
-from klm_utils.training import loop
 from klm_utils.training.config import PRESETS
 from klm_utils.training.objectives import LOSSES
 

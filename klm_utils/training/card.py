@@ -1,0 +1,94 @@
+"""The model card that `save_pretrained` writes: what the model is, what it was trained on, how good, what for."""
+
+from pathlib import Path
+
+from klm_utils import __version__
+from klm_utils.data.assets import atomic_write
+from klm_utils.errors import CheckpointError
+from klm_utils.evaluation.report import Report
+
+OURS = "Written by klm-utils"
+QUESTIONS = {
+    "label": "*Will this user like it?* A probability for each pair of a user and an item that the user meets.",
+    "interaction": "*What will this user choose?* A ranking; a probability of a choice against all other pairs.",
+}
+
+
+def save(folder: Path, model, trained: str | None) -> None:
+    """Write the card as README.md, unless there is one that somebody else wrote."""
+    path = folder / "README.md"
+    if not path.exists() or OURS in path.read_text(encoding="utf8"):
+        text = card(model, model.reports, trained)
+        atomic_write(path, lambda beside: beside.write_text(text, encoding="utf8"), CheckpointError)
+
+
+def card(model, reports: list[Report], trained: str | None = None) -> str:
+    """The card as Markdown, with the header that the hub reads.
+
+    Args:
+        model: a `KLMRecommender`.
+        reports: of `klm.evaluate`; each brings its metrics, intervals and protocol.
+        trained: the name of the folder beside it with the encoder that was trained along, if one was.
+    """
+    about = model.about
+    text = about["encoder"]["name"] if about["encoder"] else "none"
+    lines = [
+        "---",
+        "library_name: klm-utils",
+        "tags: [recommendation]",
+        "---",
+        "",
+        f"# {model.name}",
+        "",
+        QUESTIONS[model.objective],
+        "",
+        "## Data and training",
+        "",
+        f"- data: {about['data']}; {about['protocol']}",
+        f"- language model: {text}, mode {about['mode']} {about['tuning'] or ''}".rstrip(),
+        f"- knowledge: {about['knowledge']}; profile: {about['profile']}",
+        f"- fusion: {about['fusion']} {about['settings']}, seed {about['seed']}",
+        f"- users: {len(model.users):,}; items: {len(model.items):,}",
+        "",
+        "## Metrics",
+        "",
+        *(
+            _table(reports)
+            if reports
+            else ["None given: `model.save_pretrained(path, reports=[klm.evaluate(...)])` writes them here."]
+        ),
+        "",
+        "## Intended use",
+        "",
+        "Teaching and research: comparing what text is worth to a recommender. It knows the users and items of its data",
+        "set and no others. Its scores repeat who was shown and who rated what in that log; they were not checked for",
+        "fairness between groups, and it should decide nothing that matters to a person.",
+        "",
+        "## How to load it",
+        "",
+        "```python",
+        "import klm_utils as klm",
+        "",
+        "model = klm.KLMRecommender.from_pretrained(FOLDER)",
+        *([f"encoder = {_call(model.texts.encoder, trained)}"] if trained else []),
+        "```",
+        "",
+        f"{OURS} {__version__}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _call(encoder, folder: str) -> str:
+    settings = {key: getattr(encoder, key) for key in ("pooling", "normalize", "max_length", "prefix")}
+    given = ", ".join(f"{key}={value!r}" for key, value in settings.items())
+    return f'klm.TextEncoder.from_pretrained(FOLDER + "/{folder}", {given})'
+
+
+def _table(reports: list[Report]) -> list[str]:
+    rows = ["| metric | value | 95 % interval | protocol |", "|---|---|---|---|"]
+    for report in reports:
+        for name, value in report.metrics.items():
+            low, high = report.intervals[name]
+            rows.append(f"| {name} | {value:.4f} | {low:.4f} to {high:.4f} | {report.protocol.replace('|', '/')} |")
+    return rows
