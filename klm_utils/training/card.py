@@ -8,6 +8,7 @@ from klm_utils.errors import CheckpointError
 from klm_utils.evaluation.report import Report
 
 OURS = "Written by klm-utils"
+NONE = "None given: `model.save_pretrained(path, reports=[klm.evaluate(...)])` writes them here."
 QUESTIONS = {
     "label": "*Will this user like it?* A probability for each pair of a user and an item that the user meets.",
     "interaction": "*What will this user choose?* A ranking; a probability of a choice against all other pairs.",
@@ -52,16 +53,12 @@ def card(model, reports: list[Report], trained: str | None = None) -> str:
         "",
         "## Metrics",
         "",
-        *(
-            _table(reports)
-            if reports
-            else ["None given: `model.save_pretrained(path, reports=[klm.evaluate(...)])` writes them here."]
-        ),
+        *(_table(reports) if reports else [NONE]),
         "",
         "## Intended use",
         "",
-        "Teaching and research: comparing what text is worth to a recommender. It knows the users and items of its data",
-        "set and no others. Its scores repeat who was shown and who rated what in that log; they were not checked for",
+        "Teaching and research: comparing what text is worth to a recommender. It knows the users and items of its",
+        "data set and no others. Its scores repeat who was shown and who rated what in that log; they were not checked for",
         "fairness between groups, and it should decide nothing that matters to a person.",
         "",
         "## How to load it",

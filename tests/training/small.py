@@ -65,24 +65,25 @@ def altered(ds, rows):
     return replace(ds, interactions=log)
 
 
-def tiny_encoder():
+def tiny_encoder(layers=1, width=8, words=WORDS, **special):
     """A BERT with random weights, eight wide, which knows twelve words."""
-    words = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    words = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     words.pre_tokenizer = Whitespace()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]", model_max_length=32
+        tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]", model_max_length=32, **special
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-        config = BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, pad_token_id=1, **sizes)
+        sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": 2}
+        sizes |= {"intermediate_size": 2 * width}
+        config = BertConfig(vocab_size=words.get_vocab_size(), max_position_embeddings=32, pad_token_id=1, **sizes)
         model = BertModel(config, add_pooling_layer=False)
     return klm.TextEncoder(tokenizer, model, "tiny", max_length=32, device="cpu")
 
 
 def weights(model):
     """The trained weights, by name."""
-    return {name: p.detach().clone() for name, p in model.fusion.named_parameters()}
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
 def same(a, b):
