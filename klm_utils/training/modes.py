@@ -5,6 +5,7 @@
 
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 import torch
@@ -143,6 +144,7 @@ def _with_lora(model: nn.Module, rank: int, seed: int) -> nn.Module:
         lora_dropout=0.0,
         target_modules="all-linear",
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name of before
         torch.manual_seed(seed)
         return get_peft_model(model, lora)  # changes the model it is given, which is our copy

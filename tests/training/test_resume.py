@@ -1,6 +1,7 @@
 """A run that was stopped, at any moment and in any way, goes on as if nothing had happened, or says why not."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -171,3 +172,16 @@ def test_numbers_of_numpy_can_be_written(build, split, tmp_path):
     config = klm.TrainConfig(**LABEL | {"epochs": np.int64(2), "lr": np.float64(0.02), "batch": np.int32(64)})
     klm.fit(build(), split, replace(config, patience=np.int64(2)), checkpoint_dir=tmp_path)
     assert (tmp_path / loop.RUN).is_file()
+
+
+def test_killed_at_any_time_it_goes_on_bit_for_bit(tmp_path):
+    """SIGKILL from outside: ten times spread over the time of a run, and four times inside the write of a checkpoint."""
+    script = Path(__file__).with_name("killed_anytime.py")
+    path = os.pathsep.join([str(ROOT), str(script.parent)])
+    command = [sys.executable, str(script), str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
+    assert run.returncode == 0, run.stderr[-3000:]
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert len(found["anytime"]) == 10 and all(equal for _, equal in found["anytime"])
+    assert sum(dead for dead, _ in found["anytime"]) >= 8, "the clock of a busy machine may let one or two end"
+    assert len(found["writing"]) == 4 and all(found["writing"])
