@@ -72,7 +72,7 @@ class TrainConfig:
     head_epochs: int | None = None
     lr_text: float | None = None
     decay_text: float = 0.01
-    dropout_text: float = 0.0
+    dropout_text: float = 0.1
     warmup: int | None = None
     clip: float | None = None
     mlm: float = 0.0
