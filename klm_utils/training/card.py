@@ -1,8 +1,8 @@
 """The model card that `save_pretrained` writes: what the model is, what it was trained on, how good, what for."""
 
+from importlib.metadata import version
 from pathlib import Path
 
-from klm_utils import __version__
 from klm_utils.data.assets import atomic_write
 from klm_utils.errors import CheckpointError
 from klm_utils.evaluation.report import Report
@@ -70,7 +70,7 @@ def card(model, reports: list[Report], trained: str | None = None) -> str:
         *([f"encoder = {_call(model.texts.encoder, trained)}"] if trained else []),
         "```",
         "",
-        f"{OURS} {__version__}.",
+        f"{OURS} {version('klm-course')}.",
         "",
     ]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ import answers_ch01
 import answers_ch02
 import answers_ch03
 import answers_ch04
+import answers_ch05
 import numpy as np
 import pytest
 import torch
@@ -222,7 +223,7 @@ paired_interval = [
 ]
 
 TABLES = {NEAREST: nearest, GRADIENT: gradient, GROUPS: groups, BEST: best_epoch, INTERVAL: paired_interval}
-TABLES |= answers_ch01.TABLES | answers_ch02.TABLES | answers_ch03.TABLES | answers_ch04.TABLES
+TABLES |= answers_ch01.TABLES | answers_ch02.TABLES | answers_ch03.TABLES | answers_ch04.TABLES | answers_ch05.TABLES
 
 
 def boom(*_):

@@ -311,7 +311,7 @@ def test_dropout_is_that_of_the_config(build, split):
     start = weights(model)
     klm.fit(model, split, klm.TrainConfig(**LABEL | {"epochs": 2, "id_dropout": 1.0, "user_dropout": 1.0} | free))
     moved = {name for name, p in weights(model).items() if not torch.equal(p, start[name])}
-    assert moved == {"constant", "item_map", "user_map"}
+    assert moved == {"fusion.constant", "fusion.item_map", "fusion.user_map"}
 
 
 def test_history_is_a_table(build, split):

@@ -175,7 +175,7 @@ def test_numbers_of_numpy_can_be_written(build, split, tmp_path):
 
 
 def test_killed_at_any_time_it_goes_on_bit_for_bit(tmp_path):
-    """SIGKILL from outside: ten times spread over the time of a run, and four times inside the write of a checkpoint."""
+    """SIGKILL from outside: ten times spread over the time of a run, and four inside the write of a checkpoint."""
     script = Path(__file__).with_name("killed_anytime.py")
     path = os.pathsep.join([str(ROOT), str(script.parent)])
     command = [sys.executable, str(script), str(tmp_path)]

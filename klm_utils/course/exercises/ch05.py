@@ -2,8 +2,10 @@
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn.functional import gelu
 
-from klm_utils.course.exercises import attempt, head, same, verdict
+from klm_utils.course.exercises import attempt, head, same, shape, verdict
 
 
 def groups(parameters: dict, decay: dict) -> list[dict]:
@@ -115,4 +117,192 @@ def check_paired_interval(fn) -> bool:
             (not same(got, want), f"from these draws expected about {head(want)}, got {head(got)}"),
         ],
         "both models meet the same resampled users",
+    )
+
+
+def freeze(layers: list, last: int, step) -> list[int]:
+    """Reference: only the `last` layers want a gradient; the places of the layers that a step has changed."""
+    for place, layer in enumerate(layers):
+        layer.requires_grad_(place >= len(layers) - last)
+    before = [[weight.detach().clone() for weight in layer.parameters()] for layer in layers]
+    step()
+    pairs = [zip(old, layer.parameters(), strict=True) for old, layer in zip(before, layers, strict=True)]
+    return [place for place, pair in enumerate(pairs) if not all(torch.equal(a, b) for a, b in pair)]
+
+
+def check_freeze(fn) -> bool:
+    """Say what is right or wrong with the learner's freezing, and with the proof."""
+
+    def run(last, sleeping=None):
+        draw = torch.Generator().manual_seed(0)
+        layers = [nn.Linear(3, 3) for _ in range(4)]
+        with torch.no_grad():
+            for layer in layers:
+                layer.weight.copy_(torch.eye(3) + 0.1 * torch.rand(3, 3, generator=draw))
+                layer.bias.fill_(0.1)
+        x, steps = torch.rand(5, 3, generator=draw), []
+
+        def step():
+            steps.append(1)
+            weights = [p for n, layer in enumerate(layers) if n != sleeping for p in layer.parameters()]
+            with torch.enable_grad():
+                y = x
+                for layer in layers:
+                    y = layer(y)
+                y.square().sum().backward()
+            with torch.no_grad():
+                for weight in weights:
+                    if weight.grad is not None:
+                        weight -= 1e-6 * weight.grad  # so small that "nearly equal" does not see it
+
+        got = fn(layers, last, step)
+        return got, [all(p.requires_grad for p in layer.parameters()) for layer in layers], len(steps)
+
+    found, asleep = attempt(run, 2), attempt(run, 2, 3)  # no copies of the layers: `step` must move those that fn has
+    got, wants, steps = found if isinstance(found, tuple) else (found, [], 0)
+    other = asleep[0] if isinstance(asleep, tuple) else asleep
+    listed = isinstance(got, list | tuple) and all(isinstance(place, int) for place in got)
+    return verdict(
+        [
+            (same(got, []) and all(wants) and not steps, "not done yet: nothing is frozen and no step is taken"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not listed, f"return a list of the places that changed, got {head(got)}"),
+            (steps != 1, f"call step() once, it was called {steps} times"),
+            (wants == [True, True, False, False], "the layers at the end are nearest to the task: train those"),
+            (all(wants), "every layer still wants a gradient: use layer.requires_grad_(False)"),
+            (not same(wants, [False, False, True, True]), f"of 4 layers with last = 2, these want a gradient: {wants}"),
+            (same(got, []), "nothing has changed? Clone the weights before: a reference moves along"),
+            (same(got, [0, 1]), "these are the layers that stayed: return those that changed"),
+            (not same(got, [2, 3]), f"expected [2, 3], got {head(got)}"),
+            (not same(other, [2]), "compare the weights, to the bit: a layer that may move need not have moved"),
+        ],
+        "the frozen layers are equal to the bit, and you have the proof",
+    )
+
+
+def lora(x: torch.Tensor, W: torch.Tensor, b: torch.Tensor, A: torch.Tensor, B: torch.Tensor, alpha: float):
+    """Reference: x W' + b + alpha / r * x A' B', for A [r, in] and B [out, r]."""
+    return x @ W.T + b + alpha / len(A) * (x @ A.T @ B.T)
+
+
+def check_lora(fn) -> bool:
+    """Say what is right or wrong with the learner's LoRA."""
+    draw = torch.Generator().manual_seed(0)
+    x, W, b = (torch.randn(*size, generator=draw) for size in ((5, 4), (3, 4), (3,)))
+    A, B, alpha = torch.randn(2, 4, generator=draw), torch.randn(3, 2, generator=draw), 6.0
+    got, start = attempt(fn, x, W, b, A, B, alpha), attempt(fn, x, W, b, A, 0 * B, alpha)
+    plain, extra = x @ W.T + b, x @ A.T @ B.T
+    many = [(plain + extra, "alpha / r is missing"), (plain + alpha * extra, "divide alpha by the rank, len(A)")]
+    return verdict(
+        [
+            (same(got, plain), "not done yet: this is the map without LoRA"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            *((same(got, wrong), message) for wrong, message in many),
+            (same(got, 3 * extra), "add it to the map, do not replace the map"),
+            (same(got, plain - b + 3 * extra), "the bias is lost"),
+            (same(got, plain + alpha / 4 * extra), "r is the rank, the smaller side of A"),
+            (not same(start, plain), f"with B = 0 it must be the map itself, got {head(start)}"),
+            (not same(got, plain + 3 * extra, 1e-4), f"expected {head(plain + 3 * extra)}, got {head(got)}"),
+        ],
+        "as at the start where B is zero, and few numbers to train",
+    )
+
+
+class Houlsby(nn.Module):
+    """Reference: h + up(gelu(down(h))), where up starts at zero."""
+
+    def __init__(self, width: int, inner: int):
+        super().__init__()
+        self.down, self.up = nn.Linear(width, inner), nn.Linear(inner, width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return h + self.up(gelu(self.down(h)))
+
+
+def check_houlsby(fn) -> bool:
+    """Say what is right or wrong with the learner's adapter block."""
+    h = torch.linspace(-1, 1, 24).reshape(4, 6)
+    block = attempt(fn, 6, 2)
+    here = isinstance(block, nn.Module)
+    found = attempt(_facts_of_block, block, h) if here else None
+    start, parameters, reached, bent, skips = found if isinstance(found, tuple) else (found, 0, 0, 0.0, False)
+    return verdict(
+        [
+            (here and parameters == 0 and same(start, h), "not done yet: nothing to train"),
+            (isinstance(block, Exception), f"it raises {head(block)}"),
+            (not here, f"return a torch module, got {head(block)}"),
+            (isinstance(start, Exception), f"calling it raises {head(start)}"),
+            (shape(start) != (4, 6), f"from 4 vectors of width 6 come 4 of width 6, got shape {shape(start)}"),
+            (same(start, 0 * h), "the way past the block is missing: add h"),
+            (not same(start, h), "at the start it must give back h itself: let `up` start at zero"),
+            (parameters != 32, f"down 6 to 2 and up 2 to 6, with biases: 32 numbers to train, not {parameters}"),
+            (reached == 0, "no gradient reaches `up`: if both maps start at zero, neither ever moves"),
+            (not skips, "with all of its weights at zero it must be the identity"),
+            (bent < 1e-4, "between down and up something must bend: without gelu both are one linear map"),
+        ],
+        "the language model starts as it was, and can learn",
+    )
+
+
+def _facts_of_block(block: nn.Module, h: torch.Tensor) -> tuple:
+    """Output at the start, parameters, entries of matrices with a gradient, how far from linear, identity at 0?"""
+    weights = list(block.parameters())
+    h = h.to(weights[0].dtype) if weights else h
+    start = block(h).detach()
+    if weights:
+        (block(h) * torch.sin(torch.arange(start.numel())).reshape(start.shape)).sum().backward()
+    reached = sum(int((w.grad != 0).sum()) for w in weights if w.grad is not None and w.ndim == 2)
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in weights:
+            weight.copy_(torch.randn(weight.shape, generator=draw))
+        bent = (block(h) + block(-h) - 2 * block(0 * h)).abs().max().item()
+        for weight in weights:
+            weight.zero_()
+        skips = torch.equal(block(h), h)
+    return start, sum(w.numel() for w in weights), reached, bent, skips
+
+
+def grouped(items: torch.Tensor, read, users: torch.Tensor) -> torch.Tensor:
+    """Reference: scores of rows, where each item is read once: read(int [k]) -> [k, width]; users float [n, width]."""
+    some, place = items.unique(return_inverse=True)
+    return (read(some)[place] * users).sum(1)
+
+
+def check_grouped(fn) -> bool:
+    """Say what is right or wrong with the learner's item-grouped batch."""
+    draw = torch.Generator().manual_seed(0)
+    items = torch.tensor([7, 2, 7, 7, 9, 2, 7])
+    users, table = torch.randn(7, 3, generator=draw), torch.randn(10, 3, generator=draw)
+    true, log = torch.zeros(10, 3).index_add(0, items, users), []
+
+    def run():
+        vectors = table.clone().requires_grad_(True)
+
+        def read(some):
+            log.append(len(some))
+            return vectors[some]
+
+        scores = fn(items.clone(), read, users.clone())
+        if not torch.is_grad_enabled():  # turned off by fn: then there is no gradient to look at
+            return scores, true
+        return scores, torch.autograd.grad(scores.sum(), vectors)[0] if getattr(scores, "grad_fn", None) else None
+
+    found = attempt(run)
+    got, slope = found if isinstance(found, tuple) else (found, None)
+    want, calls, texts = (table[items] * users).sum(1), len(log), sum(log)
+    return verdict(
+        [
+            (same(got, want, 1e-4) and texts == 7 and calls == 1, "not done yet: 7 rows, 7 texts read, 3 would do"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (shape(got) != (7,), f"one score for each row: expected shape (7,), got {head(got)}"),
+            (calls == 0, "nothing was read: call read with the items"),
+            (not same(got, want, 1e-4), f"expected {head(want)}, got {head(got)}: bring each vector to its rows"),
+            (texts > 3, f"{texts} texts were read for 3 different items"),
+            (calls > 1, f"read was called {calls} times: one call makes one batch"),
+            (not same(slope, true, 1e-4), "the gradient of all rows of an item must reach its text: no detach"),
+        ],
+        "each text is read once, and all of its rows share the gradient",
     )
