@@ -96,17 +96,10 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         texts = checked_texts(ds, texts, encoder)
         profiles = [] if profile == "features" else user_texts(ds)
         seed = check_seed(seed, "KLMRecommender.from_dataset(seed)")
-        text = user_text = read = None
-        if encoder is not None:
-            text = controlled(encoder.encode(texts), knowledge, seed)
-        if profiles:
-            user_text = encoder.encode(profiles)
-        if mode != "frozen":
-            order = others(len(texts), seed) if knowledge == "shuffled" else range(len(texts))  # as in `controlled`
-            read = ItemTexts(modes.tuned(encoder, mode, tuning, seed), [texts[place] for place in order])
-        things = catalogue.known(ds, split, text, user_text, profile)
+        text = None if encoder is None else controlled(encoder.encode(texts), knowledge, seed)
+        user_text = encoder.encode(profiles) if profiles else None
         settings = settings_of(fusion) | settings
-        network = FUSIONS[fusion](things, seed=seed, **settings)
+        network = FUSIONS[fusion](catalogue.known(ds, split, text, user_text, profile), seed=seed, **settings)
         about = {
             "data": ds.name,
             "protocol": split.protocol,
@@ -120,7 +113,8 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             "settings": settings,
             "seed": seed,
         }
-        return cls(network, ds.items.index, ds.users.index, ds.items["title"], about, read)
+        read_along = None if mode == "frozen" else _item_texts(encoder, mode, tuning, texts, knowledge, seed)
+        return cls(network, ds.items.index, ds.users.index, ds.items["title"], about, read_along)
 
     @property
     def name(self) -> str:
@@ -332,6 +326,12 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         model = cls(network, saved["item_ids"], saved["user_ids"], saved["titles"], about)
         model.objective, model.scale, model.shift = saved["objective"], saved["scale"], saved["shift"]
         return model
+
+
+def _item_texts(encoder, mode: str, tuning, texts: list[str], knowledge: str, seed: int) -> ItemTexts:
+    """The texts for a language model that is trained; shuffled, each is where `controlled` has its vector."""
+    order = others(len(texts), seed) if knowledge == "shuffled" else range(len(texts))
+    return ItemTexts(modes.tuned(encoder, mode, tuning, seed), [texts[place] for place in order])
 
 
 def _downloaded(model_id: str, hub: dict) -> Path:
