@@ -1,0 +1,24 @@
+"""What training costs: the language model reads at least 40 times less where each step reads an item once."""
+
+import pytest
+
+from klm_utils.errors import ConfigError
+from klm_utils.training import cost
+
+
+def test_item_grouped_training_reads_at_least_forty_times_less():
+    grouped = cost.in_a_process_of_its_own(mode="full", objective="label", steps=1)
+    by_row = cost.in_a_process_of_its_own(mode="full", objective="label", grouped=False, steps=1)
+    assert by_row["positions"] > 40 * grouped["positions"] > 0
+    assert by_row["trained"] == grouped["trained"] == 10_844_928
+    assert all(found["seconds"] > 0 and found["peak_mb"] > 100 for found in (grouped, by_row))
+
+
+def test_a_frozen_model_reads_nothing_in_a_step():
+    found = cost.measure(mode="frozen", steps=1)
+    assert found["positions"] == found["trained"] == 0 and found["seconds"] > 0
+
+
+def test_a_measurement_that_fails_says_why():
+    with pytest.raises(ConfigError, match="Unknown mode"):
+        cost.in_a_process_of_its_own(mode="lora")
