@@ -46,6 +46,7 @@ def forest(rows: Mapping[str, tuple[float, float, float]], label: str, zero: flo
     ax.set_yticks(range(len(rows)), list(rows))
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlabel(label)
+    ax.locator_params(axis="x", nbins=6)
     return _plain(ax)
 
 

@@ -152,8 +152,9 @@ class Run:
         self.model.eval()
         now = self._copy()
         self._put(self.average)  # what is measured, and kept if it is the best
-        with torch.no_grad():
-            self.model.read(task.valid_items)
+        if self.reading:  # else the vectors are still those that the model was built with
+            with torch.no_grad():
+                self.model.read(task.valid_items)
         row = {"epoch": number, "loss": total / task.n, "valid": float(task.valid())}
         row |= {"seconds": time.perf_counter() - start} | self._watched()
         self._put(now)
@@ -207,7 +208,7 @@ class Run:
         if self.watch is None:
             return {}
         self.model.objective = self.config.objective
-        if self.model.texts is not None:
+        if self.reading:
             self.model.read_all()
         return {name: float(value) for name, value in self.watch(self.model).items()}
 

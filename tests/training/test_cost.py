@@ -1,5 +1,6 @@
 """What training costs: the language model reads at least 40 times less where each step reads an item once."""
 
+import numpy as np
 import pytest
 
 from klm_utils.errors import ConfigError
@@ -22,3 +23,9 @@ def test_a_frozen_model_reads_nothing_in_a_step():
 def test_a_measurement_that_fails_says_why():
     with pytest.raises(ConfigError, match="Unknown mode"):
         cost.in_a_process_of_its_own(mode="lora")
+
+
+def test_the_peak_is_that_of_the_new_process_and_not_of_ours():
+    ballast = np.ones(2**28)  # 2 GiB; getrusage would count them
+    found = cost.in_a_process_of_its_own(mode="frozen", steps=1)
+    assert 100 < found["peak_mb"] < ballast.nbytes / 2**20
