@@ -11,13 +11,13 @@ ROWS = {
     "What will they choose? Known films, nDCG@10": ("random, interaction", "EASE"),
     "Will they like it? Tomorrow (`temporal`), AUC": ("temporal, label", "user + item bias"),
 }
-KINDS = ("KLM without text", "KLM minilm shuffled", "KLM minilm")
+KINDS = ("no text", "frozen, shuffled", "frozen", "full")
 
 
 def lines() -> list[str]:
     """The table as the README has it."""
     tables = course.results("05")["metrics"]["tables"]
-    text = ["| | baseline | without text | text shuffled | with text |", "|---|---|---|---|---|"]
+    text = ["| | baseline | without text | text shuffled | frozen text | end to end |", "|---|---|---|---|---|---|"]
     for title, (name, baseline) in ROWS.items():
         values = [tables[name].get(model) for model in (baseline, *KINDS)]
         shown = ["-" if v is None else f"{v[0]:.3f} [{v[1]:.3f}, {v[2]:.3f}]" for v in values]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import embedding_bag, pad
+from torch.nn.functional import embedding, embedding_bag, pad
 
 from klm_utils.errors import check_choice, check_whole
 
@@ -121,13 +121,13 @@ class DotFusion(nn.Module):
 
     def forward(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
         """One score per pair of positions: int [n], int [n] -> float [n]. `draw` decides the dropout in training."""
-        q, b = _split(sum(self._items(draw).values())[items])
+        q, b = _split(embedding(items, sum(self._items(draw).values())))  # `[items]` would sum its gradient in no order
         p, bu, keep = self._users(draw)
         past, total = self._histories()
         own = self.met(users, items)
-        h = (keep * total)[users] - (own[:, None] * keep[users]) * past[items]
+        h = embedding(users, keep * total) - (own[:, None] * keep[users]) * embedding(items, past)
         h = h * (self.history_size[users] - own.float()).clamp_min(1)[:, None].rsqrt()
-        return self.constant + bu[users] + b + ((p[users] + h) * q).sum(1)
+        return self.constant + embedding(users, bu[:, None])[:, 0] + b + ((embedding(users, p) + h) * q).sum(1)
 
     def grid(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
         """Scores of all pairs of these users and items, float [users, items]; the same numbers as `forward`."""

@@ -15,7 +15,7 @@ QUESTIONS = {
 }
 
 
-def save(folder: Path, model, trained: str | None) -> None:
+def save(folder: Path, model, trained: dict | None) -> None:
     """Write the card as README.md, unless there is one that somebody else wrote."""
     path = folder / "README.md"
     if not path.exists() or OURS in path.read_text(encoding="utf8"):
@@ -23,13 +23,13 @@ def save(folder: Path, model, trained: str | None) -> None:
         atomic_write(path, lambda beside: beside.write_text(text, encoding="utf8"), CheckpointError)
 
 
-def card(model, reports: list[Report], trained: str | None = None) -> str:
+def card(model, reports: list[Report], trained: dict | None = None) -> str:
     """The card as Markdown, with the header that the hub reads.
 
     Args:
         model: a `KLMRecommender`.
         reports: of `klm.evaluate`; each brings its metrics, intervals and protocol.
-        trained: the name of the folder beside it with the encoder that was trained along, if one was.
+        trained: of an encoder that was trained along and lies beside the card: its folder, and how to call it.
     """
     about = model.about
     text = about["encoder"]["name"] if about["encoder"] else "none"
@@ -67,7 +67,7 @@ def card(model, reports: list[Report], trained: str | None = None) -> str:
         "import klm_utils as klm",
         "",
         "model = klm.KLMRecommender.from_pretrained(FOLDER)",
-        *([f"encoder = {_call(model.texts.encoder, trained)}"] if trained else []),
+        *([f"encoder = {_call(**trained)}"] if trained else []),
         "```",
         "",
         f"{OURS} {version('klm-course')}.",
@@ -76,9 +76,8 @@ def card(model, reports: list[Report], trained: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def _call(encoder, folder: str) -> str:
-    settings = {key: getattr(encoder, key) for key in ("pooling", "normalize", "max_length", "prefix")}
-    given = ", ".join(f"{key}={value!r}" for key, value in settings.items())
+def _call(folder: str, call: dict) -> str:
+    given = ", ".join(f"{key}={value!r}" for key, value in call.items())
     return f'klm.TextEncoder.from_pretrained(FOLDER + "/{folder}", {given})'
 
 

@@ -10,8 +10,7 @@ from klm_utils.fusion import Catalogue
 
 def known(ds, split, text: np.ndarray | None, user_text: np.ndarray | None, profile: str) -> Catalogue:
     """What is known of users and items: of the interactions, those of train and the shown ones."""
-    rows = pd.concat([split.train, split.shown]) if len(split.shown) else split.train
-    chosen = ds.chosen(rows)[["user_id", "item_id"]].drop_duplicates(keep="last")  # a history is in order of time
+    chosen = _chosen(split)
     users = user_features(split)[1]
     return Catalogue(
         text=np.zeros((len(ds.items), 0), dtype=np.float32) if text is None else text,
@@ -22,6 +21,19 @@ def known(ds, split, text: np.ndarray | None, user_text: np.ndarray | None, prof
         known_users=ds.users.index.isin(split.train["user_id"]),
         known_items=ds.items.index.isin(split.train["item_id"]),
     )
+
+
+def known_pairs(split, users: pd.Index, items: pd.Index) -> torch.Tensor:
+    """user * items + item of each pair that `known` takes from a split, by position and sorted, int [n]."""
+    chosen = _chosen(split)
+    keys = users.get_indexer(chosen.user_id) * len(items) + items.get_indexer(chosen.item_id)
+    return torch.from_numpy(np.sort(keys))
+
+
+def _chosen(split) -> pd.DataFrame:
+    """Each pair once, in order of time."""
+    rows = pd.concat([split.train, split.shown]) if len(split.shown) else split.train
+    return split.dataset.chosen(rows)[["user_id", "item_id"]].drop_duplicates(keep="last")
 
 
 def saved(state: dict[str, torch.Tensor]) -> Catalogue:

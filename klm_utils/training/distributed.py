@@ -2,7 +2,9 @@
 
     torchrun --nproc_per_node 2 script.py
 
-where the script calls `torch.distributed.init_process_group("gloo")` ("nccl" on GPUs) and then `klm.fit` as ever.
+where the script calls `torch.distributed.init_process_group("gloo")` and then `klm.fit` as ever, with one
+`checkpoint_dir`, if any, that all of them see. They end where one process does, but for dropout inside the language
+model: each draws its own.
 """
 
 import torch
@@ -14,14 +16,19 @@ def world() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if world() > 1 else 0
+
+
 def first() -> bool:
     """Whether this is the process that writes and prints."""
-    return world() == 1 or dist.get_rank() == 0
+    return rank() == 0
 
 
 def part(batch: torch.Tensor) -> torch.Tensor:
     """The part of a batch that is this process's to do: every world()-th entry."""
-    return batch if world() == 1 else batch[dist.get_rank() :: world()]
+    return batch[rank() :: world()]
 
 
 def add_up(weights: list[torch.nn.Parameter], loss: torch.Tensor) -> torch.Tensor:

@@ -12,11 +12,11 @@ import pandas as pd
 import torch
 
 from klm_utils.data.schema import LOG_COLUMNS
-from klm_utils.data.splits import Split
 from klm_utils.errors import CheckpointError, ConfigError
 from klm_utils.evaluation.calibration import platt
 from klm_utils.training import checkpoint, distributed, mlm, objectives
 from klm_utils.training.config import TrainConfig
+from klm_utils.training.fit_checks import check_epochs, check_fit, check_shared
 from klm_utils.training.model import KLMRecommender
 
 RUN = "run.safetensors"
@@ -79,10 +79,11 @@ def fit(
         CheckpointError: the folder holds another run, a damaged one, or cannot be written.
     """
     config = config or TrainConfig()
-    _check_fit(model, split, config)
-    config = config.of(model.about["mode"])
+    check_fit(model, split, config)
+    given, config = config, config.of(model.about["mode"])
+    check_epochs(given, config)
     task = objectives.task(model, split, config)
-    _check_shared(task, config)
+    check_shared(task, config)
     if config.mlm:
         model.texts.learn_to_guess(config.seed)
     run = Run(model, split, config, watch)
@@ -92,6 +93,7 @@ def fit(
     else:
         with torch.no_grad():
             model.fusion.constant.fill_(task.start)
+        run.average = run._copy()
     try:
         with _curves(log_dir) as curves:
             while run.stopped() is None:
@@ -103,7 +105,8 @@ def fit(
         stopped = "interrupted"
     finally:  # a full disk or a diverged loss leaves the best weights too
         run.restore_best()
-    _calibrate(model, split, config)
+        if run.best is not None:
+            _calibrate(model, split, config)
     table = pd.DataFrame(run.rows, columns=[*dict.fromkeys(name for row in [COLUMNS, *run.rows] for name in row)])
     return History(table.set_index("epoch"), task.metric, run.best_epoch, stopped)
 
@@ -129,17 +132,18 @@ class Run:
         return "epochs" if len(self.rows) >= self.config.epochs else None
 
     def epoch(self, task: objectives.Task) -> dict:
-        number, start, total = len(self.rows) + 1, time.perf_counter(), 0.0
-        seed = self.config.seed * 1_000_003 + number  # so that a resumed run draws the same
+        number, start, total, terms = len(self.rows) + 1, time.perf_counter(), 0.0, 0
+        seed = (self.config.seed * 1_000_003 + number) % 2**63  # so that a resumed run draws the same
         draw = torch.Generator().manual_seed(seed)
         self.model.train()
         self.model.fusion.id_dropout, self.model.fusion.user_dropout = self.config.id_dropout, self.config.user_dropout
         if self.model.texts is not None:
             self.model.texts.dropout(self.config.dropout_text)
         with torch.random.fork_rng():
-            torch.manual_seed(seed)  # of the dropout inside the language model
+            torch.manual_seed(seed + distributed.rank())  # of the dropout inside the language model
             for batch in torch.randperm(task.n, generator=draw).split(task.batch):
-                total += self.step(task, batch, draw) * len(batch)
+                size = (task.terms or len)(batch)
+                total, terms = total + self.step(task, batch, draw) * size, terms + size
         size = sum(p.detach().square().sum().item() for p in self.weights.values())
         if not np.isfinite(total + size):  # the size: the last step may be the one that went too far
             raise ConfigError(
@@ -155,7 +159,7 @@ class Run:
         if self.reading:  # else the vectors are still those that the model was built with
             with torch.no_grad():
                 self.model.read(task.valid_items)
-        row = {"epoch": number, "loss": total / task.n, "valid": float(task.valid())}
+        row = {"epoch": number, "loss": total / terms, "valid": float(task.valid())}
         row |= {"seconds": time.perf_counter() - start} | self._watched()
         self._put(now)
         self.rows.append(row)
@@ -177,7 +181,8 @@ class Run:
         reading = self.reading and task.items is not None
         self.optimizer.zero_grad()
         if share:
-            with _precision(self.config.precision, self.model.fusion.constant.device):
+            reads = self.model.texts.model if self.model.texts is not None else self.model.fusion.constant
+            with _precision(self.config.precision, reads.device):
                 if reading:
                     self.model.read(task.items(mine))
                 loss = share * task.loss(mine, draw)
@@ -210,7 +215,16 @@ class Run:
         self.model.objective = self.config.objective
         if self.reading:
             self.model.read_all()
-        return {name: float(value) for name, value in self.watch(self.model).items()}
+        found = {name: float(value) for name, value in self.watch(self.model).items()}
+        if taken := found.keys() & set(COLUMNS):
+            raise ConfigError(
+                "these columns of the history are the training's own",
+                where="fit(watch)",
+                found=sorted(taken),
+                expected=f"other names than {', '.join(COLUMNS)}",
+                remedy="what is watched decides nothing: give it a name of its own",
+            )
+        return found
 
     def _copy(self) -> dict[str, torch.Tensor]:
         return {name: p.detach().clone() for name, p in self.weights.items()}
@@ -259,8 +273,17 @@ class Run:
             state.setdefault(int(place), {})[key] = tensors[name]
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
         self._put(_cut(tensors, "now."))
-        self.average, self.best = _cut(tensors, "average."), _cut(tensors, "best.")
+        average, self.best = _cut(tensors, "average."), _cut(tensors, "best.")
+        self.average = {name: average[name].to(p.device) for name, p in self.weights.items()}
         self.rows, self.steps = saved["rows"], saved["steps"]
+        if len(self.rows) > self.config.epochs:
+            raise CheckpointError(
+                "the run in this folder is longer than this one is to be",
+                where=f"{path}, epochs",
+                found=len(self.rows),
+                expected=f"at most {self.config.epochs}",
+                remedy="ask for as many epochs, or give this run a folder of its own",
+            )
 
     def _identity(self) -> dict:
         """What a run must share with this one to go on in its place; `epochs` may grow."""
@@ -314,7 +337,13 @@ def _curves(folder):
             remedy="pip install tensorboard, or leave log_dir out: History.epochs has the same numbers",
         ) from fault
     with SummaryWriter(folder) as writer:
-        yield lambda row: [writer.add_scalar(name, v, row["epoch"]) for name, v in row.items() if name != "epoch"]
+
+        def write(row):
+            for name in row.keys() - {"epoch"}:
+                writer.add_scalar(name, row[name], row["epoch"])
+            writer.flush()  # a killed run does not write these again
+
+        yield write
 
 
 def _calibrate(model, split, config) -> None:
@@ -323,55 +352,3 @@ def _calibrate(model, split, config) -> None:
     if config.objective == "label":
         scores = model.scores(split.valid["user_id"], split.valid["item_id"])
         model.scale, model.shift = platt(scores, split.valid["label"])
-
-
-def _check_fit(model, split, config) -> None:
-    """Refuse arguments of the wrong kind, and a split that the model was not built for."""
-    for argument, value, kind in (
-        ("model", model, KLMRecommender),
-        ("split", split, Split),
-        ("config", config, TrainConfig),
-    ):
-        if not isinstance(value, kind):
-            raise ConfigError(
-                f"{argument} is of the wrong kind",
-                where=f"fit({argument})",
-                found=value,
-                expected=f"a {kind.__name__}",
-                remedy='for example klm.fit(model, split, klm.TrainConfig(objective="label"))',
-            )
-    if model.about["protocol"] != split.protocol:
-        raise ConfigError(
-            "the model was built for another split: its history may hold what it is tested on",
-            where="fit(model, split)",
-            found=split.protocol,
-            expected=model.about["protocol"],
-            remedy="build the model with from_dataset(ds, split, ...) and train it on that split",
-        )
-    if model.about["mode"] != "frozen" and model.texts is None:
-        raise ConfigError(
-            "the language model that this model trains is not here: a saved model holds only the vectors",
-            where="fit(model)",
-            found=f"a model of mode {model.about['mode']!r} from from_pretrained",
-            expected="a model from from_dataset",
-            remedy="build it anew; an unfinished training goes on from its checkpoint_dir",
-        )
-    if config.mlm and model.texts is None:
-        raise ConfigError(
-            "a frozen language model has nothing to gain from a second loss",
-            where="TrainConfig(mlm)",
-            found=config.mlm,
-            expected="0 in mode 'frozen'",
-            remedy='mode="full", for example',
-        )
-
-
-def _check_shared(task: objectives.Task, config: TrainConfig) -> None:
-    if distributed.world() > 1 and (task.terms is None or config.mlm):
-        raise ConfigError(
-            "this loss cannot be shared between processes: how many terms a part of a step has is left to chance",
-            where="fit under torchrun",
-            found=f"loss={config.loss!r}, mlm={config.mlm}",
-            expected='the default loss of the objective, "bce" or "ordinal", and mlm=0',
-            remedy="train in one process",
-        )

@@ -41,11 +41,13 @@ class MaskedHead(nn.Module):
                 remedy="use a BERT-like model such as minilm or e5",
             )
         draw = torch.Generator().manual_seed(seed)
-        self.dense, self.norm = nn.Linear(width, width), nn.LayerNorm(width)
+        with torch.random.fork_rng(devices=[]):  # torch fills it at random, before we do
+            self.dense, self.norm = nn.Linear(width, width), nn.LayerNorm(width)
         with torch.no_grad():
             self.dense.weight.copy_(torch.eye(width) + 0.02 * torch.randn(width, width, generator=draw))
             self.dense.bias.zero_()
         self.bias = nn.Parameter(torch.zeros(words))
+        self.to(encoder.model.device)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """float [n, width] -> float [n, words]."""
@@ -115,9 +117,13 @@ def pretrain(
 ) -> tuple[TextEncoder, MaskedHead]:
     """Masked language modelling on the texts: a copy of the encoder, all trained but the table of tokens, and a head.
 
+    Raises:
+        DataError: no texts.
+
     Source: Gururangan et al. 2020, Don't stop pretraining, section 3 (domain-adaptive pretraining).
     """
     encoder = modes.tuned(encoder, "full")
+    _some(len(texts))
     head, ids = MaskedHead(encoder, seed), encoder.tokenize(texts)
     trained = [weight for weight in encoder.model.parameters() if weight.requires_grad]
     groups = [{"params": trained, "lr": lr}, {"params": head.parameters(), "lr": LR}]
@@ -161,7 +167,7 @@ def _some(n: int) -> int:
         return n
     raise DataError(
         "there is no token to guess",
-        where="perplexity(texts)",
+        where="texts",
         found="no text with a word in it",
         expected="at least one",
         remedy="pass the texts of some items",

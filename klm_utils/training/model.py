@@ -42,7 +42,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         objective: the question it was trained for, "label" or "interaction"; `fit` sets it.
         scale, shift: probability = sigmoid(scale * score + shift); `fit` sets them.
         about: where it comes from: data set, split, encoder, settings.
-        reports: what the model card shows; `save_pretrained` sets it.
+        reports, trained: for the model card, of metrics and of the encoder beside it; `save_pretrained` sets them.
     """
 
     def __init__(self, fusion: nn.Module, item_ids, user_ids, titles, about: dict, texts: ItemTexts | None = None):
@@ -51,7 +51,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         self.fusion, self.texts, self.about = fusion, texts, about
         self.items = pd.Series(list(titles), index=pd.Index(item_ids, name="item_id"), name="title")
         self.users = pd.Index(user_ids, name="user_id")
-        self.objective, self.scale, self.shift, self.reports = "label", 1.0, 0.0, []
+        self.objective, self.scale, self.shift, self.reports, self.trained = "label", 1.0, 0.0, [], None
         self.eval()
 
     @classmethod
@@ -134,7 +134,8 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         those of all other items stay as they were last read. Without `texts` there is nothing to do.
         """
         if self.texts is not None:
-            self.fusion.text = self.fusion.text.detach().index_copy(0, items, self.texts(items))
+            old = self.fusion.text.detach()  # the language model may be on a GPU, and the rest not
+            self.fusion.text = old.index_copy(0, items, self.texts(items).to(old.device))
 
     @torch.no_grad()
     def read_all(self) -> None:
@@ -198,7 +199,8 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         logits = parts.sum(axis=1) + self.shift
         order = np.argsort(-logits.to_numpy(), kind="stable")
         if exclude_seen:
-            own = self.fusion.met(self._places(self.users, [user_id], "user_id"), torch.arange(len(self.items)))
+            everything = torch.arange(len(self.items), device=self.fusion.constant.device)
+            own = self.fusion.met(self._places(self.users, [user_id], "user_id"), everything)
             order = order[~(np.isin(order, seen) | own.cpu().numpy()[order])]
         order = order[:k]
         gain = parts - parts.mean()  # an item is chosen for what sets it apart
@@ -253,11 +255,15 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         folder = Path(save_directory)
-        home = None if self.texts is None else modes.save(self.texts.encoder, folder)
+        if self.texts is not None:
+            settings = ("pooling", "normalize", "max_length", "prefix")
+            home = modes.save(self.texts.encoder, folder)
+            self.trained = {"folder": home.name, "call": {key: getattr(self.texts.encoder, key) for key in settings}}
         fusion = {f"fusion.{name}": tensor for name, tensor in self.fusion.state_dict().items()}
         about = {
             "format": FORMAT,
             "about": self.about,
+            "trained": self.trained,
             "objective": self.objective,
             "scale": self.scale,
             "shift": self.shift,
@@ -266,9 +272,10 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             "user_ids": self.users.tolist(),
         }
         checkpoint.write(folder / FILE, fusion, about)
-        card.save(folder, self, home and home.name)
-        for old in folder.glob("encoder-*"):
-            if old != home:
+        own = folder / self.trained["folder"] if self.trained else None
+        card.save(folder, self, self.trained if own and own.is_dir() else None)
+        for old in folder.iterdir():  # the encoder of a model that was here before
+            if modes.FOLDER.fullmatch(old.name) and old != own:
                 shutil.rmtree(old)
 
     def save_pretrained(self, save_directory, reports=(), **options):
@@ -325,6 +332,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         network.load_state_dict(state)
         model = cls(network, saved["item_ids"], saved["user_ids"], saved["titles"], about)
         model.objective, model.scale, model.shift = saved["objective"], saved["scale"], saved["shift"]
+        model.trained = saved.get("trained")
         return model
 
 

@@ -3,6 +3,7 @@
 "frozen" and "end to end" exclude each other; a mode says which of the two a model is.
 """
 
+import re
 import shutil
 import tempfile
 import warnings
@@ -14,6 +15,7 @@ from torch import nn
 from klm_utils.embedding.encoder import TextEncoder
 from klm_utils.errors import ConfigError, check_choice, check_whole
 
+FOLDER = re.compile("encoder-[0-9a-f]{12}")  # of a trained encoder, named after its weights
 # Each mode and its options. checkpointing: compute the inside of a layer again on the way back, and store less.
 MODES = {
     "frozen": {},

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.functional import embedding
 
 from klm_utils import losses
 from klm_utils.errors import ConfigError, DataError
@@ -122,6 +123,7 @@ def _label_task(model, split, config) -> Task:
         thresholds = share.logit()
         return of_rows(lambda at, draw: losses.ordinal(fusion(users[at], items[at], draw), y[at], thresholds), 0.0)
     y = torch.tensor(train["rating" if name == "squared_error" else "label"].to_numpy(), dtype=torch.float32)
+    y = y.to(users.device)
     error = losses.squared_error if name == "squared_error" else losses.bce_with_logits
     share = y.mean().item()
     start = share if name == "squared_error" else float(np.log(share / (1 - share)))
@@ -271,7 +273,7 @@ def _softmax(fusion, u: torch.Tensor, i: torch.Tensor, items: torch.Tensor) -> C
 
     def loss(at, draw):
         users, row = u[at].unique(return_inverse=True)
-        return losses.cross_entropy(fusion.grid(users, items, draw)[row], place[at])
+        return losses.cross_entropy(embedding(row, fusion.grid(users, items, draw)), place[at])
 
     return loss
 

@@ -1,5 +1,7 @@
 """What the article's Dataset was meant to be: a user's text, an item's text and a label for each row of the log."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -16,7 +18,7 @@ class TextPairs(Dataset):
         part: "train", "valid" or "test".
         negatives: 0: all rows with their own labels. n: the chosen rows with label 1, each followed by n rows with
             label 0: items that the same user has not chosen in train, drawn among the items of train. Where a user
-            has chosen all of them, any item of train.
+            has chosen nearly all of them, any item of train.
         seed: of the draw; another one for each epoch gives other negatives.
 
     Attributes:
@@ -53,12 +55,13 @@ def collate(tokenizer, max_length: int = 256):
         [batch]: one number for each pair.
     """
 
-    def batch(rows: list[tuple[str, str, float]]) -> dict[str, torch.Tensor]:
-        users, items, labels = zip(*rows, strict=True)
-        options = {"padding": True, "truncation": True, "max_length": max_length, "return_tensors": "pt"}
-        return {**tokenizer(list(users), list(items), **options), "labels": torch.tensor(labels, dtype=torch.float32)}
+    return partial(_batch, tokenizer, max_length)  # not a function within: workers of a DataLoader are sent a copy
 
-    return batch
+
+def _batch(tokenizer, max_length: int, rows: list[tuple[str, str, float]]) -> dict[str, torch.Tensor]:
+    users, items, labels = zip(*rows, strict=True)
+    options = {"padding": True, "truncation": True, "max_length": max_length, "return_tensors": "pt"}
+    return {**tokenizer(list(users), list(items), **options), "labels": torch.tensor(labels, dtype=torch.float32)}
 
 
 def _not_chosen(ds, train, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:

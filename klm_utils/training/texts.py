@@ -40,7 +40,7 @@ class ItemTexts(nn.Module):
     def learn_to_guess(self, seed: int = 0) -> None:
         """Add the head that `masked_loss` needs, unless it is there."""
         if self.head is None:
-            self.head = MaskedHead(self.encoder, seed).to(self.model.device)
+            self.head = MaskedHead(self.encoder, seed)
 
     def masked_loss(self, items: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
         """The masked-language-model loss of the texts of these items."""

@@ -343,3 +343,33 @@ def test_the_average_of_the_weights_is_what_is_kept(ds, split):
     assert not torch.equal(*kept)
     with pytest.raises(klm.ConfigError, match="average"):
         klm.TrainConfig(average=1.0)
+
+
+def test_two_threads_add_up_in_one_order():
+    """At the default batch a gradient of rows is summed by several threads."""
+    ds, threads = klm.load_dataset("movielens-100k"), torch.get_num_threads()
+    split = klm.split(ds, "random")
+    torch.set_num_threads(2)
+    try:
+        models = [klm.KLMRecommender.from_dataset(ds, split) for _ in range(2)]
+        for model in models:
+            klm.fit(model, split, klm.TrainConfig(epochs=2))
+    finally:
+        torch.set_num_threads(threads)
+    assert same(*models)
+
+
+def test_what_is_watched_cannot_decide(build, split):
+    with pytest.raises(ConfigError, match="the training's own"):
+        klm.fit(build(), split, klm.TrainConfig(**LABEL), watch=lambda model: {"valid": 1.0})
+
+
+def test_another_log_under_the_same_protocol_is_seen(build, split):
+    other = klm.split(planted(seed=1), "random")
+    assert other.protocol == split.protocol
+    with pytest.raises(ConfigError, match="built for other rows"):
+        klm.fit(build(), other, klm.TrainConfig(**LABEL))
+
+
+def test_a_seed_may_be_any_whole_number(build, split):
+    klm.fit(build(), split, klm.TrainConfig(**LABEL | {"epochs": 1, "seed": 2**62}))

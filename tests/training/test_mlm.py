@@ -128,12 +128,22 @@ def test_pretraining_learns_the_texts_and_leaves_the_encoder_alone(guesser):
     assert again.fingerprint == mlm.pretrain(guesser, TEXTS, epochs=3)[0].fingerprint
 
 
+def test_nothing_global_moves(guesser, split):
+    state = torch.get_rng_state()
+    model = klm.KLMRecommender.from_dataset(split.dataset, split, guesser, mode="full")
+    klm.fit(model, split, klm.TrainConfig(objective="interaction", batch=8, head_epochs=0, epochs=1, mlm=0.1))
+    mlm.pretrain(guesser, TEXTS, epochs=1)
+    assert torch.equal(state, torch.get_rng_state())
+
+
 def test_texts_without_a_word_give_no_loss_and_no_perplexity(guesser):
     head = mlm.MaskedHead(guesser)
     loss = mlm.masked_loss(guesser, head, guesser.tokenize(["", ""]), torch.Generator().manual_seed(0))
     assert loss.item() == 0 and loss.requires_grad
     with pytest.raises(DataError, match="no token to guess"):
         mlm.perplexity(guesser, head, [""])
+    with pytest.raises(DataError, match="no token to guess"):
+        mlm.pretrain(guesser, [])
     one = mlm.masked_loss(guesser, head, guesser.tokenize(["red"]), torch.Generator().manual_seed(0))
     assert np.isfinite(one.item()) and one.item() > 0
 

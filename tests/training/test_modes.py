@@ -108,6 +108,35 @@ def test_a_saved_model_predicts_the_same_and_its_encoder_can_be_loaded(split, de
     assert [f.name for f in tmp_path.glob("encoder-*")] != [first] and len(list(tmp_path.glob("*encoder-*"))) == 1
 
 
+def test_only_the_encoder_of_an_older_model_goes(split, deep, tmp_path):
+    model, *_ = fitted(split, deep, "full")
+    here, there = tmp_path / "here", tmp_path / "there"
+    model.save_pretrained(here)
+    (here / "encoder-mine").mkdir()
+    (here / "encoder-notes.txt").write_text("mine")
+    klm.KLMRecommender.from_pretrained(here).save_pretrained(here, reports=[klm.evaluate(model, split)])
+    assert len(list(here.glob("encoder-*"))) == 3 and "encoder = " in (here / "README.md").read_text()
+    klm.KLMRecommender.from_pretrained(here).save_pretrained(there)
+    assert not list(there.glob("encoder-*")) and "encoder = " not in (there / "README.md").read_text()
+    klm.KLMRecommender.from_dataset(split.dataset, split, deep).save_pretrained(here)
+    assert sorted(old.name for old in here.glob("encoder-*")) == ["encoder-mine", "encoder-notes.txt"]
+
+
+def test_head_epochs_of_the_preset_must_leave_some_for_the_language_model(split, deep):
+    model = klm.KLMRecommender.from_dataset(split.dataset, split, deep, mode="full")
+    with pytest.raises(ConfigError, match="would never be trained"):
+        klm.fit(model, split, klm.TrainConfig(epochs=20))
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_train(split, deep):
+    """Item-grouped steps hold unequal numbers of rows."""
+    still = {"lr": 0.0, "lr_text": 0.0, "epochs": 1, "head_epochs": 0, "id_dropout": 0.0, "user_dropout": 0.0}
+    model, history, _ = fitted(split, deep, "full", "label", **still)
+    rows = split.train
+    error = model.scores(rows["user_id"], rows["item_id"]) - rows["rating"].to_numpy()
+    assert history.epochs["loss"][1] == pytest.approx(np.mean(error**2), rel=1e-5)
+
+
 def test_a_full_disk_while_the_encoder_is_saved_harms_nothing(split, deep, tmp_path, full_disk):
     model, *_ = fitted(split, deep, "full")
     with full_disk(), pytest.raises(CheckpointError):
@@ -276,14 +305,17 @@ def test_curves_for_tensorboard_and_what_is_watched(split, deep, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     model = klm.KLMRecommender.from_dataset(split.dataset, split, deep, mode="full")
-    seen = []
+    seen, written = [], []
 
     def watch(now):
+        events = EventAccumulator(str(tmp_path)).Reload()
+        written.append(len(events.Scalars("loss")) if events.Tags()["scalars"] else 0)
         seen.append(now.predict(split.test["user_id"], split.test["item_id"]))
         return {"test": klm.metrics.auc(split.test["label"], seen[-1])}
 
     history = klm.fit(model, split, klm.TrainConfig(**SETTINGS["label"] | LM), log_dir=tmp_path, watch=watch)
     events = EventAccumulator(str(tmp_path)).Reload()
+    assert written == [0, 1, 2], "each epoch is on the disk before the next one begins"
     assert set(events.Tags()["scalars"]) == {"loss", "valid", "seconds", "test"}
     for name in ("loss", "valid", "test"):
         assert np.allclose([event.value for event in events.Scalars(name)], history.epochs[name])

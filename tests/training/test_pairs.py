@@ -66,6 +66,14 @@ def test_a_batch_has_one_number_per_pair_and_no_more_padding_than_it_needs(films
     assert batch["token_type_ids"][0].unique().tolist() == [0, 1]
 
 
+def test_workers_of_a_loader_can_be_sent_a_copy(films):
+    encoder = klm.TextEncoder.from_pretrained("minilm")
+    options = {"num_workers": 1, "multiprocessing_context": "spawn", "collate_fn": collate(encoder.tokenizer)}
+    one = next(iter(DataLoader(TextPairs(films), batch_size=4, **options)))
+    two = next(iter(DataLoader(TextPairs(films), batch_size=4, collate_fn=collate(encoder.tokenizer))))
+    assert torch.equal(one["input_ids"], two["input_ids"])
+
+
 def test_a_long_pair_is_cut(films):
     encoder = klm.TextEncoder.from_pretrained("minilm")
     batch = collate(encoder.tokenizer, max_length=16)([("word " * 100, "film " * 100, 1.0)])

@@ -161,7 +161,7 @@ def check_freeze(fn) -> bool:
     found, asleep = attempt(run, 2), attempt(run, 2, 3)  # no copies of the layers: `step` must move those that fn has
     got, wants, steps = found if isinstance(found, tuple) else (found, [], 0)
     other = asleep[0] if isinstance(asleep, tuple) else asleep
-    listed = isinstance(got, list | tuple) and all(isinstance(place, int) for place in got)
+    listed = isinstance(got, list | tuple) and all(isinstance(place, int | np.integer) for place in got)
     return verdict(
         [
             (same(got, []) and all(wants) and not steps, "not done yet: nothing is frozen and no step is taken"),

@@ -1,0 +1,83 @@
+"""What `fit` refuses."""
+
+import torch
+
+from klm_utils.data.splits import Split
+from klm_utils.errors import ConfigError
+from klm_utils.training import distributed
+from klm_utils.training.catalogue import known_pairs
+from klm_utils.training.config import TrainConfig
+from klm_utils.training.model import KLMRecommender
+from klm_utils.training.objectives import Task
+
+
+def check_fit(model, split, config) -> None:
+    """Refuse arguments of the wrong kind, and a split that the model was not built for."""
+    for argument, value, kind in (
+        ("model", model, KLMRecommender),
+        ("split", split, Split),
+        ("config", config, TrainConfig),
+    ):
+        if not isinstance(value, kind):
+            raise ConfigError(
+                f"{argument} is of the wrong kind",
+                where=f"fit({argument})",
+                found=value,
+                expected=f"a {kind.__name__}",
+                remedy='for example klm.fit(model, split, klm.TrainConfig(objective="label"))',
+            )
+    if model.about["protocol"] != split.protocol:
+        raise ConfigError(
+            "the model was built for another split: its history may hold what it is tested on",
+            where="fit(model, split)",
+            found=split.protocol,
+            expected=model.about["protocol"],
+            remedy="build the model with from_dataset(ds, split, ...) and train it on that split",
+        )
+    if not torch.equal(model.fusion.pairs.cpu(), known_pairs(split, model.users, model.items.index)):
+        raise ConfigError(
+            "the model was built for other rows: its history may hold what it is tested on",
+            where="fit(model, split)",
+            found=f"another train under the same protocol, {split.protocol!r}",
+            expected="the split that from_dataset was given",
+            remedy="build the model with from_dataset(ds, split, ...) and train it on that split",
+        )
+    if model.about["mode"] != "frozen" and model.texts is None:
+        raise ConfigError(
+            "the language model that this model trains is not here: a saved model holds only the vectors",
+            where="fit(model)",
+            found=f"a model of mode {model.about['mode']!r} from from_pretrained",
+            expected="a model from from_dataset",
+            remedy="build it anew; an unfinished training goes on from its checkpoint_dir",
+        )
+    if config.mlm and model.texts is None:
+        raise ConfigError(
+            "a frozen language model has nothing to gain from a second loss",
+            where="TrainConfig(mlm)",
+            found=config.mlm,
+            expected="0 in mode 'frozen'",
+            remedy='mode="full", for example',
+        )
+
+
+def check_epochs(given: TrainConfig, config: TrainConfig) -> None:
+    """Refuse a preset of head epochs that leaves the language model none."""
+    if given.head_epochs is None and config.head_epochs >= config.epochs:
+        raise ConfigError(
+            "the language model would never be trained",
+            where="TrainConfig(epochs)",
+            found=f"epochs={config.epochs}, of which the preset keeps {config.head_epochs} for the head alone",
+            expected=f"more than {config.head_epochs} epochs, or head_epochs of your own",
+            remedy="for example head_epochs=0",
+        )
+
+
+def check_shared(task: Task, config: TrainConfig) -> None:
+    if distributed.world() > 1 and (task.terms is None or config.mlm):
+        raise ConfigError(
+            "this loss cannot be shared between processes: how many terms a part of a step has is left to chance",
+            where="fit under torchrun",
+            found=f"loss={config.loss!r}, mlm={config.mlm}",
+            expected='the default loss of the objective, "bce" or "ordinal", and mlm=0',
+            remedy="train in one process",
+        )
