@@ -73,6 +73,7 @@ def check_epochs(given: TrainConfig, config: TrainConfig) -> None:
 
 
 def check_shared(task: Task, config: TrainConfig) -> None:
+    """Refuse a loss that several processes cannot share."""
     if distributed.world() > 1 and (task.terms is None or config.mlm):
         raise ConfigError(
             "this loss cannot be shared between processes: how many terms a part of a step has is left to chance",

@@ -63,8 +63,7 @@ def fit(
     share each step, see `klm_utils.training.distributed`.
 
     Args:
-        model: from `KLMRecommender.from_dataset(ds, split, ...)`.
-        split: the same split.
+        model, split: the model from `KLMRecommender.from_dataset(ds, split, ...)`, and the same split.
         config: see `TrainConfig`.
         checkpoint_dir: a folder to write the run to after each epoch. If it holds a run of the same model, split and
             config, that run goes on, and ends as if it had never stopped.
@@ -78,17 +77,17 @@ def fit(
         DataError: as `klm_utils.training.objectives.task`.
         CheckpointError: the folder holds another run, a damaged one, or cannot be written.
     """
-    config = config or TrainConfig()
-    check_fit(model, split, config)
-    given, config = config, config.of(model.about["mode"])
+    given = config or TrainConfig()
+    check_fit(model, split, given)
+    config = given.of(model.about["mode"])
     check_epochs(given, config)
     task = objectives.task(model, split, config)
     check_shared(task, config)
     if config.mlm:
         model.texts.learn_to_guess(config.seed)
     run = Run(model, split, config, watch)
-    path = Path(checkpoint_dir) / RUN if checkpoint_dir is not None else None
-    if path is not None and path.exists():
+    path = None if checkpoint_dir is None else Path(checkpoint_dir) / RUN
+    if path and path.exists():
         run.load(path)
     else:
         with torch.no_grad():
@@ -98,17 +97,17 @@ def fit(
         with _curves(log_dir) as curves:
             while run.stopped() is None:
                 curves(run.epoch(task))
-                if path is not None and distributed.first():
+                if path and distributed.first():
                     run.save(path)
-        stopped = run.stopped()
+            stopped = run.stopped()
     except KeyboardInterrupt:
         stopped = "interrupted"
     finally:  # a full disk or a diverged loss leaves the best weights too
         run.restore_best()
         if run.best is not None:
             _calibrate(model, split, config)
-    table = pd.DataFrame(run.rows, columns=[*dict.fromkeys(name for row in [COLUMNS, *run.rows] for name in row)])
-    return History(table.set_index("epoch"), task.metric, run.best_epoch, stopped)
+    columns = [*dict.fromkeys(name for row in [COLUMNS, *run.rows] for name in row)]
+    return History(pd.DataFrame(run.rows, columns=columns).set_index("epoch"), task.metric, run.best_epoch, stopped)
 
 
 class Run:
