@@ -55,7 +55,7 @@ freezes = [
     (freezing([0, 1, 2, 3]), "still wants a gradient"),
     (freezing([3]), "these want a gradient"),
     (freezing([2, 3], copy=lambda w: w), "a reference moves along"),
-    (freezing([2, 3], equal=lambda a, b: torch.allclose(a, b, atol=1e-3)), "a reference moves along"),
+    (freezing([2, 3], equal=lambda a, b: torch.allclose(a, b, atol=1e-3)), "compare to the bit"),
     (stayed, "these are the layers that stayed"),
     (lambda *a: [n + 1 for n in ch05.freeze(*a)], "expected [2, 3]"),
     (lambda *a: len(ch05.freeze(*a)), "a list of the places that changed, got 2"),
@@ -105,6 +105,36 @@ class Scaled(Block):
         return self.scale * h + self.up(nn.functional.gelu(self.down(h)))
 
 
+class Behind(Block):
+    def forward(self, h):
+        return h + nn.functional.gelu(self.up(self.down(h)))
+
+
+class Before(Block):
+    def forward(self, h):
+        return h + self.up(self.down(nn.functional.gelu(h)))
+
+
+class Transposed(nn.Module):
+    """Its maps are kept the other way round."""
+
+    def __init__(self, width, inner):
+        super().__init__()
+        self.down, self.up = nn.Parameter(torch.randn(width, inner)), nn.Parameter(torch.zeros(inner, width))
+        self.b, self.c = nn.Parameter(torch.zeros(inner)), nn.Parameter(torch.zeros(width))
+
+    def forward(self, h):
+        return h + nn.functional.silu(h @ self.down + self.b) @ self.up + self.c
+
+
+class NoBias(Block):
+    """Only the matrix of `up` starts at zero."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes, zero=())
+        nn.init.zeros_(self.up.weight)
+
+
 class Broken(Block):
     def forward(self, h):
         return h @ self.down.weight
@@ -123,6 +153,7 @@ houlsbys = [
     (ch05.Houlsby, DONE),
     (block(bend=torch.relu), DONE),
     (block(bend=torch.tanh), DONE),
+    (Transposed, DONE),
     (lambda width, inner: nn.Identity(), STUB),
     (lambda width, inner: nn.Linear(width), "it raises TypeError"),
     (lambda width, inner: lambda h: h, "return a torch module"),
@@ -130,10 +161,13 @@ houlsbys = [
     (lambda width, inner: Narrow(width, inner, out=3), "of width 6, got shape (4, 3)"),
     (block(skip=False), "the way past the block is missing"),
     (block(zero=()), "let `up` start at zero"),
+    (NoBias, "its bias too"),
     (block(bias=False), "32 numbers to train, not 24"),
     (block(zero=("down", "up")), "neither ever moves"),
     (Scaled, "it must be the identity"),
     (block(bend=lambda x: x), "something must bend"),
+    (Behind, "gelu stands between the maps"),
+    (Before, "gelu stands between the maps"),
 ]
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from torch import nn
+from torch.autograd.functional import jacobian
 from torch.nn.functional import gelu
 
 from klm_utils.course.exercises import attempt, head, same, shape, verdict
@@ -72,8 +73,8 @@ def check_best_epoch(fn) -> bool:
             (isinstance(got, Exception), f"it raises {head(got)}"),
             (same(got, (9, 7)), "the best of all epochs lies behind the stop: you cannot know it yet"),
             (same(got, (7, 7)), "it stops in time but keeps the last weights: keep those of the best epoch"),
-            (same(got, (4, 6)), "patience 3 means three epochs without a better value, you stop after two"),
-            (same(got, (4, 8)), "patience 3 means three epochs without a better value, you stop after four"),
+            (same(got, (4, 6)), "patience 3 means three in a row without a better value: you stop too early"),
+            (same(got, (4, 8)), "patience 3 means three in a row without a better value: you stop too late"),
             (same(got, (4, 10)) or same(got, (9, 10)), "it never stops: epochs after the seventh are wasted"),
             (same(got, (3, 6)), "count the epochs from 1"),
             (not same(got, (4, 7)), f"expected (4, 7): best in 4, three in vain, stop after 7; got {head(got)}"),
@@ -171,7 +172,10 @@ def check_freeze(fn) -> bool:
             (wants == [True, True, False, False], "the layers at the end are nearest to the task: train those"),
             (all(wants), "every layer still wants a gradient: use layer.requires_grad_(False)"),
             (not same(wants, [False, False, True, True]), f"of 4 layers with last = 2, these want a gradient: {wants}"),
-            (same(got, []), "nothing has changed? Clone the weights before: a reference moves along"),
+            (
+                same(got, []),
+                "nothing has changed? Clone the weights before (a reference moves along), compare to the bit",
+            ),
             (same(got, [0, 1]), "these are the layers that stayed: return those that changed"),
             (not same(got, [2, 3]), f"expected [2, 3], got {head(got)}"),
             (not same(other, [2]), "compare the weights, to the bit: a layer that may move need not have moved"),
@@ -228,7 +232,7 @@ def check_houlsby(fn) -> bool:
     block = attempt(fn, 6, 2)
     here = isinstance(block, nn.Module)
     found = attempt(_facts_of_block, block, h) if here else None
-    start, parameters, reached, bent, skips = found if isinstance(found, tuple) else (found, 0, 0, 0.0, False)
+    start, parameters, reached, bent, between, skips = found if isinstance(found, tuple) else (found, *[0] * 5)
     return verdict(
         [
             (here and parameters == 0 and same(start, h), "not done yet: nothing to train"),
@@ -237,18 +241,20 @@ def check_houlsby(fn) -> bool:
             (isinstance(start, Exception), f"calling it raises {head(start)}"),
             (shape(start) != (4, 6), f"from 4 vectors of width 6 come 4 of width 6, got shape {shape(start)}"),
             (same(start, 0 * h), "the way past the block is missing: add h"),
-            (not same(start, h), "at the start it must give back h itself: let `up` start at zero"),
+            (not same(start, h), "at the start it must give back h itself: let `up` start at zero, its bias too"),
             (parameters != 32, f"down 6 to 2 and up 2 to 6, with biases: 32 numbers to train, not {parameters}"),
             (reached == 0, "no gradient reaches `up`: if both maps start at zero, neither ever moves"),
             (not skips, "with all of its weights at zero it must be the identity"),
             (bent < 1e-4, "between down and up something must bend: without gelu both are one linear map"),
+            (not between, "gelu stands between the maps: first down, then gelu, then up"),
         ],
         "the language model starts as it was, and can learn",
     )
 
 
 def _facts_of_block(block: nn.Module, h: torch.Tensor) -> tuple:
-    """Output at the start, parameters, entries of matrices with a gradient, how far from linear, identity at 0?"""
+    """Output at the start, parameters, entries of matrices with a gradient, how far from linear, bent between the two
+    maps (else what it reads or writes is no plane of two dimensions), identity at 0?"""
     weights = list(block.parameters())
     h = h.to(weights[0].dtype) if weights else h
     start = block(h).detach()
@@ -260,10 +266,15 @@ def _facts_of_block(block: nn.Module, h: torch.Tensor) -> tuple:
         for weight in weights:
             weight.copy_(torch.randn(weight.shape, generator=draw))
         bent = (block(h) + block(-h) - 2 * block(0 * h)).abs().max().item()
+    between = False
+    if start.shape == h.shape:
+        slopes = [jacobian(lambda x: block(x[None])[0] - x, row) for row in h]
+        between = all(torch.linalg.matrix_rank(torch.cat(slopes, side), rtol=1e-4) <= 2 for side in (0, 1))
+    with torch.no_grad():
         for weight in weights:
             weight.zero_()
         skips = torch.equal(block(h), h)
-    return start, sum(w.numel() for w in weights), reached, bent, skips
+    return start, sum(w.numel() for w in weights), reached, bent, between, skips
 
 
 def grouped(items: torch.Tensor, read, users: torch.Tensor) -> torch.Tensor:
