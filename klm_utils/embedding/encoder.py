@@ -104,8 +104,9 @@ class TextEncoder:
         row = {text: i for i, text in enumerate(unique)}
         return vectors[[row[text] for text in texts]]
 
-    def tokenize(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of each text with its prefix, at most max_length, unpadded, at least one."""
+    def tokenize(self, texts: Iterable[str]) -> list[list[int]]:
+        """Token ids of each text with its prefix, at most max_length, unpadded, at least one; errors of `encode`."""
+        texts = _checked_texts(texts)
         if not texts:
             return []
         batch = [self.prefix + text for text in texts]
@@ -212,18 +213,18 @@ def _checked_texts(texts) -> list[str]:
     """The texts as a list, or a DataError with the first position that is not a text."""
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         raise DataError(
-            "encode wants a list of texts",
-            where="encode(texts)",
+            "texts come in a list",
+            where="texts",
             found=texts,
             expected="a list of str",
-            remedy="write encode([text]) for a single text",
+            remedy="write [text] for a single text",
         )
     texts = list(texts)
     for position, text in enumerate(texts):
         if not _is_text(text):
             raise DataError(
                 "not a text" if not isinstance(text, str) else "half a character (a lone surrogate)",
-                where=f"encode(texts), position {position}",
+                where=f"texts, position {position}",
                 found=text,
                 expected="a str",
                 remedy='replace missing texts by "", or drop their rows before encoding',

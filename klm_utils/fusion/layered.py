@@ -62,8 +62,10 @@ class LayerFusion(DotFusion):
 
     def forward(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
         """One score per pair of positions: int [n], int [n] -> float [n]. `draw` decides the dropout in training."""
-        of_items = self._items(draw)
-        p, bu, keep = self._users(draw)
+        return self._scores(users, items, self._items(draw), self._users(draw))
+
+    def _scores(self, users, items, of_items, of_users) -> torch.Tensor:
+        p, bu, keep = of_users
         x = self._inputs(users, items, of_items, p, keep)
         biases = embedding(items, sum(of_items.values())[:, -1:]) + embedding(users, bu[:, None])
         return self.constant + biases[:, 0] + self.layer(x)
@@ -95,7 +97,8 @@ class LayerFusion(DotFusion):
         """Scores of all pairs of these users and items, float [users, items]; the same numbers as `forward`."""
         u, i = users.repeat_interleave(len(items)), items.repeat(len(users))
         chunks = zip(u.split(PAIRS_AT_ONCE), i.split(PAIRS_AT_ONCE), strict=True)
-        return torch.cat([self(a, b, draw) for a, b in chunks]).reshape(len(users), len(items))
+        tables = self._items(draw), self._users(draw)  # one dropout for all chunks
+        return torch.cat([self._scores(a, b, *tables) for a, b in chunks]).reshape(len(users), len(items))
 
     @torch.no_grad()
     def parts(self, user: int, items: torch.Tensor, history: torch.Tensor | None = None) -> dict:

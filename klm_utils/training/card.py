@@ -4,7 +4,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from klm_utils.data.assets import atomic_write
-from klm_utils.errors import CheckpointError
+from klm_utils.errors import CheckpointError, ConfigError
 from klm_utils.evaluation.report import Report
 
 OURS = "Written by klm-utils"
@@ -18,17 +18,16 @@ QUESTIONS = {
 def save(folder: Path, model, trained: dict | None) -> None:
     """Write the card as README.md, unless there is one that somebody else wrote."""
     path = folder / "README.md"
-    if not path.exists() or OURS in path.read_text(encoding="utf8"):
-        text = card(model, model.reports, trained)
+    if not path.exists() or OURS in path.read_text(encoding="utf8", errors="replace"):
+        text = card(model, trained)
         atomic_write(path, lambda beside: beside.write_text(text, encoding="utf8"), CheckpointError)
 
 
-def card(model, reports: list[Report], trained: dict | None = None) -> str:
+def card(model, trained: dict | None = None) -> str:
     """The card as Markdown, with the header that the hub reads.
 
     Args:
-        model: a `KLMRecommender`.
-        reports: of `klm.evaluate`; each brings its metrics, intervals and protocol.
+        model: a `KLMRecommender`; its `measured` are rows of `measured`.
         trained: of an encoder that was trained along and lies beside the card: its folder, and how to call it.
     """
     about = model.about
@@ -53,7 +52,7 @@ def card(model, reports: list[Report], trained: dict | None = None) -> str:
         "",
         "## Metrics",
         "",
-        *(_table(reports) if reports else [NONE]),
+        *(_table(model.measured) if model.measured else [NONE]),
         "",
         "## Intended use",
         "",
@@ -81,10 +80,30 @@ def _call(folder: str, call: dict) -> str:
     return f'klm.TextEncoder.from_pretrained(FOLDER + "/{folder}", {given})'
 
 
-def _table(reports: list[Report]) -> list[str]:
-    rows = ["| metric | value | 95 % interval | protocol |", "|---|---|---|---|"]
-    for report in reports:
-        for name, value in report.metrics.items():
-            low, high = report.intervals[name]
-            rows.append(f"| {name} | {value:.4f} | {low:.4f} to {high:.4f} | {report.protocol.replace('|', '/')} |")
-    return rows
+def measured(reports: list[Report]) -> list[list]:
+    """[metric, value, low, high, level, protocol] of each metric of some reports, for JSON.
+
+    Raises:
+        ConfigError: something else than reports.
+    """
+    if not isinstance(reports, list | tuple) or not all(isinstance(report, Report) for report in reports):
+        raise ConfigError(
+            "these are no reports",
+            where="save_pretrained(reports)",
+            found=reports,
+            expected="a list of Report",
+            remedy="reports=[klm.evaluate(model, split)]",
+        )
+    return [
+        [name, float(value), *map(float, r.intervals[name]), r.level, r.protocol]
+        for r in reports
+        for name, value in r.metrics.items()
+    ]
+
+
+def _table(rows: list[list]) -> list[str]:
+    lines = ["| metric | value | interval | protocol |", "|---|---|---|---|"]
+    for name, value, low, high, level, protocol in rows:
+        interval = f"{low:.4f} to {high:.4f} ({level:.0%})"
+        lines.append(f"| {name} | {value:.4f} | {interval} | {protocol.replace('|', '/')} |")
+    return lines

@@ -58,6 +58,19 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
     return tensors, json.loads(metadata["about"])
 
 
+def about(path: Path) -> dict:
+    """The description in a file that `write` wrote, without its tensors.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get("about", "{}"))
+    except (SafetensorError, OSError) as fault:
+        raise _unreadable(path, str(fault)) from fault
+
+
 def checksum(tensors: dict[str, torch.Tensor], about: str) -> str:
     """sha256 of names, kinds, shapes and values of tensors, and of a text."""
     digest = hashlib.sha256(about.encode())

@@ -1,12 +1,16 @@
 """What `KLMRecommender.from_dataset` refuses."""
 
 from inspect import signature
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 
 from klm_utils.data.controls import KINDS
+from klm_utils.data.schema import RecDataset
+from klm_utils.data.splits import Split
 from klm_utils.data.templates import item_texts
-from klm_utils.errors import ConfigError, DataError, check_choice
+from klm_utils.errors import CheckpointError, ConfigError, DataError, check_choice
 from klm_utils.fusion import FUSIONS
 from klm_utils.training import modes
 
@@ -35,15 +39,36 @@ def checked_texts(ds, texts, encoder) -> list[str]:
     return list(texts)
 
 
+def check_home(folder) -> None:
+    """Refuse what is no folder for a model, or already one of a model of another library."""
+    check_kind("save_pretrained(save_directory)", folder, (str, PathLike), "the name of a folder")
+    if (Path(folder) / "config.json").exists():  # the hub's own code would delete it
+        raise CheckpointError(
+            "this folder holds a model of another kind",
+            where=str(folder),
+            found="config.json",
+            expected="an empty folder, or one with a KLMRecommender",
+            remedy="choose another folder",
+        )
+
+
+def check_kind(where: str, value, kind, expected: str, remedy: str = "see the docstring") -> None:
+    """Raise `ConfigError` unless `value` is of a kind."""
+    if not isinstance(value, kind):
+        raise ConfigError("an argument of the wrong kind", where=where, found=value, expected=expected, remedy=remedy)
+
+
 def check_seed(seed, where: str) -> int:
-    """`seed` as an int; anything but a whole number >= 0 raises `ConfigError`."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+    """`seed` as an int; anything but a whole number from 0, below 2^63, raises `ConfigError`."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
         raise ConfigError("no such seed", where=where, found=seed, expected="an int >= 0", remedy="seed=0 is usual")
     return int(seed)
 
 
 def check_build(ds, split, encoder, fusion, mode, tuning, knowledge, profile, settings) -> None:
     """Refuse what `from_dataset` can make no sense of."""
+    check_kind("from_dataset(ds)", ds, RecDataset, "a RecDataset", "klm.load_dataset or klm.RecDataset.from_frames")
+    check_kind("from_dataset(split)", split, Split, "a Split", "klm.split(ds, ...)")
     check_choice("fusion", fusion, tuple(FUSIONS))
     modes.options(mode, tuning)
     check_choice("knowledge", knowledge, KINDS if mode == "frozen" else READABLE)

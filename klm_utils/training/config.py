@@ -1,6 +1,7 @@
 """TrainConfig: how to train."""
 
 from dataclasses import dataclass, replace
+from numbers import Real
 
 from klm_utils.errors import ConfigError, check_choice, check_whole
 from klm_utils.training.checks import check_seed
@@ -29,7 +30,8 @@ class TrainConfig:
     loss: one of `LOSSES[objective]`, see `klm_utils.training.objectives`; None: "squared_error" of the ratings if
         there are more than two different ones and "bce" of the labels otherwise, or "bce" of all pairs.
     log_q: take log q off where a loss draws negatives by popularity; False only to show what happens without.
-    epochs, patience: at most so many; stop after so many without a better value on valid.
+    epochs, patience: at most so many; stop after so many without a better value on valid, counted from the end of
+        `head_epochs` where there is a language model to train.
     batch: rows a step for "label", items (with all users) for "interaction", choices for its other losses. Where the
         language model is trained, a step of "label" takes items with all their rows, so many that the rows are
         `batch` on average.
@@ -40,7 +42,8 @@ class TrainConfig:
         step (0: the weights themselves). It evens out the noise of single steps.
     head_epochs: epochs at the start in which the language model stands still and the rest is trained on its vectors, at
         next to no cost: a head that knows nothing yet would pull it out of shape.
-    lr_text, decay_text, dropout_text: learning rate, weight decay and dropout of the language model's trained weights.
+    lr_text, decay_text, dropout_text: learning rate and weight decay of the language model's trained weights, and
+        the dropout within it.
     warmup: the learning rates rise to their values over so many steps.
     clip: a longer gradient is shortened to this norm; 0: never. All trained weights count as one vector.
     mlm: lambda in L = L_rec + lambda L_MLM, see `klm_utils.training.mlm`; 0: none.
@@ -101,7 +104,7 @@ class TrainConfig:
         limits |= dict.fromkeys(("id_dropout", "user_dropout", "dropout_text"), 1) | {"average": 0.9999}
         for name, most in limits.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= most:
                 raise ConfigError(
                     f"{name} has no meaning",
                     where=f"TrainConfig({name})",
@@ -109,6 +112,7 @@ class TrainConfig:
                     expected=f"a number from 0 to {most:g}",
                     remedy="leave it out for the preset",
                 )
+            object.__setattr__(self, name, float(value))
 
     def of(self, mode: str) -> "TrainConfig":
         """The same, with the presets of a mode where a value is None."""

@@ -1,6 +1,6 @@
 """What a step of a mode costs: seconds, peak memory, and positions of text that the language model reads.
 
-    python -m klm_utils.training.cost '{"mode": "full", "grouped": false}'
+    python -m klm_utils.training.cost '{"mode": "full", "objective": "label", "grouped": false}'
 
 prints one line of JSON. Each measurement has a process of its own, since a peak of memory is a peak of a process.
 """
@@ -20,7 +20,7 @@ from klm_utils.data.splits import split as split_of
 from klm_utils.data.templates import item_texts
 from klm_utils.embedding.backbones import trim_vocabulary
 from klm_utils.embedding.encoder import TextEncoder
-from klm_utils.errors import ConfigError
+from klm_utils.errors import ConfigError, check_whole
 from klm_utils.training import modes, objectives
 from klm_utils.training.config import TrainConfig
 from klm_utils.training.loop import Run
@@ -64,10 +64,22 @@ def measure(
         trimmed: with the vocabulary cut to the tokens of the texts.
         steps: to time, after one to warm up.
 
+    Raises:
+        ConfigError: no steps; `grouped` off for a frozen model, or for "interaction".
+
     Returns:
         trained, parameters: of the language model; seconds, positions: of an epoch, from those steps; peak_mb: of
         resident memory, of the whole process; and the arguments.
     """
+    if not grouped and (mode == "frozen" or objective != "label"):
+        raise ConfigError(
+            "the loop over interactions is that of a trained language model and the rows of the log",
+            where="measure(grouped=False)",
+            found=f"mode={mode!r}, objective={objective!r}",
+            expected='objective="label", and a mode that trains the language model',
+            remedy="or grouped=True",
+        )
+    steps = check_whole("steps", steps)
     said = {"mode": mode, "tuning": tuning or {}, "name": name, "objective": objective}
     said |= {"grouped": grouped, "trimmed": trimmed}
     ds = load_dataset("movielens-100k")

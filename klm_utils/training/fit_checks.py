@@ -1,11 +1,18 @@
 """What `fit` refuses."""
 
+from collections.abc import Callable
+from numbers import Real
+from os import PathLike
+from pathlib import Path
+from types import NoneType
+
 import torch
 
 from klm_utils.data.splits import Split
 from klm_utils.errors import ConfigError
 from klm_utils.training import distributed
 from klm_utils.training.catalogue import known_pairs
+from klm_utils.training.checks import check_kind
 from klm_utils.training.config import TrainConfig
 from klm_utils.training.model import KLMRecommender
 from klm_utils.training.objectives import Task
@@ -13,19 +20,13 @@ from klm_utils.training.objectives import Task
 
 def check_fit(model, split, config) -> None:
     """Refuse arguments of the wrong kind, and a split that the model was not built for."""
+    example = 'for example klm.fit(model, split, klm.TrainConfig(objective="label"))'
     for argument, value, kind in (
         ("model", model, KLMRecommender),
         ("split", split, Split),
         ("config", config, TrainConfig),
     ):
-        if not isinstance(value, kind):
-            raise ConfigError(
-                f"{argument} is of the wrong kind",
-                where=f"fit({argument})",
-                found=value,
-                expected=f"a {kind.__name__}",
-                remedy='for example klm.fit(model, split, klm.TrainConfig(objective="label"))',
-            )
+        check_kind(f"fit({argument})", value, kind, f"a {kind.__name__}", example)
     if model.about["protocol"] != split.protocol:
         raise ConfigError(
             "the model was built for another split: its history may hold what it is tested on",
@@ -60,6 +61,29 @@ def check_fit(model, split, config) -> None:
         )
 
 
+def check_folders(checkpoint_dir, log_dir, watch) -> None:
+    """Refuse folders that are none, and a `watch` that cannot be called."""
+    for name, value in (("checkpoint_dir", checkpoint_dir), ("log_dir", log_dir)):
+        check_kind(f"fit({name})", value, (str, PathLike, NoneType), "the name of a folder, or None")
+        if value is not None and Path(value).is_file():
+            raise ConfigError(
+                "this is a file",
+                where=f"fit({name})",
+                found=str(value),
+                expected="a folder, which need not exist",
+                remedy="give it another name",
+            )
+    check_kind("fit(watch)", watch, (Callable, NoneType), "a function from a model to a dict of numbers, or None")
+
+
+def checked_numbers(found) -> dict[str, float]:
+    """What `watch` gave, as floats."""
+    check_kind("fit(watch)", found, dict, "a function that returns a dict of numbers")
+    for name, value in found.items():
+        check_kind(f"fit(watch), {name!r}", value, Real, "a number", "for example value.item()")
+    return {name: float(value) for name, value in found.items()}
+
+
 def check_epochs(given: TrainConfig, config: TrainConfig) -> None:
     """Refuse a preset of head epochs that leaves the language model none."""
     if given.head_epochs is None and config.head_epochs >= config.epochs:
@@ -76,7 +100,7 @@ def check_shared(task: Task, config: TrainConfig) -> None:
     """Refuse a loss that several processes cannot share."""
     if distributed.world() > 1 and (task.terms is None or config.mlm):
         raise ConfigError(
-            "this loss cannot be shared between processes: how many terms a part of a step has is left to chance",
+            "this loss cannot be shared between processes: in parts its steps would draw or count otherwise",
             where="fit under torchrun",
             found=f"loss={config.loss!r}, mlm={config.mlm}",
             expected='the default loss of the objective, "bce" or "ordinal", and mlm=0',

@@ -16,7 +16,7 @@ from klm_utils.errors import CheckpointError, ConfigError
 from klm_utils.evaluation.calibration import platt
 from klm_utils.training import checkpoint, distributed, mlm, objectives
 from klm_utils.training.config import TrainConfig
-from klm_utils.training.fit_checks import check_epochs, check_fit, check_shared
+from klm_utils.training.fit_checks import check_epochs, check_fit, check_folders, check_shared, checked_numbers
 from klm_utils.training.model import KLMRecommender
 
 RUN = "run.safetensors"
@@ -27,7 +27,8 @@ COLUMNS = ("epoch", "loss", "valid", "seconds")
 class History:
     """What happened in training.
 
-    epochs: one row per epoch: `loss` (mean over train), `valid` (see `metric`), `seconds`, and what `watch` gave.
+    epochs: one row per epoch: `loss` (mean over train; under `mlm` of both terms), `valid` (see `metric`), `seconds`,
+        and what `watch` gave.
     metric: what was measured on valid; best_epoch: the epoch whose weights the model has now.
     stopped: "early", "epochs" or "interrupted".
     """
@@ -79,12 +80,14 @@ def fit(
     """
     given = config or TrainConfig()
     check_fit(model, split, given)
+    check_folders(checkpoint_dir, log_dir, watch)
     config = given.of(model.about["mode"])
     check_epochs(given, config)
     task = objectives.task(model, split, config)
     check_shared(task, config)
     if config.mlm:
         model.texts.learn_to_guess(config.seed)
+    model.scale, model.shift, model.measured = 1.0, 0.0, []  # those of an earlier training say nothing of this one
     run = Run(model, split, config, watch)
     path = None if checkpoint_dir is None else Path(checkpoint_dir) / RUN
     if path and path.exists():
@@ -125,7 +128,8 @@ class Run:
         return max(self.rows, key=lambda row: row["valid"])["epoch"] if self.rows else 0  # the first one of equals
 
     def stopped(self) -> str | None:
-        since = max(self.best_epoch, self.config.head_epochs)  # the language model must have had its chance
+        waits = self.config.head_epochs if self.model.texts is not None else 0
+        since = max(self.best_epoch, waits)  # the language model must have had its chance
         if self.rows and self.rows[-1]["epoch"] - since >= self.config.patience:
             return "early"
         return "epochs" if len(self.rows) >= self.config.epochs else None
@@ -161,11 +165,11 @@ class Run:
         row = {"epoch": number, "loss": total / terms, "valid": float(task.valid())}
         row |= {"seconds": time.perf_counter() - start} | self._watched()
         self._put(now)
-        self.rows.append(row)
-        if self.best_epoch == number:
-            self.best = {name: value.clone() for name, value in self.average.items()}
+        better = not self.rows or row["valid"] > max(earlier["valid"] for earlier in self.rows)
+        best = {name: value.clone() for name, value in self.average.items()} if better else self.best
+        self.rows, self.best = [*self.rows, row], best  # both or, after Ctrl-C, neither
         if self.verbose:
-            mark = " *" if self.best_epoch == number else ""
+            mark = " *" if better else ""
             print(
                 f"epoch {number:3d}  loss {row['loss']:.4f}  {task.metric} on valid {row['valid']:.4f}{mark}",
                 flush=True,
@@ -214,7 +218,7 @@ class Run:
         self.model.objective = self.config.objective
         if self.reading:
             self.model.read_all()
-        found = {name: float(value) for name, value in self.watch(self.model).items()}
+        found = checked_numbers(self.watch(self.model))
         if taken := found.keys() & set(COLUMNS):
             raise ConfigError(
                 "these columns of the history are the training's own",
@@ -251,12 +255,38 @@ class Run:
         tensors = {f"now.{name}": p for name, p in self.weights.items()}
         tensors |= {f"average.{name}": p for name, p in self.average.items()}
         tensors |= {f"best.{name}": p for name, p in self.best.items()}
+        if self.model.texts is not None:  # the head epochs learn on these
+            tensors["text"] = self.model.fusion.text
         for place, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{place}.{key}": value for key, value in state.items()}
+        if path.exists():  # another process may have begun another run here
+            self._check_own(path, checkpoint.about(path))
         checkpoint.write(path, tensors, {"kind": "run", **self._identity(), "rows": self.rows, "steps": self.steps})
 
     def load(self, path: Path) -> None:
         tensors, saved = checkpoint.read(path)
+        self._check_own(path, saved)
+        if len(saved["rows"]) > self.config.epochs:
+            raise CheckpointError(
+                "the run in this folder is longer than this one is to be",
+                where=f"{path}, epochs",
+                found=len(saved["rows"]),
+                expected=f"at most {self.config.epochs}",
+                remedy="ask for as many epochs, or give this run a folder of its own",
+            )
+        state = {}
+        for name in [name for name in tensors if name.startswith("adam.")]:
+            _, place, key = name.split(".")
+            state.setdefault(int(place), {})[key] = tensors[name]
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self._put(_cut(tensors, "now."))
+        if self.model.texts is not None:
+            self.model.fusion.text = tensors["text"].to(self.model.fusion.constant.device)
+        average, self.best = _cut(tensors, "average."), _cut(tensors, "best.")
+        self.average = {name: average[name].to(p.device) for name, p in self.weights.items()}
+        self.rows, self.steps = saved["rows"], saved["steps"]
+
+    def _check_own(self, path: Path, saved: dict) -> None:
         for key, value in self._identity().items():
             if saved.get(key) != value:
                 raise CheckpointError(
@@ -266,23 +296,6 @@ class Run:
                     expected=str(value),
                     remedy="give this run a folder of its own, or delete the old one",
                 )
-        state = {}
-        for name in [name for name in tensors if name.startswith("adam.")]:
-            _, place, key = name.split(".")
-            state.setdefault(int(place), {})[key] = tensors[name]
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
-        self._put(_cut(tensors, "now."))
-        average, self.best = _cut(tensors, "average."), _cut(tensors, "best.")
-        self.average = {name: average[name].to(p.device) for name, p in self.weights.items()}
-        self.rows, self.steps = saved["rows"], saved["steps"]
-        if len(self.rows) > self.config.epochs:
-            raise CheckpointError(
-                "the run in this folder is longer than this one is to be",
-                where=f"{path}, epochs",
-                found=len(self.rows),
-                expected=f"at most {self.config.epochs}",
-                remedy="ask for as many epochs, or give this run a folder of its own",
-            )
 
     def _identity(self) -> dict:
         """What a run must share with this one to go on in its place; `epochs` may grow."""

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, gelu
 
 from klm_utils.embedding.encoder import TextEncoder
-from klm_utils.errors import ConfigError, DataError
+from klm_utils.errors import ConfigError, DataError, check_whole
 from klm_utils.training import modes
 
 LR = 1e-3  # of a head, which is new
@@ -118,13 +118,13 @@ def pretrain(
     """Masked language modelling on the texts: a copy of the encoder, all trained but the table of tokens, and a head.
 
     Raises:
-        DataError: no texts.
+        DataError: no texts, a bare text in place of a list, or something in it that is no text.
 
     Source: Gururangan et al. 2020, Don't stop pretraining, section 3 (domain-adaptive pretraining).
     """
-    encoder = modes.tuned(encoder, "full")
-    _some(len(texts))
+    epochs, encoder = check_whole("epochs", epochs), modes.tuned(encoder, "full")
     head, ids = MaskedHead(encoder, seed), encoder.tokenize(texts)
+    _some(len(ids))
     trained = [weight for weight in encoder.model.parameters() if weight.requires_grad]
     groups = [{"params": trained, "lr": lr}, {"params": head.parameters(), "lr": LR}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)

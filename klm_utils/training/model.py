@@ -1,8 +1,8 @@
 """KLMRecommender: users, items and what a language model knows, behind ids, titles and probabilities."""
 
 import json
-import shutil
 from hashlib import sha256
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,11 @@ from klm_utils.data.assets import offline
 from klm_utils.data.controls import knowledge as controlled
 from klm_utils.data.controls import others
 from klm_utils.data.templates import user_texts
-from klm_utils.errors import CheckpointError, DataError, check_whole
+from klm_utils.errors import CheckpointError, DataError, check_choice, check_whole
 from klm_utils.evaluation.baseline import find, paired
 from klm_utils.fusion import BASE, FUSIONS, ITEM_PARTS
 from klm_utils.training import card, catalogue, checkpoint, modes
-from klm_utils.training.checks import check_build, check_seed, checked_texts, settings_of
+from klm_utils.training.checks import check_build, check_home, check_seed, checked_texts, settings_of
 from klm_utils.training.texts import ItemTexts
 
 FILE = "model.safetensors"
@@ -42,7 +42,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         objective: the question it was trained for, "label" or "interaction"; `fit` sets it.
         scale, shift: probability = sigmoid(scale * score + shift); `fit` sets them.
         about: where it comes from: data set, split, encoder, settings.
-        reports, trained: for the model card, of metrics and of the encoder beside it; `save_pretrained` sets them.
+        measured, trained: for the model card, of metrics and of the encoder beside it; `save_pretrained` sets them.
     """
 
     def __init__(self, fusion: nn.Module, item_ids, user_ids, titles, about: dict, texts: ItemTexts | None = None):
@@ -51,7 +51,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         self.fusion, self.texts, self.about = fusion, texts, about
         self.items = pd.Series(list(titles), index=pd.Index(item_ids, name="item_id"), name="title")
         self.users = pd.Index(user_ids, name="user_id")
-        self.objective, self.scale, self.shift, self.reports, self.trained = "label", 1.0, 0.0, [], None
+        self.objective, self.scale, self.shift, self.measured, self.trained = "label", 1.0, 0.0, [], None
         self.eval()
 
     @classmethod
@@ -244,8 +244,9 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         self.eval()
         user = int(self._places(self.users, [user_id], "user_id"))
         if history is not None:
-            last = list(dict.fromkeys(reversed(list(history))))[::-1]  # each once, where it was chosen last
-            history = self._places(self.items.index, last, "history")
+            places = self._places(self.items.index, history, "history").tolist()
+            last = list(dict.fromkeys(reversed(places)))[::-1]  # each once, where it was chosen last
+            history = torch.tensor(last, dtype=torch.int64, device=self.fusion.constant.device)
         parts = self.fusion.parts(user, items, history)
         own = [key for key in parts if isinstance(key, int)]
         seen = np.array(own if history is None else history.tolist(), dtype=int)
@@ -264,6 +265,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             "format": FORMAT,
             "about": self.about,
             "trained": self.trained,
+            "measured": self.measured,
             "objective": self.objective,
             "scale": self.scale,
             "shift": self.shift,
@@ -276,7 +278,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         card.save(folder, self, self.trained if own and own.is_dir() else None)
         for old in folder.iterdir():  # the encoder of a model that was here before
             if modes.FOLDER.fullmatch(old.name) and old != own:
-                shutil.rmtree(old)
+                modes.remove(old)
 
     def save_pretrained(self, save_directory, reports=(), **options):
         """Write the model to a folder: `model.safetensors`, which needs nothing else, and a model card.
@@ -290,9 +292,12 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             options: of the hub, such as push_to_hub.
 
         Raises:
-            CheckpointError: the folder cannot be written; a model that was there is unharmed.
+            CheckpointError: the folder cannot be written, and a model that was there is unharmed; it holds a model of
+                another kind.
+            ConfigError: no folder, or reports that are none.
         """
-        self.reports = list(reports) or self.reports
+        self.measured = card.measured(reports) or self.measured
+        check_home(save_directory)
         try:
             return super().save_pretrained(save_directory, **options)
         except (OSError, SafetensorError) as fault:
@@ -310,7 +315,10 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
 
         Raises:
             CheckpointError: nothing there, a file that is cut short or edited, or one of another kind of model.
+            ConfigError: an option that the hub does not have.
         """
+        for name in hub:
+            check_choice("option of the hub", name, tuple(signature(hf_hub_download).parameters))
         return cls._from_pretrained(model_id=str(path), **hub)
 
     @classmethod
@@ -332,7 +340,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         network.load_state_dict(state)
         model = cls(network, saved["item_ids"], saved["user_ids"], saved["titles"], about)
         model.objective, model.scale, model.shift = saved["objective"], saved["scale"], saved["shift"]
-        model.trained = saved.get("trained")
+        model.trained, model.measured = saved.get("trained"), saved.get("measured", [])
         return model
 
 

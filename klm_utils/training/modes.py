@@ -32,14 +32,23 @@ def options(mode: str, given: dict | None = None) -> dict:
         ConfigError: an unknown mode or option, or a value without meaning.
     """
     check_choice("mode", mode, tuple(MODES))
+    if not isinstance(given, dict | None):
+        raise ConfigError(
+            "the options of a mode have names",
+            where="tuning",
+            found=given,
+            expected="a dict",
+            remedy=f"for example tuning={MODES['adapter']}",
+        )
     for name in given or {}:
         check_choice(f"option of mode {mode!r}", name, tuple(MODES[mode]) or ("no option",))
     chosen = MODES[mode] | (given or {})
     for name in ("rank", "layers"):
         if name in chosen:
             chosen[name] = check_whole(name, chosen[name])
-    for name in ("tokens", "checkpointing"):
-        check_choice(name, chosen.get(name, False), (False, True))
+    for name in {"tokens", "checkpointing"} & chosen.keys():
+        check_choice(name, chosen[name], (False, True))
+        chosen[name] = bool(chosen[name])
     return chosen
 
 
@@ -106,6 +115,13 @@ def save(encoder: TextEncoder, folder: Path) -> Path:
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return home
+
+
+def remove(home: Path) -> None:
+    """Delete the folder of an encoder; after a kill there is all of it or, under its name, nothing."""
+    beside = Path(tempfile.mkdtemp(dir=home.parent, prefix=".encoder-"))
+    home.rename(beside / home.name)
+    shutil.rmtree(beside)
 
 
 def counts(module: nn.Module) -> tuple[int, int]:

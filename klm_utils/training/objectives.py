@@ -49,7 +49,8 @@ class Task:
     n: things, `batch` of them at a step.
     loss: mean loss of some of them: (positions, generator) -> tensor.
     items: their items, each once: positions -> int tensor; None: too many to be read anew in each step.
-    terms: how many terms that mean has; None: as many as chance has it, so no two processes can share a step.
+    terms: how many terms that mean has; None: no two processes can share a step, which in parts would draw other
+        negatives or count other terms.
     valid, metric: the value on valid and its name; valid_items: the items that it scores.
     start: of the constant in the score.
     """
@@ -69,8 +70,8 @@ def task(model, split, config) -> Task:
     """The task of a `TrainConfig`.
 
     Raises:
-        DataError: train or valid has only one label; nothing in train is chosen, or everything; one rating only for
-            "ordinal"; no user with both labels for "bpr".
+        DataError: train or valid has only one label; nothing in train is chosen, or everything; nobody chose in valid
+            what was new; one rating only for "ordinal"; no user with both labels for "bpr".
         ConfigError: "softmax" for a fusion that scores pair by pair; a loss that scores more items than a step can
             read, where the language model is trained.
     """
@@ -187,6 +188,7 @@ def _interaction_task(model, split, config) -> Task:
             expected="chosen pairs and others",
             remedy="use more data",
         )
+    ndcg()  # says now, and not after the first epoch, that there is nobody to rank for in valid
     seen = _rankable(model, split)
     if config.loss in (None, "bce"):
         loss = _all_pairs(fusion, users, items) if fusion.full_matrix else _sampled_pairs(fusion, users, items)

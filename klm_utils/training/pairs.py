@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from klm_utils.data.splits import Split
 from klm_utils.data.templates import item_texts, user_texts
 from klm_utils.errors import check_choice, check_whole
+from klm_utils.training.checks import check_kind
 
 
 class TextPairs(Dataset):
@@ -26,6 +28,7 @@ class TextPairs(Dataset):
     """
 
     def __init__(self, split, part: str = "train", negatives: int = 0, seed: int = 0):
+        check_kind("TextPairs(split)", split, Split, "a Split", "klm.split(ds, ...)")
         check_choice("part", part, ("train", "valid", "test"))
         negatives, ds, rows = check_whole("negatives", negatives, least=0), split.dataset, getattr(split, part)
         self.user_texts, self.item_texts = user_texts(ds), item_texts(ds)

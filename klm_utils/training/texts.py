@@ -24,7 +24,6 @@ class ItemTexts(nn.Module):
         self.encoder, self.model = encoder, encoder.model
         self.ids = encoder.tokenize(texts)
         self.head = None
-        self.rates = {name: m.p for name, m in self.model.named_modules() if isinstance(m, nn.Dropout)}
         self.eval()
 
     def forward(self, items: torch.Tensor) -> torch.Tensor:
@@ -48,5 +47,6 @@ class ItemTexts(nn.Module):
 
     def dropout(self, rate: float) -> None:
         """Use this dropout inside the language model in training, where it has any."""
-        for name in self.rates:
-            self.model.get_submodule(name).p = rate
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = rate

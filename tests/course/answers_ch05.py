@@ -61,6 +61,7 @@ freezes = [
     (lambda *a: len(ch05.freeze(*a)), "a list of the places that changed, got 2"),
     (lambda *a: set(ch05.freeze(*a)), "a list of the places that changed, got {2, 3}"),
     (by_flag, "compare the weights, to the bit"),
+    (freezing([2, 3]), "with last = 1 only layer 3"),
 ]
 
 loras = [
@@ -73,6 +74,7 @@ loras = [
     (lambda x, W, b, A, B, alpha: alpha / len(A) * x @ A.T @ B.T, "do not replace the map"),
     (lambda x, W, b, A, B, alpha: x @ (W + alpha / len(A) * B @ A).T, "the bias is lost"),
     (lambda x, W, b, A, B, alpha: x @ (W + alpha / A.shape[1] * B @ A).T + b, "the smaller side of A"),
+    (lambda x, W, b, A, B, alpha: x @ W.T + b + alpha / 2 * x @ A.T @ B.T, "r is not always 2"),
     (lambda x, W, b, A, B, alpha: ch05.lora(x, W, b, A, B, alpha) + 1, "with B = 0 it must be the map itself"),
     (lambda x, W, b, A, B, alpha: ch05.lora(x, W, b, A, 1.5 * B, alpha), "expected ["),
 ]

@@ -131,7 +131,7 @@ def numpy_best(valid, patience):
     return np.array([best, last])
 
 
-def counter_best(valid, patience, better=lambda new, best: new > best, top=-1.0, stop=0):
+def counter_best(valid, patience, better=lambda new, best: new > best, top=-np.inf, stop=0):
     """The way most people write it: a counter of bad epochs."""
     best, bad = 0, 0
     for epoch, value in enumerate(valid, start=1):
@@ -180,6 +180,7 @@ best_epoch = [
     (lambda valid, patience: counter_best(valid, patience, better=lambda new, best: new >= best), "an equal value"),
     (against_the_previous, "compare with the best value so far"),
     (lambda valid, patience: counter_best(valid, patience, top=0.3), "with patience to spare"),
+    (lambda valid, patience: counter_best(valid, patience, top=0.0), "it may lie below zero"),
     (lambda valid, patience: valid[patience] and counter_best(valid, patience), "got IndexError"),
 ]
 

@@ -109,7 +109,7 @@ def test_prefix_and_normalisation_are_applied(tiny):
 @pytest.mark.parametrize(
     "texts, found",
     [(["a", None], "position 1"), (["a", "b", 3.5], "position 2"), ([float("nan")], "position 0"),
-     (["a", b"b"], "position 1"), (["half \ud83d"], "position 0"), ("a text", "encode"), (None, "encode")],
+     (["a", b"b"], "position 1"), (["half \ud83d"], "position 0"), ("a text", "texts"), (None, "texts")],
 )  # fmt: skip
 def test_what_is_not_a_list_of_texts_is_refused_with_its_place(small, texts, found):
     with pytest.raises(DataError) as caught:

@@ -18,7 +18,7 @@ def test_the_card_has_data_protocol_metrics_with_intervals_and_use(build, split,
     for name, value in report.metrics.items():
         low, high = report.intervals[name]
         protocol = report.protocol.replace("|", "/")  # a bar would end the cell
-        assert f"| {name} | {value:.4f} | {low:.4f} to {high:.4f} | {protocol} |" in text
+        assert f"| {name} | {value:.4f} | {low:.4f} to {high:.4f} (95%) | {protocol} |" in text
     call = next(line for line in text.splitlines() if line.startswith("model = ")).removeprefix("model = ")
     assert eval(call, {"klm": klm, "FOLDER": str(tmp_path)}).name == model.name
 

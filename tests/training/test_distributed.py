@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small import WORDS, tiny_encoder
 
 from klm_utils.training import checkpoint, loop
 
@@ -53,3 +54,6 @@ def test_a_loss_left_to_chance_is_not_shared(monkeypatch, build, split):
     monkeypatch.setattr(distributed, "world", lambda: 2)
     with pytest.raises(ConfigError, match="cannot be shared"):
         klm.fit(build(), split, klm.TrainConfig(objective="interaction", loss="sampled_softmax"))
+    encoder = tiny_encoder(words=[*WORDS, "[MASK]"], mask_token="[MASK]")
+    with pytest.raises(ConfigError, match="cannot be shared"):
+        klm.fit(build(encoder=encoder, mode="full"), split, klm.TrainConfig(objective="interaction", mlm=0.1))

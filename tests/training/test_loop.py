@@ -320,19 +320,6 @@ def test_history_is_a_table(build, split):
     assert "1 epochs" in str(history) and history.best_epoch == 1
 
 
-def test_arguments_of_the_wrong_kind_are_named(ds, split):
-    model = klm.KLMRecommender.from_dataset(ds, split)
-    for wrong in ((split, model), (model, ds), (model, split, "label"), (model, split, {"objective": "label"})):
-        with pytest.raises(klm.ConfigError, match="wrong kind"):
-            klm.fit(*wrong)
-    with pytest.raises(klm.ConfigError, match="no text encoder"):
-        klm.KLMRecommender.from_dataset(ds, split, encoder="minilm")
-    with pytest.raises(klm.ConfigError, match="setting"):
-        klm.KLMRecommender.from_dataset(ds, split, widht=8)
-    with pytest.raises(klm.ConfigError, match="no predict"):
-        klm.evaluate("minilm", split)
-
-
 def test_the_average_of_the_weights_is_what_is_kept(ds, split):
     """Without averaging the weights of the last step are kept; with it they lag behind, so other weights result."""
     kept = []

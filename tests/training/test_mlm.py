@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 import klm_utils as klm
 from klm_utils.errors import ConfigError, DataError
-from klm_utils.training import mlm, objectives
+from klm_utils.training import loop, mlm, objectives
 
 TEXTS = ["red car plus", "green shoe minus", "big phone plus", "small book minus", "red shoe plus", "green car minus"]
 
@@ -45,6 +45,49 @@ def test_the_gradient_of_the_joint_loss_is_the_sum_of_both(guesser):
     assert any(grad.abs().max() > 1e-4 for grad in masked.values())
     for name, grad in joint.items():
         assert torch.allclose(grad, rec[name] + 0.3 * masked[name], atol=1e-6), name
+
+
+def test_a_step_of_fit_lowers_the_sum_with_this_lambda(guesser, monkeypatch):
+    """The gradient that AdamW is given in one step: linear in lambda, and its second term is that of `masked_loss`."""
+    ds = planted()
+    split = klm.split(ds, "random")
+    step = torch.optim.AdamW.step
+
+    def gradient(weight):
+        grads = []
+
+        def kept(optimizer, *args):
+            grads.append([p.grad.clone() for p in model.texts.model.parameters() if p.grad is not None])
+            return step(optimizer, *args)
+
+        model = klm.KLMRecommender.from_dataset(ds, split, guesser, mode="full")
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.optim.AdamW, "step", kept)
+            settings = {"objective": "interaction", "batch": 30, "epochs": 1, "head_epochs": 0, "clip": 0.0}
+            klm.fit(model, split, klm.TrainConfig(**settings, dropout_text=0.0, mlm=weight))
+        return torch.cat([g.flatten() for g in grads[0]])
+
+    none, some, double = gradient(0.0), gradient(0.3), gradient(0.6)
+    assert (some - none).norm() > 0.01 * none.norm()
+    assert torch.allclose(double - none, 2 * (some - none), atol=1e-6)
+    assert (gradient(1.0) - none).norm().item() == pytest.approx((some - none).norm().item() / 0.3, rel=1e-3)
+
+
+def test_the_head_has_its_own_learning_rate_and_all_of_the_language_model_its_decay(guesser, split):
+    model = klm.KLMRecommender.from_dataset(split.dataset, split, guesser, mode="full")
+    model.texts.learn_to_guess()
+    config = klm.TrainConfig(objective="interaction", mlm=0.1, decay_text=0.07).of("full")
+    of_text = [group for group in loop.parameter_groups(model, config) if group["of_text"]]
+    assert [group["rate"] for group in of_text] == [config.lr_text, mlm.LR] and config.lr_text != mlm.LR
+    assert [group["weight_decay"] for group in of_text] == [0.07, 0.07]
+    assert not any(group["of_text"] and group["lr"] == config.lr for group in of_text)
+
+
+def test_fifteen_percent_of_the_words_are_guessed(guesser, monkeypatch):
+    guessed = []
+    monkeypatch.setattr(mlm, "hide", lambda ids, chosen, *rest: (guessed.append(chosen), ids)[1])
+    mlm.masked_loss(guesser, mlm.MaskedHead(guesser), guesser.tokenize(TEXTS * 500), torch.Generator().manual_seed(0))
+    assert guessed[0].float().mean().item() == pytest.approx(0.15, abs=0.01)
 
 
 def test_both_losses_fall(guesser):
@@ -144,6 +187,9 @@ def test_texts_without_a_word_give_no_loss_and_no_perplexity(guesser):
         mlm.perplexity(guesser, head, [""])
     with pytest.raises(DataError, match="no token to guess"):
         mlm.pretrain(guesser, [])
+    for wrong in ("red car", ["red", None], 3):
+        with pytest.raises(DataError, match="text"):
+            mlm.pretrain(guesser, wrong)
     one = mlm.masked_loss(guesser, head, guesser.tokenize(["red"]), torch.Generator().manual_seed(0))
     assert np.isfinite(one.item()) and one.item() > 0
 

@@ -240,6 +240,22 @@ def test_half_the_bits_give_nearly_the_same(split, deep):
     assert np.allclose(history.epochs["loss"], other.epochs["loss"], rtol=0.02)
 
 
+def test_each_text_has_its_own_vector_whatever_its_length(split, deep, monkeypatch):
+    monkeypatch.setattr("klm_utils.training.texts.TOGETHER", 4)
+    texts = [" ".join(["red", "big", "plus", "shoe"][: 1 + n % 4] * (1 + n % 3)) for n in range(30)]
+    model = klm.KLMRecommender.from_dataset(split.dataset, split, deep, mode="full", texts=texts)
+    items = torch.tensor([3, 0, 29, 7, 11, 4, 5])
+    want = deep.encode([texts[item] for item in items], cache=False)
+    assert np.allclose(model.texts(items).detach().numpy(), want, atol=1e-6)
+
+
+def test_each_epoch_drops_other_units_of_the_language_model(split, deep, monkeypatch):
+    seeds, seed = [], torch.manual_seed
+    monkeypatch.setattr(torch, "manual_seed", lambda value: (seeds.append(value), seed(value))[1])
+    fitted(split, deep, "full", dropout_text=0.1)
+    assert len(set(seeds[-3:])) == 3
+
+
 def test_shuffled_texts_are_those_of_the_shuffled_vectors(ds, split, deep):
     frozen = klm.KLMRecommender.from_dataset(ds, split, deep, knowledge="shuffled", seed=3)
     full = klm.KLMRecommender.from_dataset(ds, split, deep, knowledge="shuffled", mode="full", seed=3)

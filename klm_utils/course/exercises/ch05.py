@@ -85,6 +85,7 @@ def check_best_epoch(fn) -> bool:
             ),
             (not same(attempt(fn, [0.5, 0.5, 0.5], 2), (1, 3)), "an equal value is not a better one"),
             (not same(spare, (2, 2)), f"with patience to spare it runs to the end: expected (2, 2), got {head(spare)}"),
+            (not same(attempt(fn, [-3.0, -4.0], 1), (1, 2)), "start from the first value, it may lie below zero"),
         ],
         "valid picks, and the best weights are kept",
     )
@@ -159,9 +160,10 @@ def check_freeze(fn) -> bool:
         got = fn(layers, last, step)
         return got, [all(p.requires_grad for p in layer.parameters()) for layer in layers], len(steps)
 
-    found, asleep = attempt(run, 2), attempt(run, 2, 3)  # no copies of the layers: `step` must move those that fn has
+    # No copies of the layers: `step` must move those that fn has.
+    found, asleep, single = attempt(run, 2), attempt(run, 2, 3), attempt(run, 1)
     got, wants, steps = found if isinstance(found, tuple) else (found, [], 0)
-    other = asleep[0] if isinstance(asleep, tuple) else asleep
+    other, one = (run[0] if isinstance(run, tuple) else run for run in (asleep, single))
     listed = isinstance(got, list | tuple) and all(isinstance(place, int | np.integer) for place in got)
     return verdict(
         [
@@ -179,6 +181,7 @@ def check_freeze(fn) -> bool:
             (same(got, [0, 1]), "these are the layers that stayed: return those that changed"),
             (not same(got, [2, 3]), f"expected [2, 3], got {head(got)}"),
             (not same(other, [2]), "compare the weights, to the bit: a layer that may move need not have moved"),
+            (not same(one, [3]), f"with last = 1 only layer 3 may change, got {head(one)}"),
         ],
         "the frozen layers are equal to the bit, and you have the proof",
     )
@@ -196,6 +199,7 @@ def check_lora(fn) -> bool:
     A, B, alpha = torch.randn(2, 4, generator=draw), torch.randn(3, 2, generator=draw), 6.0
     got, start = attempt(fn, x, W, b, A, B, alpha), attempt(fn, x, W, b, A, 0 * B, alpha)
     plain, extra = x @ W.T + b, x @ A.T @ B.T
+    wide = torch.cat([A, A]), torch.cat([B, B], 1)  # of rank 4
     many = [(plain + extra, "alpha / r is missing"), (plain + alpha * extra, "divide alpha by the rank, len(A)")]
     return verdict(
         [
@@ -207,6 +211,7 @@ def check_lora(fn) -> bool:
             (same(got, plain + alpha / 4 * extra), "r is the rank, the smaller side of A"),
             (not same(start, plain), f"with B = 0 it must be the map itself, got {head(start)}"),
             (not same(got, plain + 3 * extra, 1e-4), f"expected {head(plain + 3 * extra)}, got {head(got)}"),
+            (not same(attempt(fn, x, W, b, *wide, alpha), plain + 3 * extra, 1e-4), "r is not always 2: it is len(A)"),
         ],
         "as at the start where B is zero, and few numbers to train",
     )
