@@ -75,7 +75,7 @@ def fit(
     Raises:
         ConfigError: the model was built for another split; the loss is no longer a finite number; a loss that this
             fusion or mode cannot have; a language model that is to be trained and is not there; tensorboard is missing.
-        DataError: as `klm_utils.training.objectives.task`.
+        DataError: as `klm_utils.training.objectives.task`; nobody chose something new in valid.
         CheckpointError: the folder holds another run, a damaged one, or cannot be written.
     """
     given = config or TrainConfig()
@@ -85,6 +85,7 @@ def fit(
     check_epochs(given, config)
     task = objectives.task(model, split, config)
     check_shared(task, config)
+    task.valid()  # says now, and not after the first epoch, that valid has nobody to rank for
     if config.mlm:
         model.texts.learn_to_guess(config.seed)
     model.scale, model.shift, model.measured = 1.0, 0.0, []  # those of an earlier training say nothing of this one

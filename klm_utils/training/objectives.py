@@ -70,8 +70,8 @@ def task(model, split, config) -> Task:
     """The task of a `TrainConfig`.
 
     Raises:
-        DataError: train or valid has only one label; nothing in train is chosen, or everything; nobody chose in valid
-            what was new; one rating only for "ordinal"; no user with both labels for "bpr".
+        DataError: train or valid has only one label; nothing in train is chosen, or everything; one rating only for
+            "ordinal"; no user with both labels for "bpr".
         ConfigError: "softmax" for a fusion that scores pair by pair; a loss that scores more items than a step can
             read, where the language model is trained.
     """
@@ -188,7 +188,6 @@ def _interaction_task(model, split, config) -> Task:
             expected="chosen pairs and others",
             remedy="use more data",
         )
-    ndcg()  # says now, and not after the first epoch, that there is nobody to rank for in valid
     seen = _rankable(model, split)
     if config.loss in (None, "bce"):
         loss = _all_pairs(fusion, users, items) if fusion.full_matrix else _sampled_pairs(fusion, users, items)

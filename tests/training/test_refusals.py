@@ -28,7 +28,7 @@ def test_functions_and_folders_of_a_training(build, split, tmp_path):
     file = tmp_path / "file"
     file.write_text("mine")
     config = klm.TrainConfig(**LABEL)
-    for options in ({"checkpoint_dir": 5}, {"watch": 3}, {"checkpoint_dir": file}, {"log_dir": file}):
+    for options in ({"checkpoint_dir": 5}, {"watch": 3}, {"log_dir": 5}, {"log_dir": file}):
         model = build()
         with pytest.raises(ConfigError, match=rf"fit\({next(iter(options))}\)"):
             klm.fit(model, split, config, **options)
