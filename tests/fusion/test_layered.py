@@ -27,6 +27,17 @@ def test_the_grid_holds_the_scores_of_the_pairs(fusion):
     assert pairs.isfinite().all()
 
 
+def test_a_grid_in_chunks_has_one_dropout(fusion, monkeypatch):
+    monkeypatch.setattr("klm_utils.fusion.layered.PAIRS_AT_ONCE", 4)
+    fusion.id_dropout = fusion.user_dropout = 0.5
+    fusion.train()
+    with torch.no_grad():
+        pairs = fusion(*everything(), torch.Generator().manual_seed(0)).reshape(USERS, ITEMS)
+        grid = fusion.grid(torch.arange(USERS), torch.arange(ITEMS), torch.Generator().manual_seed(0))
+        assert not torch.allclose(fusion.eval().grid(torch.arange(USERS), torch.arange(ITEMS)), grid)
+    assert torch.allclose(grid, pairs)
+
+
 def test_the_parts_sum_to_the_score(fusion):
     items = torch.arange(ITEMS)
     for user in range(USERS):

@@ -7,7 +7,7 @@ from small import BOTH, planted, rows_of, same, tiny_encoder, weights
 
 import klm_utils as klm
 from klm_utils.errors import CheckpointError, ConfigError
-from klm_utils.training import cost, modes, objectives
+from klm_utils.training import cost, distributed, modes, objectives
 
 TRAINED = ("adapter", "partial", "full")
 LM = {"lr": 0.02, "lr_text": 0.01, "head_epochs": 1, "epochs": 3, "warmup": 2, "dropout_text": 0.0}
@@ -249,11 +249,16 @@ def test_each_text_has_its_own_vector_whatever_its_length(split, deep, monkeypat
     assert np.allclose(model.texts(items).detach().numpy(), want, atol=1e-6)
 
 
-def test_each_epoch_drops_other_units_of_the_language_model(split, deep, monkeypatch):
+def test_each_epoch_and_each_process_drops_other_units_of_the_language_model(split, deep, monkeypatch):
     seeds, seed = [], torch.manual_seed
     monkeypatch.setattr(torch, "manual_seed", lambda value: (seeds.append(value), seed(value))[1])
-    fitted(split, deep, "full", dropout_text=0.1)
-    assert len(set(seeds[-3:])) == 3
+    monkeypatch.setattr(distributed, "part", lambda batch: batch)
+    drawn = []
+    for rank in (0, 1):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        fitted(split, deep, "full", dropout_text=0.1)
+        drawn.append(seeds[-3:])
+    assert len(set(drawn[0])) == len(set(drawn[1])) == 3 and drawn[1] == [value + 1 for value in drawn[0]]
 
 
 def test_shuffled_texts_are_those_of_the_shuffled_vectors(ds, split, deep):
