@@ -58,7 +58,7 @@ def test_the_stored_full_scale_run_has_the_ordering_that_the_course_claims(store
     table, gain = (stored["metrics"][part]["cold_item, interaction"] for part in ("tables", "gains"))
     assert table["no text"][0] > 0.245 and table["frozen"][0] > 0.277 and table["full"][0] > 0.314
     assert table["no text"][0] < table["frozen"][0] < table["full"][0]
-    for name in ("frozen minus no text", "full minus no text", "full minus frozen"):
+    for name in ("frozen minus no text", "full minus no text", "full minus frozen", "full minus frozen, clipped"):
         assert gain[name][1] > 0, f"{name}: the interval excludes 0"
     for name in ("frozen minus frozen, shuffled", "full minus full, shuffled"):
         assert gain[name][1] > 0, f"{name}: knowledge, not parameters"
@@ -86,3 +86,6 @@ def test_the_stored_full_scale_run_over_splits_costs_and_processes(stored):
     for seed, found in metrics["perplexity"].items():
         assert found["pretrained"] < found["unigrams"] < found["at the start"], seed
     assert len(metrics["search"]["valid"]) == 16
+    assert len(metrics["curves"]) == 6
+    for name, curve in metrics["curves"].items():
+        assert curve["kept"] == 1 + max(range(len(curve["valid"])), key=curve["valid"].__getitem__), name

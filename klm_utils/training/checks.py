@@ -1,4 +1,4 @@
-"""What `KLMRecommender.from_dataset` refuses."""
+"""What `KLMRecommender.from_dataset` and `save_pretrained` refuse, and checks that `fit` shares with them."""
 
 from inspect import signature
 from os import PathLike
