@@ -41,6 +41,8 @@ def test_the_card_forgets_the_metrics_of_other_weights_and_keeps_its_own(build, 
 
 @pytest.mark.parametrize("step", [6, 18], ids=["while the head learns", "while the texts are read"])
 def test_the_same_model_goes_on_after_ctrl_c_bit_for_bit(split, deep, tmp_path, monkeypatch, step):
+    monkeypatch.setattr("klm_utils.training.texts.TOGETHER", 4)  # other batches than those of `encode`: other last bits
+
     def build():
         return klm.KLMRecommender.from_dataset(split.dataset, split, deep, mode="full", texts=UNEVEN)
 
