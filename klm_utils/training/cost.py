@@ -82,14 +82,8 @@ def measure(
     steps = check_whole("steps", steps)
     said = {"mode": mode, "tuning": tuning or {}, "name": name, "objective": objective}
     said |= {"grouped": grouped, "trimmed": trimmed}
-    ds = load_dataset("movielens-100k")
-    split = split_of(ds, "cold_item", seed=0)
-    encoder = TextEncoder.from_pretrained(name, device="cpu")
-    if trimmed:
-        tokenizer, model = trim_vocabulary(encoder.model, encoder.tokenizer, item_texts(ds))
-        encoder = TextEncoder(tokenizer, model, name, device="cpu")
-    model = KLMRecommender.from_dataset(ds, split, encoder=encoder, mode=mode, tuning=tuning)
-    del encoder
+    split = split_of(load_dataset("movielens-100k"), "cold_item", seed=0)
+    model = _model(split, name, trimmed, mode, tuning)
     config = TrainConfig(objective=objective, head_epochs=0).of(mode)
     task = objectives.task(model, split, config) if grouped else _row_by_row(model, split)
     run, draw = Run(model, split, config), torch.Generator().manual_seed(0)
@@ -126,6 +120,15 @@ def in_a_process_of_its_own(**arguments) -> dict:
             remedy="see the error of the process",
         )
     return json.loads(run.stdout.splitlines()[-1])
+
+
+def _model(split, name: str, trimmed: bool, mode: str, tuning: dict | None) -> KLMRecommender:
+    """An untrained model; the encoder that it copied is gone, so that it counts once in the memory."""
+    ds, encoder = split.dataset, TextEncoder.from_pretrained(name, device="cpu")
+    if trimmed:
+        tokenizer, model = trim_vocabulary(encoder.model, encoder.tokenizer, item_texts(ds))
+        encoder = TextEncoder(tokenizer, model, name, device="cpu")
+    return KLMRecommender.from_dataset(ds, split, encoder=encoder, mode=mode, tuning=tuning)
 
 
 def _row_by_row(model, split) -> objectives.Task:

@@ -88,15 +88,9 @@ def fit(
     task.valid()  # says now, and not after the first epoch, that valid has nobody to rank for
     if config.mlm:
         model.texts.learn_to_guess(config.seed)
-    model.scale, model.shift, model.measured = 1.0, 0.0, []  # those of an earlier training say nothing of this one
     run = Run(model, split, config, watch)
     path = None if checkpoint_dir is None else Path(checkpoint_dir) / RUN
-    if path and path.exists():
-        run.load(path)
-    else:
-        with torch.no_grad():
-            model.fusion.constant.fill_(task.start)
-        run.average = run._copy()
+    run.begin(path, task.start)
     try:
         with _curves(log_dir) as curves:
             while run.stopped() is None:
@@ -134,6 +128,17 @@ class Run:
         if self.rows and self.rows[-1]["epoch"] - since >= self.config.patience:
             return "early"
         return "epochs" if len(self.rows) >= self.config.epochs else None
+
+    def begin(self, path: Path | None, constant: float) -> None:
+        """Go on with the run at `path`, or start a new one with this constant in the score."""
+        if path and path.exists():
+            self.load(path)
+        else:
+            with torch.no_grad():
+                self.model.fusion.constant.fill_(constant)
+            self.average = self._copy()
+        # Those of an earlier training say nothing of this one.
+        self.model.scale, self.model.shift, self.model.measured = 1.0, 0.0, []
 
     def epoch(self, task: objectives.Task) -> dict:
         number, start, total, terms = len(self.rows) + 1, time.perf_counter(), 0.0, 0
