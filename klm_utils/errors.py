@@ -1,6 +1,7 @@
 """The errors that klm_utils raises on purpose, so that one `except klm.KLMError` catches them all."""
 
-from numbers import Integral
+import math
+from numbers import Integral, Real
 
 _ABSENT = object()  # None may itself be the value found
 
@@ -21,10 +22,15 @@ class KLMError(Exception):
         self.found = None if found is _ABSENT else found
         lines = [what]
         lines += [f"  where:    {where}"] if where else []
-        lines += [f"  found:    {found!r}"] if found is not _ABSENT else []
+        lines += [f"  found:    {_cropped(repr(found))}"] if found is not _ABSENT else []
         lines += [f"  expected: {expected}"] if expected else []
         lines += [f"  remedy:   {remedy}"] if remedy else []
         super().__init__("\n".join(lines))
+
+
+def _cropped(text: str, most: int = 1000) -> str:
+    """A message with a whole table in it would hide the remedy."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... ({len(text):,} characters) ... {text[-most // 4 :]}"
 
 
 class DataError(KLMError):
@@ -48,8 +54,8 @@ class CheckpointError(KLMError):
 
 
 def check_choice(name: str, value, choices: tuple) -> None:
-    """Raise `ConfigError` unless `value` is one of `choices`."""
-    if value not in choices:
+    """Raise `ConfigError` unless `value` is one of `choices`, and of its kind: 1 is not True."""
+    if not any(isinstance(value, type(choice)) and value == choice for choice in choices):
         raise ConfigError(
             f"Unknown {name}",
             where=name,
@@ -57,6 +63,46 @@ def check_choice(name: str, value, choices: tuple) -> None:
             expected=" or ".join(repr(c) for c in choices),
             remedy=f"pass {name}={choices[0]!r}",
         )
+
+
+def check_flag(name: str, value) -> bool:
+    """`value` as a bool; anything but a truth value, 0 or 1 raises `ConfigError`: "no" would otherwise mean yes."""
+    numpy_bool = type(value).__name__ == "bool_"  # without importing it
+    if not numpy_bool and (not isinstance(value, Integral) or value not in (0, 1)):
+        raise ConfigError(
+            f"{name} is neither true nor false",
+            where=name,
+            found=value,
+            expected="True or False",
+            remedy=f"pass {name}=True or {name}=False",
+        )
+    return bool(value)
+
+
+def check_kind(where: str, value, kind, expected: str, remedy: str = "see the docstring") -> None:
+    """Raise `ConfigError` unless `value` is an instance of `kind`, a class or a tuple of classes."""
+    if not isinstance(value, kind):
+        raise ConfigError("an argument of the wrong kind", where=where, found=value, expected=expected, remedy=remedy)
+
+
+def check_number(name: str, value, least: float, most: float, remedy: str = "") -> float:
+    """`value` as a float; anything but a finite real number from `least` to `most` raises `ConfigError`."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not least <= value <= most or math.isinf(value):
+        raise ConfigError(
+            f"{name} has no meaning",
+            where=name,
+            found=value,
+            expected=f"a number from {least:g} to {most:g}" if most < math.inf else f"a number of at least {least:g}",
+            remedy=remedy or f"pass for example {name}={max(least, min(most, 1)):g}",
+        )
+    return float(value)
+
+
+def check_seed(seed, where: str) -> int:
+    """`seed` as an int; anything but a whole number from 0, below 2^63, raises `ConfigError`."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+        raise ConfigError("no such seed", where=where, found=seed, expected="an int >= 0", remedy="seed=0 is usual")
+    return int(seed)
 
 
 def check_whole(name: str, value: int, least: int = 1) -> int:

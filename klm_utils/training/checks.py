@@ -4,13 +4,11 @@ from inspect import signature
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
-
 from klm_utils.data.controls import KINDS
 from klm_utils.data.schema import RecDataset
 from klm_utils.data.splits import Split
 from klm_utils.data.templates import item_texts
-from klm_utils.errors import CheckpointError, ConfigError, DataError, check_choice
+from klm_utils.errors import CheckpointError, ConfigError, DataError, check_choice, check_kind
 from klm_utils.fusion import FUSIONS
 from klm_utils.training import modes
 
@@ -50,19 +48,6 @@ def check_home(folder) -> None:
             expected="an empty folder, or one with a KLMRecommender",
             remedy="choose another folder",
         )
-
-
-def check_kind(where: str, value, kind, expected: str, remedy: str = "see the docstring") -> None:
-    """Raise `ConfigError` unless `value` is of a kind."""
-    if not isinstance(value, kind):
-        raise ConfigError("an argument of the wrong kind", where=where, found=value, expected=expected, remedy=remedy)
-
-
-def check_seed(seed, where: str) -> int:
-    """`seed` as an int; anything but a whole number from 0, below 2^63, raises `ConfigError`."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
-        raise ConfigError("no such seed", where=where, found=seed, expected="an int >= 0", remedy="seed=0 is usual")
-    return int(seed)
 
 
 def check_build(ds, split, encoder, fusion, mode, tuning, knowledge, profile, settings) -> None:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, replace
 from numbers import Real
 
-from klm_utils.errors import ConfigError, check_choice, check_whole
-from klm_utils.training.checks import check_seed
+from klm_utils.errors import ConfigError, check_choice, check_seed, check_whole
 from klm_utils.training.objectives import BY_POPULARITY, LOSSES
 
 CHOICES = 512  # a step, for the losses that go through the choices one by one

@@ -17,11 +17,11 @@ from klm_utils.data.assets import offline
 from klm_utils.data.controls import knowledge as controlled
 from klm_utils.data.controls import others
 from klm_utils.data.templates import user_texts
-from klm_utils.errors import CheckpointError, DataError, check_choice, check_whole
+from klm_utils.errors import CheckpointError, DataError, check_choice, check_seed, check_whole
 from klm_utils.evaluation.baseline import find, paired
 from klm_utils.fusion import BASE, FUSIONS, ITEM_PARTS
 from klm_utils.training import card, catalogue, checkpoint, modes
-from klm_utils.training.checks import check_build, check_home, check_seed, checked_texts, settings_of
+from klm_utils.training.checks import check_build, check_home, checked_texts, settings_of
 from klm_utils.training.texts import ItemTexts
 
 FILE = "model.safetensors"

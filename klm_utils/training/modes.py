@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from klm_utils.embedding.encoder import TextEncoder
-from klm_utils.errors import ConfigError, check_choice, check_whole
+from klm_utils.errors import ConfigError, check_choice, check_flag, check_whole
 
 FOLDER = re.compile("encoder-[0-9a-f]{12}")  # of a trained encoder, named after its weights
 # Each mode and its options. checkpointing: compute the inside of a layer again on the way back, and store less.
@@ -47,8 +47,7 @@ def options(mode: str, given: dict | None = None) -> dict:
         if name in chosen:
             chosen[name] = check_whole(name, chosen[name])
     for name in {"tokens", "checkpointing"} & chosen.keys():
-        check_choice(name, chosen[name], (False, True))
-        chosen[name] = bool(chosen[name])
+        chosen[name] = check_flag(name, chosen[name])
     return chosen
 
 

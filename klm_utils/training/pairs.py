@@ -8,8 +8,7 @@ from torch.utils.data import Dataset
 
 from klm_utils.data.splits import Split
 from klm_utils.data.templates import item_texts, user_texts
-from klm_utils.errors import check_choice, check_whole
-from klm_utils.training.checks import check_kind
+from klm_utils.errors import check_choice, check_kind, check_whole
 
 
 class TextPairs(Dataset):

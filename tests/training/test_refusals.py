@@ -7,8 +7,8 @@ import pytest
 from small import INTERACTION, LABEL
 
 import klm_utils as klm
-from klm_utils.errors import ConfigError, DataError
-from klm_utils.training import checks, cost, pairs
+from klm_utils.errors import ConfigError, DataError, check_seed
+from klm_utils.training import cost, pairs
 
 
 def test_arguments_of_the_wrong_kind_are_named(ds, split):
@@ -49,7 +49,7 @@ def test_data_and_split_of_a_model(ds, split):
 
 
 def test_options_of_a_mode(ds, split, encoder):
-    for tuning in (5, ["tokens"], {"tokens": 2}):
+    for tuning in (5, ["tokens"], {"tokens": 2}, {"tokens": "no"}):
         with pytest.raises(ConfigError, match=r"tuning|tokens"):
             klm.KLMRecommender.from_dataset(ds, split, encoder, mode="full", tuning=tuning)
     for yes in (1, np.True_):
@@ -99,4 +99,4 @@ def test_a_measurement_of_what_cannot_be():
 
 
 def test_seeds():
-    assert checks.check_seed(2**63 - 1, "here") == 2**63 - 1
+    assert check_seed(2**63 - 1, "here") == 2**63 - 1
