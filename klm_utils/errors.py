@@ -67,8 +67,8 @@ def check_choice(name: str, value, choices: tuple) -> None:
 
 def check_flag(name: str, value) -> bool:
     """`value` as a bool; anything but a truth value, 0 or 1 raises `ConfigError`: "no" would otherwise mean yes."""
-    numpy_bool = type(value).__name__ == "bool_"  # without importing it
-    if not numpy_bool and (not isinstance(value, Integral) or value not in (0, 1)):
+    named_so = type(value).__name__ in ("bool", "bool_")  # numpy's too, without importing it
+    if not named_so and (not isinstance(value, Integral) or value not in (0, 1)):
         raise ConfigError(
             f"{name} is neither true nor false",
             where=name,
