@@ -6,8 +6,11 @@ The names below are loaded when first used (PEP 562): importing the package impo
 import warnings
 from importlib import import_module
 
+from klm_utils.threads import sleep_while_waiting
+
 __version__ = "0.1.0"
 
+sleep_while_waiting()
 warnings.filterwarnings("ignore", "IProgress not found")  # tqdm's, in every notebook without widgets
 
 _HOME = {

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer, BertConfig, PreTrainedTokenizerFast
 
 from klm_utils.data.assets import ASSETS, atomic_write, cache_dir, fetch, offline, sha256, sweep
+from klm_utils.data.sealed import check_seal, sealed
 from klm_utils.errors import AssetError, ConfigError
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,8 @@ def load_backbone(name: str | Path) -> tuple[transformers.PreTrainedTokenizerBas
             model_max_length=512,
         )
         return tokenizer, _pretrained_model(e5_folder())
+    if sealed(Path(name)):  # save_pretrained wrote it
+        check_seal(Path(name))
     return _pretrained(AutoTokenizer, name), _pretrained_model(name)
 
 

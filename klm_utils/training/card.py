@@ -1,8 +1,10 @@
 """The model card that `save_pretrained` writes: what the model is, what it was trained on, how good, what for."""
 
-from importlib.metadata import version
+import html
+import re
 from pathlib import Path
 
+import klm_utils
 from klm_utils.data.assets import atomic_write
 from klm_utils.errors import CheckpointError, ConfigError
 from klm_utils.evaluation.report import Report
@@ -17,9 +19,8 @@ QUESTIONS = {
 
 def save(folder: Path, model, trained: dict | None) -> None:
     """Write the card as README.md, unless there is one that somebody else wrote."""
-    path = folder / "README.md"
+    path, text = folder / "README.md", card(model, trained)
     if not path.exists() or OURS in path.read_text(encoding="utf8", errors="replace"):
-        text = card(model, trained)
         atomic_write(path, lambda beside: beside.write_text(text, encoding="utf8"), CheckpointError)
 
 
@@ -38,16 +39,16 @@ def card(model, trained: dict | None = None) -> str:
         "tags: [recommendation]",
         "---",
         "",
-        f"# {model.name}",
+        f"# {plain(model.name)}",
         "",
         QUESTIONS[model.objective],
         "",
         "## Data and training",
         "",
-        f"- data: {about['data']}; {about['protocol']}",
-        f"- language model: {text}, mode {about['mode']} {about['tuning'] or ''}".rstrip(),
-        f"- knowledge: {about['knowledge']}; profile: {about['profile']}",
-        f"- fusion: {about['fusion']} {about['settings']}, seed {about['seed']}",
+        f"- data: {plain(about['data'])}; {plain(about['protocol'])}",
+        f"- language model: {plain(text)}, mode {plain(about['mode'])} {plain(about['tuning'] or '')}".rstrip(),
+        f"- knowledge: {plain(about['knowledge'])}; profile: {plain(about['profile'])}",
+        f"- fusion: {plain(about['fusion'])} {plain(about['settings'])}, seed {plain(about['seed'])}",
         f"- users: {len(model.users):,}; items: {len(model.items):,}",
         "",
         "## Metrics",
@@ -69,10 +70,20 @@ def card(model, trained: dict | None = None) -> str:
         *([f"encoder = {_call(**trained)}"] if trained else []),
         "```",
         "",
-        f"{OURS} {version('klm-course')}.",
+        f"{OURS} {klm_utils.__version__}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def plain(value) -> str:
+    """A name or a protocol in the text of a card: one line, and neither HTML nor a link nor code nor a table.
+
+    It may come from a file that somebody else made.
+    """
+    return re.sub(
+        r"[\[\]`|]", lambda sign: f"&#{ord(sign[0])};", html.escape(" ".join(str(value).split()), quote=False)
+    )
 
 
 def _call(folder: str, call: dict) -> str:
@@ -105,5 +116,5 @@ def _table(rows: list[list]) -> list[str]:
     lines = ["| metric | value | interval | protocol |", "|---|---|---|---|"]
     for name, value, low, high, level, protocol in rows:
         interval = f"{low:.4f} to {high:.4f} ({level:.0%})"
-        lines.append(f"| {name} | {value:.4f} | {interval} | {protocol.replace('|', '/')} |")
+        lines.append(f"| {plain(name)} | {value:.4f} | {interval} | {plain(protocol.replace('|', '/'))} |")
     return lines

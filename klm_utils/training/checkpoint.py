@@ -2,14 +2,20 @@
 
 import hashlib
 import json
+import os
+import tempfile
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from klm_utils.data.assets import atomic_write
-from klm_utils.errors import CheckpointError
+from klm_utils.data.assets import atomic_write, cache_dir
+from klm_utils.errors import AssetError, CheckpointError, KLMError
+
+# What reading a description of wrong content may raise.
+WRONG = (ArithmeticError, AttributeError, LookupError, RecursionError, RuntimeError, TypeError, ValueError, KLMError)
 
 
 def write(path: Path, tensors: dict[str, torch.Tensor], about: dict) -> None:
@@ -41,7 +47,8 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
         )
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            # cloned: as long as a tensor is a view of the file, Windows does not let the file be replaced
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as fault:
         raise _unreadable(path, str(fault)) from fault
@@ -55,7 +62,7 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
         )
     if metadata.get("sha256") != checksum(tensors, metadata["about"]):
         raise _unreadable(path, "its checksum does not fit its content")
-    return tensors, json.loads(metadata["about"])
+    return tensors, _parsed(path, metadata["about"])
 
 
 def about(path: Path) -> dict:
@@ -66,9 +73,33 @@ def about(path: Path) -> dict:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get("about", "{}"))
+            text = (file.metadata() or {}).get("about", "{}")
     except (SafetensorError, OSError) as fault:
         raise _unreadable(path, str(fault)) from fault
+    return _parsed(path, text)
+
+
+def wrong_content(path: Path, fault: object) -> CheckpointError:
+    """The error for a file that is whole and yet no model or run: somebody made it, or another version did."""
+    return CheckpointError(
+        "this file is whole, but its content is not what klm_utils writes",
+        where=str(path),
+        found=f"{type(fault).__name__}: {fault}"[:300] if isinstance(fault, Exception) else fault,
+        expected="a file written by save_pretrained or fit",
+        remedy="get it from where it was made; a file of a run can also be deleted, and the run made anew",
+    )
+
+
+def locked(folder: Path) -> FileLock:
+    """A lock for writers of this folder: one process at a time. The file that it needs lies in the cache."""
+    try:
+        home = cache_dir() / "locks"
+        home.mkdir(exist_ok=True)
+        usable = os.access(home, os.W_OK)
+    except (AssetError, OSError):
+        usable = False
+    name = hashlib.sha256(str(Path(folder).resolve()).encode("utf8", "surrogateescape")).hexdigest()[:16]
+    return FileLock((home if usable else Path(tempfile.gettempdir())) / f"save-{name}.lock")
 
 
 def checksum(tensors: dict[str, torch.Tensor], about: str) -> str:
@@ -78,6 +109,23 @@ def checksum(tensors: dict[str, torch.Tensor], about: str) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _parsed(path: Path, text: str) -> dict:
+    """A JSON object; with a key that stands twice, or of another kind, it is refused."""
+
+    def once(pairs: list[tuple]) -> dict:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("a key stands twice")
+        return dict(pairs)
+
+    try:
+        found = json.loads(text, object_pairs_hook=once)
+        if not isinstance(found, dict):
+            raise ValueError("no JSON object")
+    except (ValueError, RecursionError) as fault:
+        raise wrong_content(path, fault) from fault
+    return found
 
 
 def _unreadable(path: Path, found: str) -> CheckpointError:

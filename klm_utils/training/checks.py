@@ -40,7 +40,16 @@ def checked_texts(ds, texts, encoder) -> list[str]:
 def check_home(folder) -> None:
     """Refuse what is no folder for a model, or already one of a model of another library."""
     check_kind("save_pretrained(save_directory)", folder, (str, PathLike), "the name of a folder")
-    if (Path(folder) / "config.json").exists():  # the hub's own code would delete it
+    folder = Path(folder).expanduser()
+    if (folder / "README.md").is_dir():  # or the new model would lie beside no card, or an old one
+        raise CheckpointError(
+            "there is a folder where the model card goes",
+            where=str(folder / "README.md"),
+            found="a folder",
+            expected="a file, or nothing",
+            remedy="move it away, or choose another folder",
+        )
+    if (folder / "config.json").exists():  # the hub's own code would delete it
         raise CheckpointError(
             "this folder holds a model of another kind",
             where=str(folder),

@@ -1,9 +1,8 @@
 """TrainConfig: how to train."""
 
 from dataclasses import dataclass, replace
-from numbers import Real
 
-from klm_utils.errors import ConfigError, check_choice, check_seed, check_whole
+from klm_utils.errors import check_choice, check_number, check_seed, check_whole
 from klm_utils.training.objectives import BY_POPULARITY, LOSSES
 
 CHOICES = 512  # a step, for the losses that go through the choices one by one
@@ -102,16 +101,8 @@ class TrainConfig:
         limits |= {name: 1e6 for name in ("lr_text", "clip") if getattr(self, name) is not None}
         limits |= dict.fromkeys(("id_dropout", "user_dropout", "dropout_text"), 1) | {"average": 0.9999}
         for name, most in limits.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= most:
-                raise ConfigError(
-                    f"{name} has no meaning",
-                    where=f"TrainConfig({name})",
-                    found=value,
-                    expected=f"a number from 0 to {most:g}",
-                    remedy="leave it out for the preset",
-                )
-            object.__setattr__(self, name, float(value))
+            value = check_number(f"TrainConfig({name})", getattr(self, name), 0, most, "leave it out for the preset")
+            object.__setattr__(self, name, value)
 
     def of(self, mode: str) -> "TrainConfig":
         """The same, with the presets of a mode where a value is None."""

@@ -64,14 +64,14 @@ def check_folders(checkpoint_dir, log_dir, watch) -> None:
     """Refuse folders that are none, and a `watch` that cannot be called."""
     for name, value in (("checkpoint_dir", checkpoint_dir), ("log_dir", log_dir)):
         check_kind(f"fit({name})", value, (str, PathLike, NoneType), "the name of a folder, or None")
-    if log_dir is not None and Path(log_dir).is_file():
-        raise ConfigError(
-            "this is a file",
-            where="fit(log_dir)",
-            found=str(log_dir),
-            expected="a folder, which need not exist",
-            remedy="give it another name",
-        )
+        if value is not None and Path(value).expanduser().is_file():
+            raise ConfigError(
+                "this is a file",
+                where=f"fit({name})",
+                found=str(value),
+                expected="a folder, which need not exist",
+                remedy="give it another name",
+            )
     check_kind("fit(watch)", watch, (Callable, NoneType), "a function from a model to a dict of numbers, or None")
 
 

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,11 +14,15 @@ import torch
 from klm_utils.data.schema import LOG_COLUMNS
 from klm_utils.errors import CheckpointError, ConfigError
 from klm_utils.evaluation.calibration import platt
+from klm_utils.threads import one_thread
 from klm_utils.training import checkpoint, distributed, mlm, objectives
 from klm_utils.training.config import TrainConfig
+from klm_utils.training.curves import curves_in
 from klm_utils.training.fit_checks import check_epochs, check_fit, check_folders, check_shared, checked_numbers
 from klm_utils.training.model import KLMRecommender
+from klm_utils.training.undo import Snapshot, leave_usable
 
+SMALL = 10_000_000  # scores of the full matrix up to which one thread is as fast as several
 RUN = "run.safetensors"
 COLUMNS = ("epoch", "loss", "valid", "seconds")
 
@@ -30,7 +34,7 @@ class History:
     epochs: one row per epoch: `loss` (mean over train; under `mlm` of both terms), `valid` (see `metric`), `seconds`,
         and what `watch` gave.
     metric: what was measured on valid; best_epoch: the epoch whose weights the model has now.
-    stopped: "early", "epochs" or "interrupted".
+    stopped: "early" or "epochs".
     """
 
     epochs: pd.DataFrame
@@ -39,8 +43,6 @@ class History:
     stopped: str
 
     def __str__(self) -> str:
-        if self.epochs.empty:
-            return "interrupted in the first epoch"
         best, seconds = self.epochs.loc[self.best_epoch], self.epochs["seconds"].sum()
         return (
             f"{len(self.epochs)} epochs in {seconds:.1f} s, stopped: {self.stopped}; "
@@ -59,9 +61,12 @@ def fit(
 ) -> History:
     """Train a model on `split.train`, with the weights of the epoch that is best on `split.valid` in the end.
 
-    Ctrl-C ends the training early and leaves the best weights so far. Nothing but the model is changed: neither the
-    split nor the encoder that the model was built with nor torch's global random state. Under `torchrun` the processes
-    share each step, see `klm_utils.training.distributed`.
+    Each call starts from the weights that the model was built or loaded with, so a second one gives the same model
+    again. What ends it early (Ctrl-C, a full disk, a loss that is no number) is raised again: before the first epoch is
+    over, the model is then as it was before the call; later it has the best weights so far, can be used, and says in
+    its `name` that it is unfinished. Nothing but the model is changed: neither the split nor the encoder that the model
+    was built with nor torch's global random state nor its number of threads (see `klm_utils.threads`). Under
+    `torchrun` the processes share each step, see `klm_utils.training.distributed`.
 
     Args:
         model, split: the model from `KLMRecommender.from_dataset(ds, split, ...)`, and the same split.
@@ -86,26 +91,33 @@ def fit(
     task = objectives.task(model, split, config)
     check_shared(task, config)
     task.valid()  # says now, and not after the first epoch, that valid has nobody to rank for
-    if config.mlm:
-        model.texts.learn_to_guess(config.seed)
-    run = Run(model, split, config, watch)
-    path = None if checkpoint_dir is None else Path(checkpoint_dir) / RUN
-    run.begin(path, task.start)
+    before = Snapshot(model)
+    model.start = model.start or before
+    if model.texts is not None:
+        model.texts.learn_to_guess(config.mlm > 0, config.seed)
+    path = None if checkpoint_dir is None else Path(checkpoint_dir).expanduser() / RUN
+    run = None
     try:
-        with _curves(log_dir) as curves:
+        run = Run(model, split, config, watch)
+        run.begin(path, task.start)
+        with curves_in(log_dir) as curves:
             while run.stopped() is None:
-                curves(run.epoch(task))
+                with one_thread(run.small and not run.reading):
+                    curves(run.epoch(task))
                 if path and distributed.first():
                     run.save(path)
-            stopped = run.stopped()
-    except KeyboardInterrupt:
-        stopped = "interrupted"
-    finally:  # a full disk or a diverged loss leaves the best weights too
-        run.restore_best()
-        if run.best is not None:
-            _calibrate(model, split, config)
+        run.finish()
+        model.unfinished = ""
+    except BaseException as fault:
+        if run is None or run.best is None:
+            before.put_back(model)
+        else:
+            leave_usable(run, fault)
+        raise
     columns = [*dict.fromkeys(name for row in [COLUMNS, *run.rows] for name in row)]
-    return History(pd.DataFrame(run.rows, columns=columns).set_index("epoch"), task.metric, run.best_epoch, stopped)
+    return History(
+        pd.DataFrame(run.rows, columns=columns).set_index("epoch"), task.metric, run.best_epoch, run.stopped()
+    )
 
 
 class Run:
@@ -116,6 +128,7 @@ class Run:
         self.weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config))
         self.average, self.best, self.rows, self.steps = self._copy(), None, [], 0
+        self.small = len(model.users) * len(model.items) < SMALL
         self.verbose = distributed.first() and (sys.stdout.isatty() if config.verbose is None else config.verbose)
 
     @property
@@ -131,6 +144,7 @@ class Run:
 
     def begin(self, path: Path | None, constant: float) -> None:
         """Go on with the run at `path`, or start a new one with this constant in the score."""
+        self.model.start.put_weights_back(self.model)
         if path and path.exists():
             self.load(path)
         else:
@@ -139,6 +153,7 @@ class Run:
             self.average = self._copy()
         # Those of an earlier training say nothing of this one.
         self.model.scale, self.model.shift, self.model.measured = 1.0, 0.0, []
+        self.model.unfinished = "in training"
 
     def epoch(self, task: objectives.Task) -> dict:
         number, start, total, terms = len(self.rows) + 1, time.perf_counter(), 0.0, 0
@@ -251,11 +266,12 @@ class Run:
         for name, weight in self.weights.items():
             self.average[name].lerp_(weight, 1 - keep)
 
-    def restore_best(self) -> None:
-        if self.best is not None:
-            self._put(self.best)
+    def finish(self) -> None:
+        """Give the model its best weights, its question, and what turns its scores into probabilities."""
+        self._put(self.best)
         self.model.eval()
         self.model.read_all()
+        _calibrate(self.model, self.split, self.config)
 
     def save(self, path: Path) -> None:
         tensors = {f"now.{name}": p for name, p in self.weights.items()}
@@ -272,7 +288,7 @@ class Run:
     def load(self, path: Path) -> None:
         tensors, saved = checkpoint.read(path)
         self._check_own(path, saved)
-        if len(saved["rows"]) > self.config.epochs:
+        if isinstance(saved.get("rows"), list) and len(saved["rows"]) > self.config.epochs:
             raise CheckpointError(
                 "the run in this folder is longer than this one is to be",
                 where=f"{path}, epochs",
@@ -280,6 +296,13 @@ class Run:
                 expected=f"at most {self.config.epochs}",
                 remedy="ask for as many epochs, or give this run a folder of its own",
             )
+        try:
+            self._take(tensors, saved)
+        except checkpoint.WRONG as fault:
+            raise checkpoint.wrong_content(path, fault) from fault
+
+    def _take(self, tensors: dict, saved: dict) -> None:
+        """Continue from what `save` wrote."""
         state = {}
         for name in [name for name in tensors if name.startswith("adam.")]:
             _, place, key = name.split(".")
@@ -288,9 +311,13 @@ class Run:
         self._put(_cut(tensors, "now."))
         if self.model.texts is not None:
             self.model.fusion.text = tensors["text"].to(self.model.fusion.constant.device)
-        average, self.best = _cut(tensors, "average."), _cut(tensors, "best.")
+        rows, steps = saved["rows"], saved["steps"]
+        if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)) or steps < len(rows):
+            raise ValueError(f"{len(rows)} epochs, {steps} steps")
+        average, best = _cut(tensors, "average."), _cut(tensors, "best.")
         self.average = {name: average[name].to(p.device) for name, p in self.weights.items()}
-        self.rows, self.steps = saved["rows"], saved["steps"]
+        best = {name: best[name].to(p.device) for name, p in self.weights.items()}
+        self.rows, self.steps, self.best = rows, steps, best
 
     def _check_own(self, path: Path, saved: dict) -> None:
         for key, value in self._identity().items():
@@ -334,34 +361,12 @@ def _cut(tensors: dict, prefix: str) -> dict:
 def _precision(name: str, device: torch.device):
     """A context for the forward pass."""
     if name == "auto":
-        name = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+        name = (
+            "bfloat16"
+            if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+            else "float32"
+        )
     return torch.autocast(device.type, torch.bfloat16) if name == "bfloat16" else nullcontext()
-
-
-@contextmanager
-def _curves(folder):
-    """A function that takes the row of an epoch to TensorBoard, or nowhere."""
-    if folder is None or not distributed.first():
-        yield lambda row: None
-        return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as fault:
-        raise ConfigError(
-            "the package tensorboard is missing",
-            where="fit(log_dir)",
-            found=str(fault),
-            expected="tensorboard",
-            remedy="pip install tensorboard, or leave log_dir out: History.epochs has the same numbers",
-        ) from fault
-    with SummaryWriter(folder) as writer:
-
-        def write(row):
-            for name in row.keys() - {"epoch"}:
-                writer.add_scalar(name, row[name], row["epoch"])
-            writer.flush()  # a killed run does not write these again
-
-        yield write
 
 
 def _calibrate(model, split, config) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from filelock import Timeout
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from safetensors import SafetensorError
 from scipy.special import expit
@@ -17,16 +18,16 @@ from klm_utils.data.assets import offline
 from klm_utils.data.controls import knowledge as controlled
 from klm_utils.data.controls import others
 from klm_utils.data.templates import user_texts
-from klm_utils.errors import CheckpointError, DataError, check_choice, check_seed, check_whole
+from klm_utils.errors import CheckpointError, DataError, check_choice, check_flag, check_seed, check_whole
 from klm_utils.evaluation.baseline import find, paired
 from klm_utils.fusion import BASE, FUSIONS, ITEM_PARTS
-from klm_utils.training import card, catalogue, checkpoint, modes
+from klm_utils.training import card, catalogue, modes, saving
 from klm_utils.training.checks import check_build, check_home, checked_texts, settings_of
+from klm_utils.training.saving import FILE
 from klm_utils.training.texts import ItemTexts
 
-FILE = "model.safetensors"
-FORMAT = 2  # 1 had no user_text
 PAST = "history: "
+HUB = ("commit_message", "private", "token", "branch", "create_pr")
 PAIRS_AT_ONCE = 262_144  # bounds the memory of predict: about 100 MB
 
 
@@ -43,6 +44,8 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         scale, shift: probability = sigmoid(scale * score + shift); `fit` sets them.
         about: where it comes from: data set, split, encoder, settings.
         measured, trained: for the model card, of metrics and of the encoder beside it; `save_pretrained` sets them.
+        unfinished: how a training that did not come to its end ended; "" for all others. It is part of the `name`.
+        start: the weights that `fit` starts from, once it was called.
     """
 
     def __init__(self, fusion: nn.Module, item_ids, user_ids, titles, about: dict, texts: ItemTexts | None = None):
@@ -52,6 +55,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         self.items = pd.Series(list(titles), index=pd.Index(item_ids, name="item_id"), name="title")
         self.users = pd.Index(user_ids, name="user_id")
         self.objective, self.scale, self.shift, self.measured, self.trained = "label", 1.0, 0.0, [], None
+        self.unfinished, self.start = "", None
         self.eval()
 
     @classmethod
@@ -121,11 +125,12 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         """For tables and reports: "KLM minilm", "KLM minilm full shuffled", "KLM without text", "KLM gate minilm"."""
         about = self.about
         fusion = "" if about["fusion"] == "dot" else f"{about['fusion']} "
+        end = f" ({self.unfinished})" if self.unfinished else ""
         if about["encoder"] is None:
-            return f"KLM {fusion}without text"
+            return f"KLM {fusion}without text{end}"
         mode = "" if about["mode"] == "frozen" else f" {about['mode']}"
         kind = "" if about["knowledge"] == "true" else f" {about['knowledge']}"
-        return f"KLM {fusion}{Path(about['encoder']['name']).name}{mode}{kind}"
+        return f"KLM {fusion}{Path(about['encoder']['name']).name}{mode}{kind}{end}"
 
     def read(self, items: torch.Tensor) -> None:
         """Let the language model read the texts of these items (positions, each once) and give the fusion the vectors.
@@ -255,30 +260,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         return pd.DataFrame(table, columns=names), seen
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        folder = Path(save_directory)
-        if self.texts is not None:
-            settings = ("pooling", "normalize", "max_length", "prefix")
-            home = modes.save(self.texts.encoder, folder)
-            self.trained = {"folder": home.name, "call": {key: getattr(self.texts.encoder, key) for key in settings}}
-        fusion = {f"fusion.{name}": tensor for name, tensor in self.fusion.state_dict().items()}
-        about = {
-            "format": FORMAT,
-            "about": self.about,
-            "trained": self.trained,
-            "measured": self.measured,
-            "objective": self.objective,
-            "scale": self.scale,
-            "shift": self.shift,
-            "item_ids": self.items.index.tolist(),
-            "titles": self.items.tolist(),
-            "user_ids": self.users.tolist(),
-        }
-        checkpoint.write(folder / FILE, fusion, about)
-        own = folder / self.trained["folder"] if self.trained else None
-        card.save(folder, self, self.trained if own and own.is_dir() else None)
-        for old in folder.iterdir():  # the encoder of a model that was here before
-            if modes.FOLDER.fullmatch(old.name) and old != own:
-                modes.remove(old)
+        saving.save(self, Path(save_directory))
 
     def save_pretrained(self, save_directory, reports=(), **options):
         """Write the model to a folder: `model.safetensors`, which needs nothing else, and a model card.
@@ -289,25 +271,41 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         Args:
             save_directory: the folder.
             reports: of `klm.evaluate`, for the card.
-            options: of the hub, such as push_to_hub.
+            options: push_to_hub=True, and with it repo_id (else the name of the folder), token, private, ...
 
         Raises:
             CheckpointError: the folder cannot be written, and a model that was there is unharmed; it holds a model of
-                another kind.
-            ConfigError: no folder, or reports that are none.
+                another kind; the hub did not take the model.
+            ConfigError: no folder, reports that are none, an option that there is not.
         """
-        self.measured = card.measured(reports) or self.measured
+        for name in options:
+            check_choice("option of the hub", name, ("push_to_hub", "repo_id", *HUB))
+        push, repo = check_flag("push_to_hub", options.pop("push_to_hub", False)), options.pop("repo_id", None)
+        measured = card.measured(reports)
         check_home(save_directory)
+        folder, self.measured = Path(save_directory).expanduser(), measured or self.measured
         try:
-            return super().save_pretrained(save_directory, **options)
-        except (OSError, SafetensorError) as fault:
+            super().save_pretrained(folder)
+        except (OSError, SafetensorError, Timeout) as fault:
             raise CheckpointError(
                 "the model cannot be saved here",
-                where=str(save_directory),
+                where=str(folder),
                 found=str(fault),
                 expected="a folder that can be written, with room on the disk",
                 remedy="choose another folder or free some room",
             ) from fault
+        if push:
+            try:
+                return self.push_to_hub(repo or folder.name, **options)
+            except Exception as fault:  # of the hub, of its network library, of the operating system
+                raise CheckpointError(
+                    "the model is saved, but the hub did not take it",
+                    where=f"push_to_hub, {repo or folder.name}",
+                    found=f"{type(fault).__name__}: {fault}"[:300],
+                    expected="a network, and the right to write there",
+                    remedy="log in with `hf auth login`, then call model.push_to_hub(repo_id)",
+                ) from fault
+        return None
 
     @classmethod
     def from_pretrained(cls, path, **hub) -> "KLMRecommender":
@@ -323,24 +321,14 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **hub) -> "KLMRecommender":
-        folder = Path(model_id)
+        folder = Path(model_id).expanduser()
         if not folder.is_absolute() and len(folder.parts) == 2 and not folder.parent.is_dir():
             folder = _downloaded(model_id, hub)
-        tensors, saved = checkpoint.read(folder / FILE)
-        if saved.get("format") != FORMAT or saved["about"]["fusion"] not in FUSIONS:
-            raise CheckpointError(
-                "this is not a KLMRecommender that this version can read",
-                where=str(folder / FILE),
-                found=str({key: saved.get(key) for key in ("format", "about", "kind")})[:200],
-                expected=f"format {FORMAT}, a fusion of {', '.join(FUSIONS)}",
-                remedy="load it with the version of klm_utils that wrote it",
-            )
-        about, state = saved["about"], {name.removeprefix("fusion."): tensor for name, tensor in tensors.items()}
-        network = FUSIONS[about["fusion"]](catalogue.saved(state), seed=about["seed"], **about["settings"])
-        network.load_state_dict(state)
-        model = cls(network, saved["item_ids"], saved["user_ids"], saved["titles"], about)
+        network, saved = saving.load(folder / FILE)
+        model = cls(network, saved["item_ids"], saved["user_ids"], saved["titles"], saved["about"])
         model.objective, model.scale, model.shift = saved["objective"], saved["scale"], saved["shift"]
         model.trained, model.measured = saved.get("trained"), saved.get("measured", [])
+        model.unfinished = saved.get("unfinished", "")
         return model
 
 

@@ -4,18 +4,20 @@
 """
 
 import re
+import secrets
 import shutil
-import tempfile
 import warnings
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from klm_utils.data.sealed import check_seal, seal, sealed
 from klm_utils.embedding.encoder import TextEncoder
-from klm_utils.errors import ConfigError, check_choice, check_flag, check_whole
+from klm_utils.errors import CheckpointError, ConfigError, check_choice, check_flag, check_whole
 
 FOLDER = re.compile("encoder-[0-9a-f]{12}")  # of a trained encoder, named after its weights
+BESIDE = ".klm-tmp-encoder-"
 # Each mode and its options. checkpointing: compute the inside of a layer again on the way back, and store less.
 MODES = {
     "frozen": {},
@@ -98,18 +100,34 @@ def merged(encoder: TextEncoder) -> TextEncoder:
 
 
 def save(encoder: TextEncoder, folder: Path) -> Path:
-    """Write a trained encoder to a folder of its own below `folder`, named after its weights.
+    """Write a trained encoder to a folder of its own below `folder`, named after its weights, and seal it.
 
-    It is moved in whole, so that a kill leaves it complete or absent.
+    It is moved in whole, so that a kill leaves it complete or absent; one that was altered since is replaced.
+
+    Raises:
+        CheckpointError: there is a folder of this name that we did not write.
     """
     plain = merged(encoder)
     home = folder / f"encoder-{plain.fingerprint[:12]}"
-    if not home.is_dir():
-        beside = Path(tempfile.mkdtemp(dir=folder, prefix=".encoder-"))
+    if home.exists() and not sealed(home):
+        raise CheckpointError(
+            "there is another folder in the place of the encoder",
+            where=str(home),
+            found="a folder that save_pretrained did not write",
+            expected="nothing of this name",
+            remedy="move it away",
+        )
+    try:
+        check_seal(home, CheckpointError)
+        return home
+    except CheckpointError:
+        beside = _beside(folder)
         try:
             plain.model.save_pretrained(beside)
             plain.tokenizer.save_pretrained(beside)
-            beside.chmod(0o755)
+            seal(beside)
+            if home.exists():
+                remove(home)
             beside.rename(home)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
@@ -118,9 +136,28 @@ def save(encoder: TextEncoder, folder: Path) -> Path:
 
 def remove(home: Path) -> None:
     """Delete the folder of an encoder; after a kill there is all of it or, under its name, nothing."""
-    beside = Path(tempfile.mkdtemp(dir=home.parent, prefix=".encoder-"))
+    beside = _beside(home.parent)
     home.rename(beside / home.name)
     shutil.rmtree(beside)
+
+
+def sweep(folder: Path, keep: str) -> None:
+    """Delete the encoders of models that were in this folder before, but `keep`, and what killed writers left.
+
+    For the holder of the folder's lock. Ours are those that are sealed.
+    """
+    for old in folder.iterdir():
+        if old.name.startswith(BESIDE):
+            shutil.rmtree(old, ignore_errors=True)
+        elif FOLDER.fullmatch(old.name) and sealed(old) and old.name != keep:
+            remove(old)
+
+
+def _beside(folder: Path) -> Path:
+    """A new folder for what is not complete yet, with the rights that the user's folders get."""
+    path = folder / f"{BESIDE}{secrets.token_hex(4)}"
+    path.mkdir(parents=True)
+    return path
 
 
 def counts(module: nn.Module) -> tuple[int, int]:

@@ -36,10 +36,9 @@ class ItemTexts(nn.Module):
         vectors = torch.cat([self.encoder.forward([ids[place] for place in part]) for part in parts])
         return vectors.float().index_select(0, torch.tensor(order, device=vectors.device).argsort())
 
-    def learn_to_guess(self, seed: int = 0) -> None:
-        """Add the head that `masked_loss` needs, unless it is there."""
-        if self.head is None:
-            self.head = MaskedHead(self.encoder, seed)
+    def learn_to_guess(self, wanted: bool = True, seed: int = 0) -> None:
+        """Give the language model a new head, which `masked_loss` needs, or take it away."""
+        self.head = MaskedHead(self.encoder, seed) if wanted else None
 
     def masked_loss(self, items: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
         """The masked-language-model loss of the texts of these items."""

@@ -49,9 +49,9 @@ def test_the_same_model_goes_on_after_ctrl_c_bit_for_bit(split, deep, tmp_path, 
     config = klm.TrainConfig(**INTERACTION | {"epochs": 6, "head_epochs": 3, "lr_text": 0.01})
     whole, model = build(), build()
     history = klm.fit(whole, split, config)
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stepped(patch, step, ctrl_c)
-        assert klm.fit(model, split, config, checkpoint_dir=tmp_path).stopped == "interrupted"
+        klm.fit(model, split, config, checkpoint_dir=tmp_path)
     again = klm.fit(model, split, config, checkpoint_dir=tmp_path)
     assert same(whole, model) and rows_of(again).equals(rows_of(history))
 

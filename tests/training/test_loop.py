@@ -2,6 +2,7 @@
 
 import random
 import re
+from contextlib import nullcontext
 from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
@@ -172,26 +173,73 @@ def test_the_history_tells_what_happened(build, split, capsys):
 
 
 @BOTH
-def test_ctrl_c_leaves_the_best_weights_so_far(build, split, settings, monkeypatch):
+def test_ctrl_c_is_raised_again_and_leaves_the_best_weights_so_far(build, split, settings, monkeypatch):
     whole = build()
     config = klm.TrainConfig(**settings)
-    two = klm.fit(whole, split, replace(config, epochs=2))
+    klm.fit(whole, split, replace(config, epochs=2))
     steps = -(-560 // 128) if settings is LABEL else -(-len(split.train["item_id"].unique()) // 8)
-    stepped(monkeypatch, 2 * steps + 2, ctrl_c)
     model = build()
-    history = klm.fit(model, split, config)
-    assert history.stopped == "interrupted" and rows_of(history).equals(rows_of(two)) and not model.training
-    assert same(model, whole) and (model.scale, model.shift) == (whole.scale, whole.shift)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as caught:
+        stepped(patch, 2 * steps + 2, ctrl_c)
+        klm.fit(model, split, config)
+    assert same(model, whole) and (model.scale, model.shift) == (whole.scale, whole.shift) and not model.training
     rows = split.test
     assert np.array_equal(model.predict(rows.user_id, rows.item_id), whole.predict(rows.user_id, rows.item_id))
+    assert "interrupted after 2 epochs" in caught.value.__notes__[0]
 
 
-def test_ctrl_c_in_the_first_epoch_leaves_a_model_that_predicts(build, split, monkeypatch):
-    stepped(monkeypatch, 2, ctrl_c)
+def test_what_is_unfinished_says_so_in_every_report_until_it_is_trained_to_the_end(build, split, monkeypatch, tmp_path):
+    model, whole = build(), build()
+    config = klm.TrainConfig(**LABEL)
+    klm.fit(whole, split, config)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stepped(patch, 9, ctrl_c)
+        klm.fit(model, split, config)
+    unfinished = "KLM without text (interrupted after 1 epoch)"
+    report = klm.evaluate(model, split, n_boot=10)
+    assert model.name == report.name == unfinished and unfinished in str(report)
+    assert unfinished in str(klm.evaluation.compare(report, klm.evaluate(whole, split, n_boot=10), n_boot=10))
+    model.save_pretrained(tmp_path)
+    assert klm.KLMRecommender.from_pretrained(tmp_path).name == unfinished
+    assert unfinished in (tmp_path / "README.md").read_text()
+    klm.fit(model, split, config)
+    assert model.name == whole.name == "KLM without text" and same(model, whole)
+
+
+@BOTH
+def test_ctrl_c_in_the_first_epoch_leaves_the_model_as_it_was(build, split, settings, monkeypatch):
     model = build()
-    history = klm.fit(model, split, klm.TrainConfig(**LABEL))
-    assert history.epochs.empty and history.best_epoch == 0 and "interrupted" in str(history)
-    assert np.isfinite(model.predict([1, 2], [101, 102])).all() and not model.training
+    klm.fit(model, split, klm.TrainConfig(**LABEL))
+    before, fields = weights(model), (model.name, model.objective, model.scale, model.shift)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stepped(patch, 2, ctrl_c)
+        klm.fit(model, split, klm.TrainConfig(**settings))
+    assert same(model, before) and (model.name, model.objective, model.scale, model.shift) == fields
+    assert not model.training
+
+
+@BOTH
+def test_a_failure_in_the_first_epoch_leaves_the_model_as_it_was(build, split, settings):
+    model = build()
+    klm.fit(model, split, klm.TrainConfig(**settings))
+    before, rows = weights(model), split.test
+    p = model.predict(rows.user_id, rows.item_id)
+    decays = {"decay_ids": 1.0, "decay_maps": 1.0, "decay_biases": 1.0}
+    with pytest.raises(ConfigError, match="no longer finite"):
+        klm.fit(model, split, klm.TrainConfig(**settings | {"lr": 1e6} | decays))
+    assert same(model, before) and np.array_equal(model.predict(rows.user_id, rows.item_id), p)
+
+
+def test_a_second_fit_starts_anew(build, split, tmp_path):
+    once, twice = build(), build()
+    first = klm.fit(once, split, klm.TrainConfig(**LABEL))
+    for settings in (LABEL, INTERACTION, LABEL):
+        again = klm.fit(twice, split, klm.TrainConfig(**settings))
+    assert same(once, twice) and rows_of(first).equals(rows_of(again)) and once.scale == twice.scale
+    once.save_pretrained(tmp_path)
+    loaded = klm.KLMRecommender.from_pretrained(tmp_path)
+    klm.fit(loaded, split, klm.TrainConfig(**LABEL))
+    assert not same(loaded, once), "a loaded model starts from what was saved"
 
 
 # what cannot be trained
@@ -332,8 +380,22 @@ def test_the_average_of_the_weights_is_what_is_kept(ds, split):
         klm.TrainConfig(average=1.0)
 
 
-def test_two_threads_add_up_in_one_order():
+@pytest.mark.parametrize("fails", [False, True])
+def test_small_tensors_get_one_thread_and_the_caller_keeps_theirs(build, split, fails, monkeypatch):
+    before, inside = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    stepped(monkeypatch, 7, ctrl_c if fails else lambda: inside.append(torch.get_num_threads()))
+    try:
+        with pytest.raises(KeyboardInterrupt) if fails else nullcontext():
+            klm.fit(build(), split, klm.TrainConfig(**LABEL))
+        assert torch.get_num_threads() == 2 and inside == ([] if fails else [1])
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_two_threads_add_up_in_one_order(monkeypatch):
     """At the default batch a gradient of rows is summed by several threads."""
+    monkeypatch.setattr("klm_utils.training.loop.SMALL", 0)
     ds, threads = klm.load_dataset("movielens-100k"), torch.get_num_threads()
     split = klm.split(ds, "random")
     torch.set_num_threads(2)

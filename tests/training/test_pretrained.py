@@ -12,7 +12,7 @@ from small import FAST, all_pairs, planted
 
 import klm_utils as klm
 from klm_utils.errors import CheckpointError
-from klm_utils.training.model import FILE
+from klm_utils.training.saving import FILE
 
 
 def equal_models(a, b, ds):

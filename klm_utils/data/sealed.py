@@ -1,0 +1,42 @@
+"""A folder with a list of its files and their checksums, so that a changed, lost or added one is seen."""
+
+import json
+from pathlib import Path
+
+from klm_utils.data.assets import atomic_write, sha256
+from klm_utils.errors import AssetError, KLMError
+
+SEAL = "sha256.json"
+
+
+def seal(folder: Path) -> None:
+    """Write down what is in a folder; it is now `sealed`."""
+    text = json.dumps(_checksums(folder), indent=1, sort_keys=True)
+    atomic_write(folder / SEAL, lambda beside: beside.write_text(text, encoding="utf8"))
+
+
+def sealed(folder: Path) -> bool:
+    """Whether `seal` was called on this folder."""
+    return (folder / SEAL).is_file()
+
+
+def check_seal(folder: Path, error: type[KLMError] = AssetError) -> None:
+    """Raise `error` if a sealed folder holds something else than when it was sealed; hidden files do not count."""
+    try:
+        wanted, found = json.loads((folder / SEAL).read_text(encoding="utf8")), _checksums(folder)
+        changed = {name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        changed = {SEAL}
+    if changed:
+        raise error(
+            "files of this folder are not as they were written",
+            where=str(folder),
+            found=", ".join(sorted(changed)),
+            expected=f"the files that {SEAL} lists, each with its checksum, and no others",
+            remedy="take away what was added, or copy the folder again; a model saves it anew",
+        )
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: sha256(path) for name, path in sorted(names.items()) if name != SEAL and "/." not in f"/{name}"}

@@ -1,0 +1,33 @@
+"""How many threads compute, and how they wait for each other.
+
+A thread of OpenMP that waits spins: it keeps its core busy so as to go on at once. Beside other programs that core is
+wanted elsewhere, the thread that everybody waits for is put off, and a training of seconds takes ten times as long. So
+small tensors get one thread, which is as fast alone, and large ones all of them, which sleep while they wait.
+`tests/benchmarks/bench_busy.py` measures both, alone and beside a busy program.
+"""
+
+import os
+from contextlib import contextmanager
+
+SLEEPING = {"OMP_WAIT_POLICY": "PASSIVE"}  # read once, when the first library that uses OpenMP is loaded
+
+
+def sleep_while_waiting() -> None:
+    """Let threads of libraries that are yet to be loaded sleep while they wait, unless the user has said otherwise."""
+    for name, value in SLEEPING.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def one_thread(wanted: bool = True):
+    """Let torch compute with one thread inside, and with as many as before afterwards; nothing if not `wanted`."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        if wanted and before > 1:
+            torch.set_num_threads(1)
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
