@@ -1,0 +1,88 @@
+"""What threads cost, alone and beside a busy program: a frozen fit, an encoding, an end-to-end step.
+
+Each case runs in a process of its own, under the course's settings and, to compare, with threads that spin while they
+wait, first alone and then beside a process that multiplies matrices with two threads. Printed are medians and ratios.
+The settings should cost at most 10 % alone and a factor of 2 beside.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from statistics import median
+
+from klm_utils.threads import SLEEPING
+
+RUNS = 3
+BUSY = "import torch; torch.set_num_threads(2); a = torch.randn(2000, 2000)\nwhile True: a @ a"
+CASES = {
+    "frozen fit": """
+split = klm.split(ds, "random")
+model = klm.KLMRecommender.from_dataset(ds, split)
+work = lambda: klm.fit(model, split, klm.TrainConfig(epochs=4))
+""",
+    "encoding": """
+texts = [f"{title}, number {n}" for n, title in enumerate(ds.items["title"])][:800]
+encoder = klm.TextEncoder.from_pretrained("minilm")
+work = lambda: encoder.encode(texts, cache=False)
+""",
+    "end-to-end epoch": """
+split = klm.split(ds, "cold_item")
+few = klm.RecDataset.from_frames(ds.items.head(200), ds.users, ds.interactions[ds.interactions.item_id <= 200])
+split = klm.split(few, "cold_item")
+model = klm.KLMRecommender.from_dataset(few, split, klm.TextEncoder.from_pretrained("minilm"), mode="full")
+work = lambda: klm.fit(model, split, klm.TrainConfig(objective="interaction", epochs=1, head_epochs=0))
+""",
+}
+WORKER = """
+import sys, time
+import torch  # before klm_utils, as many notebooks do
+import klm_utils as klm
+ds = klm.load_dataset("movielens-100k")
+{setting}
+{case}
+work()
+print("ready", flush=True)
+for line in sys.stdin:
+    start = time.perf_counter()
+    work()
+    print(time.perf_counter() - start, flush=True)
+"""
+# The environment, and what is done after the imports: "before" is how torch does it by itself.
+WAYS = {"course": (SLEEPING, ""), "before": ({}, "from klm_utils.training import loop; loop.SMALL = 0")}
+
+
+def worker(case: str, variables: dict, setting: str) -> subprocess.Popen:
+    """A process that does the work once for each line it is sent, and says how long it took."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "MKL_"))} | variables
+    command = [sys.executable, "-c", WORKER.format(case=case, setting=setting)]
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def seconds(process: subprocess.Popen) -> float:
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return float(process.stdout.readline())
+
+
+def main():
+    for name, case in CASES.items():
+        workers = {label: worker(case, *way) for label, way in WAYS.items()}
+        alone = {label: median(seconds(process) for _ in range(RUNS)) for label, process in workers.items()}
+        busy = subprocess.Popen([sys.executable, "-c", BUSY])
+        time.sleep(5)
+        beside = {label: median(seconds(process) for _ in range(RUNS)) for label, process in workers.items()}
+        busy.kill()
+        for process in workers.values():
+            process.kill()
+        print(
+            f"{name}: alone {alone['course']:.2f} s, {alone['course'] / alone['before']:.2f} times what it was before;"
+        )
+        ratio, before = beside["course"] / alone["course"], beside["before"] / alone["before"]
+        print(f"    beside a busy program {ratio:.2f} times as long as alone (before: {before:.2f} times)", flush=True)
+
+
+if __name__ == "__main__":
+    main()
