@@ -10,7 +10,19 @@ import pytest
 import klm_utils
 
 PACKAGE = Path(klm_utils.__file__).parent
-ORDER = ["errors", "data", "embedding", "fusion", "losses", "gradients", "evaluation", "training", "plots", "course"]
+ORDER = [
+    "errors",
+    "progress",
+    "data",
+    "embedding",
+    "fusion",
+    "losses",
+    "gradients",
+    "evaluation",
+    "training",
+    "plots",
+    "course",
+]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "pandas", "numpy", "transformers", "sklearn", "scipy", "matplotlib", "pooch", "nbformat"}
 
