@@ -48,7 +48,8 @@ class TrainConfig:
     precision: "float32", "bfloat16" (matrix products and the like in half the bits), or "auto": bfloat16 on a GPU that
         has it, where it saves time.
     seed: of the order of the batches and the dropout.
-    verbose: a line per epoch; None: if stdout is a terminal.
+    verbose: True: a line for each epoch; None: one line in all, gone in the end, where somebody looks (in a terminal, or
+        a notebook in a browser); False: nothing.
 
     Raises:
         ConfigError: a value without meaning.
@@ -85,6 +86,7 @@ class TrainConfig:
         check_choice("objective", self.objective, tuple(PRESETS))
         check_choice("loss", self.loss, (None, *LOSSES[self.objective]))
         check_choice("log_q", self.log_q, (True, False) if self.loss in BY_POPULARITY else (True,))
+        check_choice("verbose", self.verbose, (None, True, False))
         check_choice("precision", self.precision, ("auto", "float32", "bfloat16"))
         single = self.objective == "interaction" and self.loss not in (None, "bce")
         for name, value in (PRESETS[self.objective] | ({"batch": CHOICES} if single else {})).items():

@@ -1,6 +1,5 @@
 """fit(): the training loop, in plain torch."""
 
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from klm_utils import progress
 from klm_utils.data.schema import LOG_COLUMNS
 from klm_utils.errors import CheckpointError, ConfigError
 from klm_utils.evaluation.calibration import platt
@@ -114,6 +114,8 @@ def fit(
         else:
             leave_usable(run, fault)
         raise
+    finally:
+        progress.done()
     columns = [*dict.fromkeys(name for row in [COLUMNS, *run.rows] for name in row)]
     return History(
         pd.DataFrame(run.rows, columns=columns).set_index("epoch"), task.metric, run.best_epoch, run.stopped()
@@ -129,7 +131,13 @@ class Run:
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config))
         self.average, self.best, self.rows, self.steps = self._copy(), None, [], 0
         self.small = len(model.users) * len(model.items) < SMALL
-        self.verbose = distributed.first() and (sys.stdout.isatty() if config.verbose is None else config.verbose)
+
+    def _tell(self, text: str, better: bool) -> None:
+        """The epoch, on a line that stays with verbose=True and is gone in the end with None."""
+        if distributed.first() and self.config.verbose:
+            print(text + " *" * better, flush=True)
+        elif distributed.first() and self.config.verbose is None:
+            progress.line(f"{text}, best in epoch {self.best_epoch}")
 
     @property
     def best_epoch(self) -> int:
@@ -165,7 +173,9 @@ class Run:
             self.model.texts.dropout(self.config.dropout_text)
         with torch.random.fork_rng():
             torch.manual_seed(seed + distributed.rank())  # of the dropout inside the language model
-            for batch in torch.randperm(task.n, generator=draw).split(task.batch):
+            for at, batch in enumerate(torch.randperm(task.n, generator=draw).split(task.batch)):
+                if distributed.first() and self.config.verbose is None:
+                    progress.line(f"epoch {number}: {at * task.batch:,} of {task.n:,}", every=1.0)
                 size = (task.terms or len)(batch)
                 total, terms = total + self.step(task, batch, draw) * size, terms + size
         size = sum(p.detach().square().sum().item() for p in self.weights.values())
@@ -189,12 +199,7 @@ class Run:
         better = not self.rows or row["valid"] > max(earlier["valid"] for earlier in self.rows)
         best = {name: value.clone() for name, value in self.average.items()} if better else self.best
         self.rows, self.best = [*self.rows, row], best  # both or, after Ctrl-C, neither
-        if self.verbose:
-            mark = " *" if better else ""
-            print(
-                f"epoch {number:3d}  loss {row['loss']:.4f}  {task.metric} on valid {row['valid']:.4f}{mark}",
-                flush=True,
-            )
+        self._tell(f"epoch {number:3d}  loss {row['loss']:.4f}  {task.metric} on valid {row['valid']:.4f}", better)
         return row
 
     def step(self, task: objectives.Task, batch: torch.Tensor, draw: torch.Generator) -> float:

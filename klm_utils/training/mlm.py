@@ -3,7 +3,6 @@
 Two uses: as a second loss beside the recommender's (`TrainConfig(mlm=...)`), and before it (`pretrain`).
 """
 
-import sys
 from math import exp
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, gelu
 
+from klm_utils import progress
 from klm_utils.embedding.encoder import TextEncoder
 from klm_utils.errors import ConfigError, DataError, check_whole
 from klm_utils.training import modes
@@ -129,17 +129,22 @@ def pretrain(
     groups = [{"params": trained, "lr": lr}, {"params": head.parameters(), "lr": LR}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     draw = torch.Generator().manual_seed(seed)
-    for epoch in range(1, epochs + 1):
-        total = 0.0
-        for at in torch.randperm(len(ids), generator=draw).split(64):
-            loss = masked_loss(encoder, head, [ids[i] for i in at.tolist()], draw)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            total += loss.item() * len(at)
-        if sys.stdout.isatty() if verbose is None else verbose:
-            print(f"epoch {epoch}: masked loss {total / len(ids):.3f}", flush=True)
+    try:
+        for epoch in range(1, epochs + 1):
+            total, seen = 0.0, 0
+            for at in torch.randperm(len(ids), generator=draw).split(64):
+                loss = masked_loss(encoder, head, [ids[i] for i in at.tolist()], draw)
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(trained, 1.0)
+                optimizer.step()
+                total, seen = total + loss.item() * len(at), seen + len(at)
+                if verbose is None:
+                    progress.line(f"epoch {epoch} of {epochs}: {seen} of {len(ids)} texts, loss {total / seen:.3f}")
+            if verbose:
+                print(f"epoch {epoch}: masked loss {total / len(ids):.3f}", flush=True)
+    finally:
+        progress.done()
     return encoder, head
 
 

@@ -10,8 +10,8 @@ import pytest
 import klm_utils
 
 PACKAGE = Path(klm_utils.__file__).parent
-ORDER = ["errors", "threads", "data", "embedding", "fusion", "losses", "gradients", "evaluation", "training", "plots"]
-ORDER += ["course"]
+ORDER = ["errors", "threads", "progress", "data", "embedding", "fusion", "losses", "gradients", "evaluation"]
+ORDER += ["training", "plots", "course"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "pandas", "numpy", "transformers", "sklearn", "scipy", "matplotlib", "pooch", "nbformat"}
 

@@ -172,6 +172,16 @@ def test_the_history_tells_what_happened(build, split, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_somebody_who_looks_sees_that_it_goes_on(build, split, monkeypatch):
+    shown = []
+    monkeypatch.setattr("klm_utils.progress._show", shown.append)
+    klm.fit(build(), split, klm.TrainConfig(**LABEL))
+    assert shown[0].startswith("epoch 1: 0 of 560") and shown[-1] == ""
+    shown.clear()
+    klm.fit(build(), split, klm.TrainConfig(**LABEL, verbose=False))
+    assert not shown
+
+
 @BOTH
 def test_ctrl_c_is_raised_again_and_leaves_the_best_weights_so_far(build, split, settings, monkeypatch):
     whole = build()
@@ -312,6 +322,7 @@ def test_weights_that_explode_in_the_last_step_are_told(build, split):
         {"loss": "stars"},
         {"loss": "ordinal", "objective": "interaction"},
         {"epochs": 0},
+        {"verbose": "no"},
         {"epochs": 2.5},
         {"epochs": None},
         {"patience": 0},
