@@ -48,7 +48,7 @@ class TrainConfig:
     precision: "float32", "bfloat16" (matrix products and the like in half the bits), or "auto": bfloat16 on a GPU that
         has it, where it saves time.
     seed: of the order of the batches and the dropout.
-    verbose: True: a line for each epoch; False: nothing; None: one line in all, gone in the end, where somebody looks (a
+    verbose: True: a line for each epoch. False: nothing. None: one line, gone in the end, where somebody looks (a
         terminal, a notebook in a browser).
 
     Raises:
