@@ -363,11 +363,17 @@ def _fault(error, frame: pd.DataFrame, table: str) -> Fault:
     if not isinstance(error.check_output, pd.Series):  # the check itself stumbled: say so rather than hide it
         what, stumbled = f"has values in {name!r} that cannot be checked", str(error).split("\n")[0]
         return table_fault(table, what, stumbled, check.title, check.description, name)
-    bad = np.flatnonzero(~error.check_output.to_numpy(dtype=bool))
+    bad = ~error.check_output.to_numpy(dtype=bool)
+    return cell_fault(table, name, check.error, frame[name], bad, check.title, check.description)
+
+
+def cell_fault(table: str, name: str, what: str, column: pd.Series, bad, expected: str, remedy: str) -> Fault:
+    """A fault of the cells of a column where the mask `bad` is true; "column" in the remedy becomes its name."""
+    bad = np.flatnonzero(bad)
     rows = bad[:SHOWN].tolist()
-    found = [_short(value) for value in frame[name].iloc[rows].astype(object)]
-    remedy = check.description.replace("column", repr(name))
-    return Fault(table, name, check.error, found, check.title, remedy, rows, frame.index[rows].tolist(), len(bad))
+    found = [_short(value) for value in column.iloc[rows].astype(object)]
+    remedy = remedy.replace("column", repr(name))
+    return Fault(table, name, what, found, expected, remedy, rows, column.index[rows].tolist(), len(bad))
 
 
 def _short(value):
