@@ -162,6 +162,11 @@ def facts_text(facts: Sequence[tuple[str, str]], language: str | None = None) ->
     return _GAP[language].join(part + _STOP[language] for part in parts)
 
 
+def title_text(title: str) -> str:
+    """The title as `item_text` writes it: on one line, without outer blanks, its article in front."""
+    return _ARTICLE_LAST.sub(r"\2 \1", _text(title))
+
+
 def _language(row: Mapping | pd.Series, language: str | None, fields: tuple[str, ...]) -> str:
     """The language asked for, or that of the row's own words."""
     check_choice("language", language, LANGUAGES)
@@ -175,8 +180,7 @@ def _parts(row: Mapping | pd.Series, language: str, templates: dict[str, str]) -
     for field, template in templates.items():
         known = _WORDS.get((language, field), {})
         if value := _COMMA[language].join(known.get(text, text) for text in _listed(row.get(field))):
-            value = _ARTICLE_LAST.sub(r"\2 \1", value) if field == "title" else value
-            parts[field] = template.format(value)
+            parts[field] = template.format(title_text(value) if field == "title" else value)
     return parts
 
 
