@@ -10,7 +10,7 @@ import pandas as pd
 from klm_utils.data.schema import RecDataset
 from klm_utils.data.shipped import shipped
 from klm_utils.data.shop_world import DAY, NEW_AFTER, START, History, World, simulate, uniform, world
-from klm_utils.errors import DataError, check_choice
+from klm_utils.errors import DataError, check_choice, check_seed
 
 USERS, NEW_USERS = 2000, 200
 LANGUAGES = ("zh", "en")
@@ -40,8 +40,12 @@ def resimulated(seed: int, language: str = "zh") -> RecDataset:
     """The same catalogue with other users and another log: a claim about the shop is pooled over a few of them.
 
     Seed 0 is the shop that ships.
+
+    Raises:
+        ConfigError: another language than "zh" or "en"; no seed.
     """
     check_choice("language", language, LANGUAGES)
+    seed = check_seed(seed, "shop.resimulated(seed)")
     users = draw_users(_read("latent_interests.csv"), seed)
     log = simulate(_world(users), seed)
     log["user_id"] = users["user_id"].to_numpy()[log.pop("user")]
