@@ -64,7 +64,7 @@ def probability(users, items, times) -> np.ndarray:
         times: seconds since 1970, [n].
 
     Raises:
-        DataError: an id that is not in the shop, or arrays of different lengths.
+        DataError: an id that is not in the shop, a time that is no number, or arrays of different lengths.
     """
     users, items, times = (np.atleast_1d(np.asarray(x)) for x in (users, items, times))
     if not users.shape == items.shape == times.shape or users.ndim != 1:
@@ -74,6 +74,14 @@ def probability(users, items, times) -> np.ndarray:
             found=(users.shape, items.shape, times.shape),
             expected="three flat lists of equal length",
             remedy="pass one user, one item and one time for each probability",
+        )
+    if times.dtype.kind not in "iuf" or not np.isfinite(times).all():
+        raise DataError(
+            "times are no finite numbers",
+            where="shop.probability(times)",
+            found=times[:3].tolist(),
+            expected="seconds since 1970",
+            remedy="pass timestamps as the log of the shop has them",
         )
     u, i = (
         _places(users, _read("users.csv")["user_id"], "users"),
