@@ -210,7 +210,7 @@ def _named(frame: pd.DataFrame, table: str) -> pd.DataFrame:
         warnings.warn(
             f"{table}: the column {nameless[0]!r} has no name and is left out; "
             "to_csv writes the row number so, to_csv(index=False) does not",
-            stacklevel=5,  # whoever called from_frames
+            stacklevel=5,  # about where the data set is made
         )
     return frame.drop(columns=nameless)
 

@@ -107,7 +107,7 @@ def _cut_ids(ds: RecDataset, name: str, rng, shown: int):
     how = f"{name}: {test} test and {valid} valid of {eligible.sum()} {key[:4]}s with {least}+ rows, none in train"
     if crowd.any():
         title = ds.items["title"].iloc[np.argmax(crowd)]
-        how += f"; {crowd.sum()} share their titles with too many to be cold and stay in train, such as {title!r}"
+        how += f"; {crowd.sum()} items share a title with too many to be cold and stay in train, such as {title!r}"
     return masks, how + (f", first {shown} rows of each cold user shown" if shown else "")
 
 

@@ -89,8 +89,8 @@ def faults_of(frame, table: str, rules: dict[str, list[pa.Check]], index: str | 
     if found := shape_faults(frame, table, list(rules), index):
         return found
     checked = frame.assign(**{index: frame.index}) if index and frame.index.name == index else frame
-    texts = {name: [_utf8_rule()] for name, dtype in checked.dtypes.items() if _may_hold_text(dtype)}
-    rules = texts | {name: [*texts.get(name, []), *checks] for name, checks in rules.items()}
+    if found := _half_characters(checked, table):  # first, for pandas with pyarrow stumbles over them
+        return found
     schema = pa.DataFrameSchema({name: pa.Column(checks=checks, nullable=True) for name, checks in rules.items()})
     checked = checked[list(rules)]
     try:
@@ -222,10 +222,11 @@ def is_nameless(column) -> bool:
 def plain(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy in which pyarrow's types are pandas' own: `%` fails on them, and their text is no StringDtype."""
     frame = frame.copy()
-    for name in [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.ArrowDtype)]:
-        cells = [cell.tolist() if isinstance(cell, np.ndarray) else cell for cell in frame[name].astype(object)]
-        column = pd.Series(cells, index=frame.index, dtype=object)
-        frame[name] = column.convert_dtypes(convert_string=False).infer_objects()
+    for name, dtype in frame.dtypes.items():
+        if isinstance(dtype, pd.ArrowDtype):
+            cells = [cell.tolist() if isinstance(cell, np.ndarray) else cell for cell in frame[name].astype(object)]
+            column = pd.Series(cells, index=frame.index, dtype=object)
+            frame[name] = column.convert_dtypes() if pd.api.types.is_numeric_dtype(dtype) else column.infer_objects()
     return frame
 
 
@@ -247,10 +248,6 @@ def id_rules() -> list[pa.Check]:
 def _key_rules() -> list[pa.Check]:
     once = _rule("stands twice", "each id once", "drop or merge the rows: frame.drop_duplicates(column)", _is_new)
     return [*id_rules(), once]
-
-
-def _utf8_rule() -> pa.Check:
-    return _rule("holds half a character (a lone surrogate)", "text that UTF-8 can hold", _TO_UTF8, _is_utf8)
 
 
 def _known_rules(table: str, ids: pd.Index) -> list[pa.Check]:
@@ -315,14 +312,18 @@ def _is_text(column: pd.Series) -> pd.Series:
     return column.map(lambda value: isinstance(value, str)).astype(bool)
 
 
-def _may_hold_text(dtype) -> bool:
-    return pd.api.types.is_object_dtype(dtype) or isinstance(dtype, pd.StringDtype | pd.CategoricalDtype)
-
-
-def _is_utf8(column: pd.Series) -> pd.Series:
-    if getattr(column.dtype, "storage", "") == "pyarrow":  # which holds UTF-8 and nothing else
-        return pd.Series(True, index=column.index)
-    return column.astype(object).map(holds_utf8).astype(bool)
+def _half_characters(frame: pd.DataFrame, table: str) -> list[Fault]:
+    found = []
+    for name, dtype in frame.dtypes.items():
+        if not pd.api.types.is_object_dtype(dtype) and not isinstance(dtype, pd.StringDtype | pd.CategoricalDtype):
+            continue
+        if getattr(dtype, "storage", "") == "pyarrow":  # which holds UTF-8 and nothing else
+            continue
+        bad = [not holds_utf8(value) for value in frame[name].astype(object)]
+        if any(bad):
+            what, expected = "holds half a character (a lone surrogate)", "text that UTF-8 can hold"
+            found.append(cell_fault(table, name, what, frame[name], bad, expected, _TO_UTF8))
+    return found
 
 
 def holds_utf8(value) -> bool:
