@@ -260,3 +260,15 @@ def test_csv_errors_name_file_and_line(tmp_path, files, where):
     with pytest.raises(DataError) as caught:
         RecDataset.from_csv(folder_of(tmp_path, **files))
     assert where in caught.value.where.split("/")[-1]
+
+
+def test_an_option_that_from_frames_has_not(tables):
+    with pytest.raises(klm.ConfigError, match="no option 'licence'") as caught:
+        RecDataset.from_frames(**tables, licence="MIT")
+    assert "license" in caught.value.expected and "like_at" in caught.value.expected
+
+
+@pytest.mark.parametrize("chosen_by", [None, 1, np.array([1, 2])])
+def test_chosen_by_of_a_wrong_kind(tables, chosen_by):
+    with pytest.raises(klm.ConfigError, match="chosen_by"):
+        RecDataset.from_frames(**tables, chosen_by=chosen_by)
