@@ -98,6 +98,19 @@ def check_number(name: str, value, least: float, most: float, remedy: str = "") 
     return float(value)
 
 
+def check_options(where: str, options, known) -> None:
+    """Raise `ConfigError` if one of the names `options` is not among the `known` ones."""
+    for name in options:
+        if name not in known:
+            raise ConfigError(
+                f"{where} has no option {name!r}",
+                where=where,
+                found=name,
+                expected=", ".join(sorted(known)) or "no option",
+                remedy="mind the spelling, or leave it out",
+            )
+
+
 def check_seed(seed, where: str) -> int:
     """`seed` as an int; anything but a whole number from 0, below 2^63, raises `ConfigError`."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:

@@ -2,8 +2,9 @@
 
 from difflib import get_close_matches
 from importlib import import_module
+from inspect import signature
 
-from klm_utils.errors import ConfigError
+from klm_utils.errors import ConfigError, check_options
 
 _LOADERS = {"movielens-100k": "movielens", "shop": "shop", "article": "article"}
 
@@ -12,7 +13,7 @@ def load_dataset(name: str, **options):
     """The RecDataset of that name; `options` go to its loader.
 
     Raises:
-        ConfigError: no data set has this name.
+        ConfigError: no data set has this name; its loader has no such option.
         AssetError: the data set is not in the cache and cannot be fetched.
     """
     if not isinstance(name, str) or name not in _LOADERS:
@@ -24,4 +25,6 @@ def load_dataset(name: str, **options):
             expected=" or ".join(map(repr, _LOADERS)),
             remedy=f"did you mean {near[0]!r}?" if near else "for your own tables use klm.RecDataset.from_frames",
         )
-    return import_module(f"klm_utils.data.{_LOADERS[name]}").load(**options)
+    load = import_module(f"klm_utils.data.{_LOADERS[name]}").load
+    check_options(f"load_dataset({name!r})", options, signature(load).parameters)
+    return load(**options)

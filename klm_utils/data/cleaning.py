@@ -15,7 +15,6 @@
 | tie | two events of one user in one second | kept, in the order of the file |
 """
 
-import ast
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +22,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from klm_utils.data.csv_folder import text_list
 from klm_utils.data.tables import number
 from klm_utils.errors import DataError
 
@@ -153,10 +153,9 @@ def _joined(text: str) -> str:
     """A list written as Python text, with | between its entries; any other text as it is."""
     if not (text.startswith("[") and text.endswith("]")):
         return text
-    try:
-        return "|".join(str(tag).strip() for tag in ast.literal_eval(text))
-    except (ValueError, SyntaxError):
-        return "|".join(tag.strip(" '\"") for tag in text[1:-1].split(","))
+    if (tags := text_list(text)) is None:
+        tags = [tag.strip(" '\"") for tag in text[1:-1].split(",")]
+    return "|".join(tag.strip() for tag in tags)
 
 
 def _swap(frame: pd.DataFrame, a: str, b: str, rows: pd.Series, table: str, found: list) -> None:

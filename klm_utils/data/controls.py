@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from klm_utils.errors import ConfigError, DataError
+from klm_utils.data.tables import floats
+from klm_utils.errors import DataError, check_choice, check_seed
 
 KINDS = ("true", "shuffled", "random", "absent")
 
@@ -24,19 +25,13 @@ def knowledge(X: np.ndarray, kind: str, seed: int = 0) -> np.ndarray:
         float32 [n, width], never X's own memory.
 
     Raises:
-        ConfigError: an unknown kind.
-        DataError: X is not a finite table of numbers.
+        ConfigError: an unknown kind; no seed.
+        DataError: X is not a finite table of real numbers, none masked; one row is to be shuffled.
 
     Source: Hewitt and Liang 2019, Designing and Interpreting Probes with Control Tasks, for the idea of a control.
     """
-    if kind not in KINDS:
-        raise ConfigError(
-            "there is no knowledge of this kind",
-            where="knowledge(kind)",
-            found=kind,
-            expected=", ".join(map(repr, KINDS)),
-            remedy="a claim of a gain shows 'true' beside 'shuffled' and 'absent'",
-        )
+    check_choice("kind", kind, KINDS)
+    seed = check_seed(seed, "knowledge(seed)")
     X = _finite_table(X)
     if kind == "shuffled":
         X = X[others(len(X), seed)]
@@ -51,7 +46,19 @@ def knowledge(X: np.ndarray, kind: str, seed: int = 0) -> np.ndarray:
 
 
 def others(n: int, seed: int = 0) -> np.ndarray:
-    """For each of n things (n > 1) another one, each taken once, int [n]: the next stop on a random round trip."""
+    """For each of n things (n > 1) another one, each taken once, int [n]: the next stop on a random round trip.
+
+    Raises:
+        DataError: there is one thing, which has no other: it would keep what is its own, and be no control.
+    """
+    if n == 1:
+        raise DataError(
+            "one thing alone cannot be shuffled",
+            where="others(n)",
+            found=n,
+            expected="2 or more",
+            remedy="use 'absent' as the control, or more items",
+        )
     trip = np.random.default_rng(seed).permutation(n)
     place = np.empty(n, dtype=int)
     place[trip] = np.roll(trip, 1)
@@ -59,7 +66,10 @@ def others(n: int, seed: int = 0) -> np.ndarray:
 
 
 def _finite_table(X) -> np.ndarray:
-    X = np.array(X, dtype="float64")
+    try:
+        X = floats(X)
+    except (TypeError, ValueError):
+        X = np.array(np.nan)
     if X.ndim == 2 and len(X) and np.isfinite(X).all():
         return X
     bad = np.argwhere(~np.isfinite(X))[:1].tolist()

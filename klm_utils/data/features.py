@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from klm_utils.errors import ConfigError, DataError
+from klm_utils.errors import ConfigError, DataError, check_kind, check_whole
 
 
 class SideFeatures:
@@ -31,17 +31,10 @@ class SideFeatures:
 
         Raises:
             DataError: a column that is not in the frame.
-            ConfigError: a named column of another kind; a `min_count` or `buckets` below 1.
+            ConfigError: no DataFrame; a named column of another kind; a `min_count` or `buckets` that is no int >= 1.
         """
-        for argument, value in (("min_count", min_count), ("buckets", buckets)):
-            if value < 1:
-                raise ConfigError(
-                    f"{argument} is too small",
-                    where=f"SideFeatures.fit({argument})",
-                    found=value,
-                    expected="1 or more",
-                    remedy="the defaults are min_count=5, buckets=10",
-                )
+        check_kind("SideFeatures.fit(frame)", frame, pd.DataFrame, "a DataFrame", "pass ds.items or ds.users")
+        min_count, buckets = check_whole("min_count", min_count), check_whole("buckets", buckets)
         fitted = []
         for name in list(frame.columns) if columns is None else list(columns):
             column = _column(frame, name)
@@ -73,7 +66,9 @@ class SideFeatures:
 
         Raises:
             DataError: a fitted column is not in the frame.
+            ConfigError: no DataFrame.
         """
+        check_kind("SideFeatures.transform(frame)", frame, pd.DataFrame, "a DataFrame", "pass ds.items or ds.users")
         blocks = [_block(column, _column(frame, column["name"])) for column in self.columns]
         return np.concatenate([np.zeros((len(frame), 0), dtype="float32"), *blocks], axis=1)
 

@@ -2,7 +2,7 @@
 
 from klm_utils.data.controls import others
 from klm_utils.data.schema import RecDataset
-from klm_utils.errors import DataError
+from klm_utils.errors import DataError, check_kind
 
 Facts = list[list[tuple[str, str]]]
 
@@ -15,7 +15,9 @@ def facts(ds: RecDataset) -> Facts:
 
     Raises:
         DataError: the data set has no graph.
+        ConfigError: `ds` is no data set.
     """
+    check_kind("facts(ds)", ds, RecDataset, "a RecDataset", "klm.load_dataset('shop')")
     if ds.triples is None:
         raise DataError(
             "the data set has no knowledge graph",
@@ -37,7 +39,11 @@ def facts(ds: RecDataset) -> Facts:
 
 
 def shuffled(found: Facts, seed: int = 0) -> Facts:
-    """The control: the facts of each item at another one; as many facts, as often each."""
+    """The control: the facts of each item at another one; as many facts, as often each.
+
+    Raises:
+        DataError: there is one item only.
+    """
     return [found[i] for i in others(len(found), seed)]
 
 

@@ -1,6 +1,9 @@
 """RecDataset: the items, the users and the log of a recommender, checked whenever one is made."""
 
+import os
+import warnings
 from dataclasses import dataclass
+from dataclasses import fields as fields_of
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +11,23 @@ import pandas as pd
 
 from klm_utils.data.tables import (
     complain,
+    exact,
     faults_of,
-    id_rule,
+    floats,
+    holds_utf8,
+    id_rules,
     interaction_rules,
+    is_nameless,
     item_rules,
+    no_label,
     number,
-    table_fault,
+    plain,
+    repeats,
+    shape_faults,
     triple_rules,
     user_rules,
 )
-from klm_utils.errors import ConfigError, DataError
+from klm_utils.errors import ConfigError, DataError, check_choice, check_kind, check_number, check_options
 
 LOG_COLUMNS = ["user_id", "item_id", "timestamp", "rating", "label"]
 
@@ -26,20 +36,22 @@ LOG_COLUMNS = ["user_id", "item_id", "timestamp", "rating", "label"]
 class RecDataset:
     """Items, users, and who did what when. Copies the frames it is given and validates them.
 
+    A column without a name, such as the row number that `to_csv` writes, is left out with a warning.
+
     Args:
         name: what protocols and reports call it.
         items: index `item_id`; columns `title` (str), `tags` (list of str) and any others.
         users: index `user_id`; any profile columns.
-        interactions: `user_id`, `item_id`, `timestamp` (seconds), `rating`, `label` (0 or 1), one row per event;
-            kept sorted by time, ties in the given order, under a fresh RangeIndex. None: there is no log, and
-            `interactions` is an empty table.
+        interactions: `user_id`, `item_id`, `timestamp` (seconds), `rating`, `label` (0 or 1), one row per event,
+            none twice; kept sorted by time, ties in the given order, under a fresh RangeIndex. None: there is no log,
+            and `interactions` is an empty table.
         triples: `head`, `relation`, `tail`, or None.
         optimum: true probability of label 1 of each row of `interactions`; simulated data only.
         chosen_by: "row" when every row is a choice, "label" when only rows with label 1 are.
 
     Raises:
         DataError: a table that breaks one of the rules of `klm_utils.data.tables`, with column, row and remedy.
-        ConfigError: an unknown `chosen_by`.
+        ConfigError: an unknown `chosen_by`; a name, licence or source that is no text.
     """
 
     name: str
@@ -53,14 +65,9 @@ class RecDataset:
     chosen_by: str = "row"
 
     def __post_init__(self):
-        if self.chosen_by not in ("row", "label"):
-            raise ConfigError(
-                "unknown way to tell which rows are choices",
-                where="RecDataset(chosen_by)",
-                found=self.chosen_by,
-                expected="'row' or 'label'",
-                remedy="'row' if every row is a choice (ratings), 'label' if label 1 marks it (impressions)",
-            )
+        check_choice("chosen_by", self.chosen_by, ("row", "label"))
+        for name in ("name", "license", "source"):
+            _check_words(name, getattr(self, name))
         items = _checked(self.items, "items", item_rules(), index="item_id")
         users = _checked(self.users, "users", user_rules(), index="user_id")
         items["tags"] = [list(tags) for tags in items["tags"]]  # a frame's copy shares the lists
@@ -72,8 +79,11 @@ class RecDataset:
             object.__setattr__(self, name, value)
 
     def __repr__(self):
-        rows, pairs = len(self.interactions), len(self.items) * len(self.users)
-        log = f"{rows:,} interactions ({rows / pairs:.2%} of the pairs)" if rows else "no interactions"
+        rows, again = len(self.interactions), int(self.interactions.duplicated(["user_id", "item_id"]).sum())
+        density = (rows - again) / (len(self.items) * len(self.users))
+        more = f", {again:,} repeats" if again else ""
+        log = f"{rows:,} interactions ({density:.2%} of the pairs{more})" if rows else "no interactions"
+        log += f"; {scale}" if (scale := scale_of(self.interactions)) else ""
         graph = "" if self.triples is None else f", {len(self.triples):,} triples"
         size = f"{len(self.items):,} items, {len(self.users):,} users"
         return f"RecDataset {self.name}: {size}, {log}{graph}; licence: {self.license}"
@@ -88,39 +98,53 @@ class RecDataset:
 
         `item_id` and `user_id` may be columns or the index. What may be left out: `tags` (then empty lists);
         `users` (None: the users of the log, without profile); `timestamp` (then the order of the rows);
-        `rating` (then the label); `label` when there is a `rating` (then `rating >= like_at`).
+        `rating` (then the label); `label` when there is a `rating` (then `rating >= like_at`: 4 is for ratings of 1
+        to 5; where it cuts another scale, the printed data set and its splits say so).
         `interactions=None` stands for a data set without a log. `fields` are the other fields of RecDataset.
 
         Raises:
             DataError: as RecDataset; also an `interactions` without rows.
+            ConfigError: a `like_at` that is no number; an unknown field.
         """
-        log = _completed_log(interactions, like_at)
-        if users is None and isinstance(log, pd.DataFrame):
-            if found := faults_of(log, "interactions", {"user_id": [id_rule()]}):
+        own = {field.name for field in fields_of(cls)} - {"items", "users", "interactions", "name"}
+        check_options("RecDataset.from_frames", fields, own | {"name", "like_at"})
+        like_at = check_number("like_at", like_at, -1e15, 1e15, "like_at=4 is for ratings of 1 to 5")
+        for frame, table, needed, key in (
+            (items, "items", ["item_id", "title"], "item_id"),
+            (users, "users", ["user_id"], "user_id"),
+            (interactions, "interactions", ["user_id", "item_id"], None),
+        ):  # before anything is filled in: the message lists the columns that the caller gave
+            if (frame is not None or table == "items") and (found := shape_faults(frame, table, needed, key)):
+                raise complain(found)
+        log = None if interactions is None else _completed_log(interactions, like_at)
+        if users is None and log is not None:
+            if found := faults_of(log, "interactions", {"user_id": id_rules()}):
                 raise complain(found)
             users = pd.DataFrame(index=pd.Index(log["user_id"].unique(), name="user_id"))
-        items = _indexed(items, "item_id")
-        if isinstance(items, pd.DataFrame) and "tags" not in items:
+        if "tags" not in items:
             items = items.assign(tags=[[] for _ in range(len(items))])
-        return cls(name=name, items=items, users=_indexed(users, "user_id"), interactions=log, **fields)
+        return cls(name=name, items=items, users=users, interactions=log, **fields)
 
     @classmethod
     def from_csv(cls, folder, *, name: str | None = None, **fields) -> "RecDataset":
         """The same from `items.csv`, `users.csv` and `interactions.csv` (UTF-8, with a header) in a folder.
 
-        Tags are separated by `|`. Ids become int64 if all of them, in all three files, are plain whole numbers,
-        else they stay text, leading zeros included.
+        Tags are separated by `|`. Lists as `to_csv` writes them ("['a', 'b']") are read as lists, among the tags and
+        in any other column of items or users that holds nothing else. Ids become int64 if all of them, in all three
+        files, are plain whole numbers, else they stay text, leading zeros included.
 
         Raises:
-            DataError: as from_frames, naming file and line.
+            DataError: as from_frames, naming file and line; also tags that only commas separate.
+            ConfigError: as from_frames; a folder that is no path.
         """
+        check_kind("from_csv(folder)", folder, str | os.PathLike, "the path of a folder with three CSV files")
         from klm_utils.data.csv_folder import line_of, read_folder
 
         def place(fault, i):
             return line_of(Path(folder), fault.table, None if i is None else fault.rows[i])
 
-        items, users, log = read_folder(Path(folder))
         try:
+            items, users, log = read_folder(Path(folder))
             return cls.from_frames(items, users, log, name=name or Path(folder).resolve().name, **fields)
         except DataError as error:
             if not hasattr(error, "faults"):
@@ -128,19 +152,35 @@ class RecDataset:
             raise complain(error.faults, place) from None
 
 
-def _indexed(frame, key: str):
-    """The frame with `key` as index, where it has such a column."""
-    return frame.set_index(key) if isinstance(frame, pd.DataFrame) and key in frame.columns else frame
+def scale_of(log: pd.DataFrame) -> str:
+    """Which ratings have label 1, in words; "" where that is 4 and 5 of 5, or where the ratings tell no label."""
+    rating, liked = log["rating"], log["label"] == 1
+    low, high = rating[liked].min(), rating[~liked].max()  # nan where there are none
+    usual = rating.max() == 5 and not low < 4 and not high >= 4
+    if log.empty or usual or low <= high or (rating == liked).all():
+        return ""
+    if not liked.any():
+        return f"label 1: no rating, the largest is {high:g}"
+    return f"label 1: ratings from {low:g} to {rating.max():g}, {liked.mean():.1%} of the rows"
 
 
-def _completed_log(log, like_at: float):
+def _check_words(name: str, value) -> None:
+    check_kind(f"RecDataset({name})", value, str, "a str", f"pass {name}='...'")
+    if not holds_utf8(value):
+        raise ConfigError(
+            f"{name} holds half a character (a lone surrogate)",
+            where=f"RecDataset({name})",
+            found=value,
+            expected="text that UTF-8 can hold",
+            remedy=f"{name}.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')",
+        )
+
+
+def _completed_log(log: pd.DataFrame, like_at: float) -> pd.DataFrame:
     """The log with timestamp, rating and label filled in from what is there."""
-    if not isinstance(log, pd.DataFrame):
-        return log
-    if not len(log):
-        at_least = "at least one row; interactions=None if there is no log"
-        raise complain([table_fault("interactions", "is empty", "0 rows", at_least, "check where the table came from")])
-    log = log.copy()
+    if "label" not in log and "rating" not in log:
+        raise complain([no_label(log)])
+    log = plain(log)
     if "timestamp" not in log:
         log["timestamp"] = np.arange(len(log))
     if "label" not in log and "rating" in log:
@@ -150,14 +190,29 @@ def _completed_log(log, like_at: float):
     return log
 
 
-def _checked(frame, table: str, rules: dict, index: str | None = None, **known) -> pd.DataFrame:
-    """A copy of the frame that keeps the rules, ids in plain int64 or text, or a DataError."""
+def _checked(frame, table: str, rules: dict, index: str | None = None) -> pd.DataFrame:
+    """A copy of the frame that keeps the rules, under `index`, ids in plain int64 or text, or a DataError."""
+    if found := shape_faults(frame, table, list(rules), index):
+        raise complain(found)
+    frame = plain(_named(frame.reset_index() if index not in (None, *frame) else frame, table))
+    frame = frame.set_index(index) if index else frame
     if found := faults_of(frame, table, rules, index=index):
         raise complain(found)
-    frame = frame.copy()
     if index:
         frame.index = pd.Index(_plain_ids(frame.index.to_series()), name=index)
     return frame
+
+
+def _named(frame: pd.DataFrame, table: str) -> pd.DataFrame:
+    """The frame without columns that have no name: a row number would become a feature, and tell the file's order."""
+    nameless = [column for column in frame if is_nameless(column)]
+    if nameless:
+        warnings.warn(
+            f"{table}: the column {nameless[0]!r} has no name and is left out; "
+            "to_csv writes the row number so, to_csv(index=False) does not",
+            stacklevel=5,  # about where the data set is made
+        )
+    return frame.drop(columns=nameless)
 
 
 def _sorted_log(log, item_ids: pd.Index, user_ids: pd.Index) -> tuple[pd.DataFrame, np.ndarray]:
@@ -171,24 +226,24 @@ def _sorted_log(log, item_ids: pd.Index, user_ids: pd.Index) -> tuple[pd.DataFra
     for column in ("user_id", "item_id"):
         log[column] = _plain_ids(log[column]).array
     for column, kind in {"timestamp": None, "rating": "float64", "label": "int64"}.items():
-        values = log[column] if pd.api.types.is_integer_dtype(log[column].dtype) else number(log[column])
+        values = exact(log[column])
         whole = kind is None and (values % 1 == 0).all()
         log[column] = values.astype(kind or ("int64" if whole else "float64"))
+    if found := repeats(log):
+        raise complain(found)
     order = np.argsort(log["timestamp"].to_numpy(), kind="stable")
     return log.iloc[order].reset_index(drop=True), order
 
 
 def _plain_ids(ids: pd.Series) -> pd.Series:
     """Checked ids as int64 or as text."""
-    if isinstance(ids.dtype, pd.CategoricalDtype):
-        ids = ids.astype(ids.cat.categories.dtype)
-    ids = ids.infer_objects()
+    ids = (ids.astype(object) if isinstance(ids.dtype, pd.CategoricalDtype) else ids).infer_objects()
     return ids.astype("int64") if pd.api.types.is_integer_dtype(ids.dtype) else ids
 
 
 def _checked_optimum(optimum, rows: int) -> np.ndarray:
     try:
-        values = np.array(optimum, dtype="float64")
+        values = floats(optimum)
     except (TypeError, ValueError):
         values = np.array(np.nan)
     with np.errstate(invalid="ignore"):

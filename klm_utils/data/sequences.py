@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from klm_utils.data.tables import number
+from klm_utils.data.tables import TO_SECONDS, exact, number
 from klm_utils.errors import DataError, check_whole
+
+_TO_SECONDS = TO_SECONDS.replace("log[column]", "frame['timestamp']")
 
 
 def histories(log: pd.DataFrame, targets: pd.DataFrame, length: int = 20) -> list[list]:
@@ -63,9 +65,11 @@ def _times(frame: pd.DataFrame, name: str, columns: tuple = ("user_id", "timesta
             where=f"histories({name}), row {frame.index[row]!r} (position {row})",
             found=times.iloc[row],
             expected="seconds since 1970",
-            remedy="drop such rows; from datetimes: (frame['timestamp'] - pd.Timestamp(0)) // pd.Timedelta(seconds=1)",
+            remedy=f"from dates: {_TO_SECONDS}; else drop such rows",
         )
-    return times.to_numpy(dtype="int64" if pd.api.types.is_integer_dtype(times.dtype) else "float64")
+    times = exact(times)
+    whole = pd.api.types.is_integer_dtype(times.dtype) and not (times >= 2**63).any()
+    return times.to_numpy(dtype="int64" if whole else "float64")
 
 
 def _refuse_two_types(users: pd.Index, wanted: pd.Index) -> None:

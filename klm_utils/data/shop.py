@@ -10,7 +10,7 @@ import pandas as pd
 from klm_utils.data.schema import RecDataset
 from klm_utils.data.shipped import shipped
 from klm_utils.data.shop_world import DAY, NEW_AFTER, START, History, World, simulate, uniform, world
-from klm_utils.errors import DataError, check_choice
+from klm_utils.errors import DataError, check_choice, check_seed
 
 USERS, NEW_USERS = 2000, 200
 LANGUAGES = ("zh", "en")
@@ -40,8 +40,12 @@ def resimulated(seed: int, language: str = "zh") -> RecDataset:
     """The same catalogue with other users and another log: a claim about the shop is pooled over a few of them.
 
     Seed 0 is the shop that ships.
+
+    Raises:
+        ConfigError: another language than "zh" or "en"; no seed.
     """
     check_choice("language", language, LANGUAGES)
+    seed = check_seed(seed, "shop.resimulated(seed)")
     users = draw_users(_read("latent_interests.csv"), seed)
     log = simulate(_world(users), seed)
     log["user_id"] = users["user_id"].to_numpy()[log.pop("user")]
@@ -60,7 +64,7 @@ def probability(users, items, times) -> np.ndarray:
         times: seconds since 1970, [n].
 
     Raises:
-        DataError: an id that is not in the shop, or arrays of different lengths.
+        DataError: an id that is not in the shop, a time that is no number, or arrays of different lengths.
     """
     users, items, times = (np.atleast_1d(np.asarray(x)) for x in (users, items, times))
     if not users.shape == items.shape == times.shape or users.ndim != 1:
@@ -70,6 +74,14 @@ def probability(users, items, times) -> np.ndarray:
             found=(users.shape, items.shape, times.shape),
             expected="three flat lists of equal length",
             remedy="pass one user, one item and one time for each probability",
+        )
+    if times.dtype.kind not in "iuf" or not np.isfinite(times).all():
+        raise DataError(
+            "times are no finite numbers",
+            where="shop.probability(times)",
+            found=times[:3].tolist(),
+            expected="seconds since 1970",
+            remedy="pass timestamps as the log of the shop has them",
         )
     u, i = (
         _places(users, _read("users.csv")["user_id"], "users"),

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from klm_utils.data.schema import RecDataset
-from klm_utils.errors import ConfigError, DataError
+from klm_utils.data.schema import RecDataset, scale_of
+from klm_utils.data.templates import title_text
+from klm_utils.errors import ConfigError, DataError, check_kind, check_seed, check_whole
 
 SPLITS = ("random", "temporal", "cold_item", "cold_user")
 PARTS = ("train", "valid", "test", "shown")
@@ -52,22 +53,31 @@ def split(ds: RecDataset, name: str, seed: int = 0, *, shown: int = 0) -> Split:
     - random: 80/10/10 of the rows. Will this user like this film, everything else known?
     - temporal: 80/10/10 by time, ties in stable order, no seed. What is known tomorrow?
     - cold_item: of the items with 5 or more interactions 15 % are test and another 10 % valid; items of equal title
-      and year stay together. What of an item nobody has seen?
+      (as `item_text` writes it, an empty one being like no other) and year stay together, in train if they are more
+      than valid is to hold. What of an item nobody has seen?
     - cold_user: the same with users; the first `shown` rows of each cold user go to `Split.shown`.
 
+    The protocol says it where test rows of random are pairs of train, and where ratings became labels unlike 4 of 5.
+
     Raises:
-        ConfigError: an unknown name; a seed or `shown` that is not an int >= 0; `shown` with another split.
+        ConfigError: no data set; an unknown name; a seed or `shown` that is no int >= 0; `shown` with another split.
         DataError: the data set has no log, or one too small for the split.
     """
     _check_arguments(ds, name, seed, shown)
     cut = _cut_rows if name in ("random", "temporal") else _cut_ids
     masks, how = cut(ds, name, np.random.default_rng(seed), shown)
     parts = {part: ds.interactions[mask] for part, mask in zip(PARTS, masks, strict=True)}
-    _refuse_empty(parts, name, len(ds.interactions))
+    _refuse_empty(parts, name, ds)
     how += "" if name == "temporal" else f", seed {seed}"
     if name == "temporal":
         new = ~parts["test"]["user_id"].isin(parts["train"]["user_id"].unique())
         how += f"; {new.sum():,} of {len(new):,} test rows ({new.mean():.0%}) are of users never seen in train"
+    if name == "random":
+        pair = ds.interactions.groupby(["user_id", "item_id"], sort=False).ngroup()
+        known = pair[parts["test"].index].isin(pair[parts["train"].index])
+        if known.any():
+            how += f"; {known.sum():,} of {len(known):,} test rows ({known.mean():.0%}) are pairs of train"
+    how += f"; {scale}" if (scale := scale_of(ds.interactions)) else ""
     return Split(**parts, protocol=f"{ds.name}, {how}", dataset=ds, name=name)
 
 
@@ -89,17 +99,21 @@ def _cut_ids(ds: RecDataset, name: str, rng, shown: int):
     least = max(MIN_ROWS, shown + 1)
     counts = log[key].value_counts().reindex(ids, fill_value=0).to_numpy()
     eligible = counts >= least
-    role = _draw_cold(eligible, groups, least, rng, where=f"split({name!r})")
+    role, crowd = _draw_cold(eligible, groups, least, rng, where=f"split({name!r})")
     valid, test = ((role[eligible] == r).sum() for r in (1, 2))
     of_row = role[ids.get_indexer(log[key])]
     early = (of_row > 0) & (log.groupby(key).cumcount().to_numpy() < shown)
     masks = of_row == 0, (of_row == 1) & ~early, (of_row == 2) & ~early, early
     how = f"{name}: {test} test and {valid} valid of {eligible.sum()} {key[:4]}s with {least}+ rows, none in train"
+    if crowd.any():
+        title = ds.items["title"].iloc[np.argmax(crowd)]
+        how += f"; {crowd.sum()} items share a title with too many to be cold and stay in train, such as {title!r}"
     return masks, how + (f", first {shown} rows of each cold user shown" if shown else "")
 
 
 def _check_arguments(ds: RecDataset, name: str, seed: int, shown: int) -> None:
-    if name not in SPLITS:
+    check_kind("split(ds)", ds, RecDataset, "a RecDataset", "klm.split(ds, 'random'): the data set comes first")
+    if not isinstance(name, str) or name not in SPLITS:
         raise ConfigError(
             "there is no split of this name",
             where="split(name)",
@@ -107,16 +121,8 @@ def _check_arguments(ds: RecDataset, name: str, seed: int, shown: int) -> None:
             expected=", ".join(map(repr, SPLITS)),
             remedy="see klm.split for what each of them asks",
         )
-    for argument, value in (("seed", seed), ("shown", shown)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-            raise ConfigError(
-                f"{argument} is not a whole number >= 0",
-                where=f"split({argument})",
-                found=value,
-                expected="an int >= 0",
-                remedy="give 0 if it does not matter",
-            )
-    if shown and name != "cold_user":
+    check_seed(seed, "split(seed)")
+    if check_whole("split(shown)", shown, 0) and name != "cold_user":
         raise ConfigError(
             "only cold users have rows to show",
             where="split(shown)",
@@ -135,13 +141,22 @@ def _check_arguments(ds: RecDataset, name: str, seed: int, shown: int) -> None:
 
 
 def _twins(items: pd.DataFrame) -> np.ndarray:
-    """A group number per item: equal for items of equal title and year (of equal title where there is no year)."""
-    keys = [column for column in ("title", "year") if column in items.columns]
-    return items.groupby(keys, dropna=False, sort=False).ngroup().to_numpy()
+    """A group number per item: equal for items of equal title and year (of equal title where there is no year).
+
+    Titles are equal if their texts are: train must not know the text of a cold item. No title is no text to know.
+    """
+    titles = items["title"].map(title_text).astype(object)
+    keys = [titles, items["year"]] if "year" in items.columns else [titles]
+    groups = items.groupby(keys, dropna=False, sort=False).ngroup().to_numpy()
+    return pd.factorize(np.where(titles == "", len(items) + np.arange(len(items)), groups))[0]
 
 
-def _draw_cold(eligible: np.ndarray, groups: np.ndarray, least: int, rng, where: str) -> np.ndarray:
-    """Role of each id, 0 train, 1 valid, 2 test, by group: if one id of it is eligible, all go along."""
+def _draw_cold(eligible: np.ndarray, groups: np.ndarray, least: int, rng, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Role of each id, 0 train, 1 valid, 2 test, by group: if one id of it is eligible, all go along.
+
+    A group larger than valid is to be would fill a part or empty the next one. It stays in train, if the others are
+    enough for valid, test and train; the second mask tells the ids of such groups.
+    """
     total = int(eligible.sum())
     if total < 3:
         raise DataError(
@@ -152,31 +167,40 @@ def _draw_cold(eligible: np.ndarray, groups: np.ndarray, least: int, rng, where:
             remedy="use more data, or the split 'random'",
         )
     size = np.bincount(groups, weights=eligible).astype(int)
-    drawn = rng.permutation(np.flatnonzero(size))
-    before = np.cumsum(size[drawn]) - size[drawn]  # eligible ids in the groups drawn so far
     n_test, n_valid = (max(1, round(share * total)) for share in (TEST_SHARE, VALID_SHARE))
+    crowd = size > n_valid
+    crowd &= size[~crowd].sum() > n_test + n_valid
+    drawn = rng.permutation(np.flatnonzero((size > 0) & ~crowd))
+    before = np.cumsum(size[drawn]) - size[drawn]  # eligible ids in the groups drawn so far
     role = np.zeros(len(size), dtype=int)
     role[drawn[before < n_test + n_valid]] = 1
     role[drawn[before < n_test]] = 2
-    return role[groups]
+    return role[groups], crowd[groups]
 
 
-def _refuse_empty(parts: dict[str, pd.DataFrame], name: str, rows: int) -> None:
+def _refuse_empty(parts: dict[str, pd.DataFrame], name: str, ds: RecDataset) -> None:
     for part in PARTS[:3]:
         if parts[part].empty:
+            why, found, remedy = "the log is too small", f"{len(ds.interactions)} interactions", "use more data"
+            groups = _twins(ds.items)
+            twins = groups == np.bincount(groups).argmax()
+            if name == "cold_item" and twins.sum() > max(1, VALID_SHARE * len(twins)):
+                why = "too many items share one title, and stay together,"
+                found = f"{twins.sum()} of {len(twins)} items with the title {ds.items['title'].iloc[twins.argmax()]!r}"
+                remedy = "give each its own title, or '' where there is none"
             raise DataError(
-                f"the log is too small for this split: {part} would be empty",
+                f"{why} for this split: {part} would be empty",
                 where=f"split({name!r})",
-                found=f"{rows} interactions",
+                found=found,
                 expected="at least one row each in train, valid and test",
-                remedy="use more data",
+                remedy=remedy,
             )
 
 
 def _refuse_leaks(split: Split) -> None:
     """Look for every leak that the kind of split excludes."""
     log, parts = split.dataset.interactions, [getattr(split, part) for part in PARTS]
-    _refuse_empty(dict(zip(PARTS, parts, strict=True)), split.name, len(log))
+    _refuse_empty(dict(zip(PARTS, parts, strict=True)), split.name, split.dataset)
     rows = np.concatenate([part.index.to_numpy() for part in parts])
     leaks = []
     if not np.array_equal(np.sort(rows), log.index.to_numpy()):

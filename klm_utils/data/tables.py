@@ -1,5 +1,6 @@
 """The rules that the tables of a RecDataset keep, written with pandera, and the message when one is broken."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,7 +13,11 @@ from pandera.errors import SchemaErrors
 from klm_utils.errors import DataError
 
 SHOWN = 3  # so many wrong rows are named, the rest is counted
-_TO_IDS = "use whole numbers or text: frame[column].astype('int64') or .astype(str), after dropping missing ids"
+_NAMELESS = re.compile(r"Unnamed: \d+(\.\d+)*|")  # what read_csv makes of a column without a name
+TO_SECONDS = "(pd.to_datetime(log[column], utc=True) - pd.Timestamp(0, tz='UTC')) // pd.Timedelta(seconds=1)"
+# astype('int64') would cut 2.5 and wrap round what is too long; 'Int64' refuses both
+_TO_IDS = "drop missing ids, then frame[column].astype('Int64') for whole numbers, .astype(str) for all else"
+_TO_UTF8 = "repair each text t: t.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Fault:
 def item_rules() -> dict[str, list[pa.Check]]:
     """What must hold of the columns of items."""
     title = _rule("is not text", "a str", "fill missing titles, convert numbers with .astype(str)", _is_text)
-    split_them = "give [] for none; split one text with frame['tags'].str.split('|')"
+    split_them = "give [] for none; frame['tags'].str.split('|') for one text, .map(list) for tuples and arrays"
     return {
         "item_id": _key_rules(),
         "title": [title],
@@ -56,13 +61,13 @@ def interaction_rules(item_ids: pd.Index, user_ids: pd.Index) -> dict[str, list[
     """Rules of the log, given the ids that the other tables hold."""
     time = _rule(
         "is not a time",
-        "seconds since 1970, a finite number >= 0",
-        "drop such rows; from datetimes: (log[column] - pd.Timestamp(0)) // pd.Timedelta(seconds=1)",
-        lambda s: _finite(s) & (number(s) >= 0),
+        "seconds since 1970, a finite number >= 0 and below 2^63",
+        f"from dates, as datetimes or as text: {TO_SECONDS}; else drop such rows",
+        is_time,
     )
     return {
-        "user_id": [id_rule(), *_known_rules("users", user_ids)],
-        "item_id": [id_rule(), *_known_rules("items", item_ids)],
+        "user_id": [*id_rules(), *_known_rules("users", user_ids)],
+        "item_id": [*id_rules(), *_known_rules("items", item_ids)],
         "timestamp": [time],
         "rating": [_rule("is not a finite number", "a finite number", "drop the row or fill the rating", _finite)],
         "label": [
@@ -77,27 +82,78 @@ def interaction_rules(item_ids: pd.Index, user_ids: pd.Index) -> dict[str, list[
 
 
 def faults_of(frame, table: str, rules: dict[str, list[pa.Check]], index: str | None = None) -> list[Fault]:
-    """Every rule that the table breaks, the first one of each column; `index` names the index to check with them."""
+    """Every rule that the table breaks, the first one of each column; `index` names the index to check with them.
+
+    Text in any column must be such that UTF-8 can hold it: else the model that reads it could not be saved.
+    """
+    if found := shape_faults(frame, table, list(rules), index):
+        return found
+    checked = frame.assign(**{index: frame.index}) if index and frame.index.name == index else frame
+    if found := _half_characters(checked, table):  # first, for pandas with pyarrow stumbles over them
+        return found
+    schema = pa.DataFrameSchema({name: pa.Column(checks=checks, nullable=True) for name, checks in rules.items()})
+    checked = checked[list(rules)]
+    try:
+        schema.validate(checked.reset_index(drop=True), lazy=True)
+        return []
+    except SchemaErrors as error:
+        found = [_fault(one, checked, table) for one in error.schema_errors]
+    first = {}
+    for fault in found:
+        first.setdefault(fault.column, fault)
+    return [first[name] for name in rules if name in first]
+
+
+def shape_faults(frame, table: str, needed: list[str], index: str | None = None) -> list[Fault]:
+    """What is wrong with the table as a whole: no table, a column twice, no row, or needed columns that it lacks."""
     if not isinstance(frame, pd.DataFrame):
         return [table_fault(table, "is not a table", type(frame).__name__, "a pandas DataFrame", "see RecDataset")]
     if frame.columns.has_duplicates:
         twice = frame.columns[frame.columns.duplicated()].tolist()
         return [table_fault(table, "has a column twice", twice[0], "unique column names", "rename or drop one")]
     if not len(frame):
-        return [
-            table_fault(table, "is empty", "0 rows", "at least one row", "check the filter or the file it came from")
-        ]
-    checked = frame.assign(**{index: frame.index}) if index and frame.index.name == index else frame
-    schema = pa.DataFrameSchema({name: pa.Column(checks=checks, nullable=True) for name, checks in rules.items()})
-    try:
-        schema.validate(checked.reset_index(drop=True), lazy=True)
-        return []
-    except SchemaErrors as error:
-        found = [_fault(one, checked, table, index) for one in error.schema_errors]
-    first = {}
-    for fault in found:
-        first.setdefault(fault.column, fault)
-    return [first[name] for name in rules if name in first]
+        some = "at least one row" + ("; interactions=None if there is no log" if table == "interactions" else "")
+        return [table_fault(table, "is empty", "0 rows", some, "check the filter or the file it came from")]
+    there = [str(column) for column in frame.columns]
+    lacking = [name for name in needed if name not in frame and not name == index == frame.index.name]
+    return [_lacks(table, name, there, index) for name in lacking]
+
+
+def _lacks(table: str, name: str, there: list[str], index: str | None) -> Fault:
+    near = get_close_matches(name, there, n=1)
+    remedy = f"rename {near[0]!r} to {name!r}?" if near else f"add the column {name!r}"
+    remedy += f", or make it the index: frame.set_index({name!r})" if name == index else ""
+    return table_fault(table, f"has no column {name!r}", there, f"a column {name!r}", remedy, column=name)
+
+
+def no_label(log: pd.DataFrame) -> Fault:
+    """The fault of a log that says neither how much a thing was liked nor whether."""
+    there = [str(column) for column in log.columns]
+    near = [(n, m) for n in ("rating", "label") for m in get_close_matches(n, there, n=1)]
+    remedy = f"rename {near[0][1]!r} to {near[0][0]!r}?" if near else "add the ratings"
+    remedy += "; log['label'] = 1 if every row is a choice (a click, a purchase)"
+    what = "has no column 'rating' and no column 'label'"
+    return table_fault("interactions", what, there, "a column 'rating' or a column 'label'", remedy, column="label")
+
+
+def repeats(log: pd.DataFrame) -> list[Fault]:
+    """The fault of rows with user, item and time of an earlier row: on both sides of a split they give it away."""
+    event = ["user_id", "item_id", "timestamp"]
+    again = np.flatnonzero(log.duplicated(event))
+    rows = again[:SHOWN].tolist()
+    found = [tuple(_short(value) for value in row) for row in log[event].iloc[rows].itertuples(index=False, name=None)]
+    fault = Fault(
+        "interactions",
+        ", ".join(event),
+        "repeat an earlier row",
+        found,
+        "each event once; a pair may come again at another time",
+        f"keep one of each: log.drop_duplicates({event}), with keep='last' the later one",
+        rows,
+        log.index[rows].tolist(),
+        len(again),
+    )
+    return [fault] if rows else []
 
 
 def complain(faults: list[Fault], place: Callable[[Fault, int], str] | None = None) -> DataError:
@@ -121,14 +177,57 @@ def complain(faults: list[Fault], place: Callable[[Fault, int], str] | None = No
 
 
 def number(column: pd.Series) -> pd.Series:
-    """The column as float64, nan for what is no number (dates are none)."""
+    """The column as float64, nan for what is no number (dates and complex numbers are none)."""
+    return pd.Series(exact(column).to_numpy(dtype="float64", na_value=np.nan), index=column.index)
+
+
+def exact(column: pd.Series) -> pd.Series:
+    """The same, but a column of whole numbers stays one: float64 holds 15 digits, a time in nanoseconds has 19."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
         return pd.Series(np.nan, index=column.index)
     try:
         values = pd.to_numeric(column, errors="coerce")
-    except TypeError:  # cells that hold lists or dicts
-        values = pd.to_numeric(column.where(column.map(np.isscalar)), errors="coerce")
-    return pd.Series(values.to_numpy(dtype="float64", na_value=np.nan), index=column.index)
+    except (TypeError, UnicodeEncodeError):  # cells that hold lists, dicts or half a character
+        readable = column.map(lambda v: np.isscalar(v) and holds_utf8(v)).astype(bool)
+        values = pd.to_numeric(column.where(readable), errors="coerce")
+    if pd.api.types.is_complex_dtype(values.dtype):
+        values = pd.Series(np.where(np.imag(values) == 0, np.real(values), np.nan), index=column.index)
+    return values
+
+
+def floats(values) -> np.ndarray:
+    """`values` as a float64 array, nan where they are masked.
+
+    Raises:
+        TypeError, ValueError: complex numbers, text, lists of unequal length.
+    """
+    values = np.ma.asarray(values)
+    if np.iscomplexobj(values):
+        raise TypeError("complex numbers")
+    return np.ma.filled(values.astype("float64"), np.nan)
+
+
+def is_time(column: pd.Series) -> pd.Series:
+    """Whether each value is a finite number from 0, below 2^63."""
+    values = exact(column)
+    fits = (values >= 0) & (values < 2**63)
+    return pd.Series(fits.to_numpy(dtype=bool, na_value=False), index=column.index) & _finite(column)
+
+
+def is_nameless(column) -> bool:
+    """Whether this is no name of a column, but what pandas writes where there is none."""
+    return bool(_NAMELESS.fullmatch(column)) if isinstance(column, str) else bool(np.all(pd.isna(column)))
+
+
+def plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy in which pyarrow's types are pandas' own: `%` fails on them, and their text is no StringDtype."""
+    frame = frame.copy()
+    for name, dtype in frame.dtypes.items():
+        if isinstance(dtype, pd.ArrowDtype):
+            cells = [cell.tolist() if isinstance(cell, np.ndarray) else cell for cell in frame[name].astype(object)]
+            column = pd.Series(cells, index=frame.index, dtype=object)
+            frame[name] = column.convert_dtypes() if pd.api.types.is_numeric_dtype(dtype) else column.infer_objects()
+    return frame
 
 
 def _rule(what: str, expected: str, remedy: str, holds: Callable[[pd.Series], pd.Series]) -> pa.Check:
@@ -136,22 +235,25 @@ def _rule(what: str, expected: str, remedy: str, holds: Callable[[pd.Series], pd
     return pa.Check(holds, error=what, title=expected, description=remedy, ignore_na=False, n_failure_cases=1)
 
 
-def id_rule() -> pa.Check:
+def id_rules() -> list[pa.Check]:
     """Ids are int or text."""
-    return _rule(
-        "is not an id", "int or str, one of them throughout, none missing (ids are saved as JSON)", _TO_IDS, _is_id
-    )
+    long = "give them as text, in every table: frame[column].astype(str)"
+    kind = "int or str, one of them throughout, none missing (ids are saved as JSON)"
+    return [
+        _rule("is too long a number for an id", "-2^63 to 2^63 - 1, or text", long, _fits_int64),
+        _rule("is not an id", kind, _TO_IDS, _is_id),
+    ]
 
 
 def _key_rules() -> list[pa.Check]:
     once = _rule("stands twice", "each id once", "drop or merge the rows: frame.drop_duplicates(column)", _is_new)
-    return [id_rule(), once]
+    return [*id_rules(), once]
 
 
 def _known_rules(table: str, ids: pd.Index) -> list[pa.Check]:
     kind = _kind(ids)
     convert = f"convert one of them, such as log[column].astype({kind})"
-    drop = f"add it to {table}, or drop its rows: log[log[column].isin({table}.index)]"
+    drop = f"add it to {table}, or drop its rows: log[log[column].isin({table}[column])]"
     return [
         _rule(f"has another type than the ids of {table}", kind, convert, lambda s: s.notna() & (_kind(s) == kind)),
         _rule(f"is not in the table {table}", f"an id of {table}", drop, lambda s: _isin(s, ids)),
@@ -159,8 +261,8 @@ def _known_rules(table: str, ids: pd.Index) -> list[pa.Check]:
 
 
 def _kind(ids: pd.Series | pd.Index) -> str:
-    ids = ids.astype(ids.dtype.categories.dtype) if isinstance(ids.dtype, pd.CategoricalDtype) else ids.infer_objects()
-    return "int" if pd.api.types.is_integer_dtype(ids.dtype) else "str"
+    ids = ids.astype(object) if isinstance(ids.dtype, pd.CategoricalDtype) else ids
+    return "int" if pd.api.types.is_integer_dtype(ids.infer_objects().dtype) else "str"
 
 
 def _isin(ids: pd.Series, known: pd.Index) -> pd.Series:
@@ -170,10 +272,17 @@ def _isin(ids: pd.Series, known: pd.Index) -> pd.Series:
     return found
 
 
+def _fits_int64(ids: pd.Series) -> pd.Series:
+    if pd.api.types.is_integer_dtype(ids.dtype):
+        return ids.fillna(0) <= np.iinfo("int64").max
+    whole = ids.astype(object).map(lambda v: isinstance(v, int) and not -(2**63) <= v < 2**63)
+    return ~whole.astype(bool)
+
+
 def _is_id(ids: pd.Series) -> pd.Series:
     """Whether each value is an id: int64 or str. A bool, a float, a tuple come back from JSON as something else."""
     if isinstance(ids.dtype, pd.CategoricalDtype):
-        ids = ids.astype(ids.cat.categories.dtype)
+        ids = ids.astype(object)
     if pd.api.types.is_integer_dtype(ids.dtype):
         return ids.notna() & (ids.fillna(0) <= np.iinfo("int64").max)
     if isinstance(ids.dtype, pd.StringDtype):
@@ -203,6 +312,32 @@ def _is_text(column: pd.Series) -> pd.Series:
     return column.map(lambda value: isinstance(value, str)).astype(bool)
 
 
+def _half_characters(frame: pd.DataFrame, table: str) -> list[Fault]:
+    found = []
+    for name, dtype in frame.dtypes.items():
+        if not pd.api.types.is_object_dtype(dtype) and not isinstance(dtype, pd.StringDtype | pd.CategoricalDtype):
+            continue
+        if getattr(dtype, "storage", "") == "pyarrow":  # which holds UTF-8 and nothing else
+            continue
+        bad = [not holds_utf8(value) for value in frame[name].astype(object)]
+        if any(bad):
+            what, expected = "holds half a character (a lone surrogate)", "text that UTF-8 can hold"
+            found.append(cell_fault(table, name, what, frame[name], bad, expected, _TO_UTF8))
+    return found
+
+
+def holds_utf8(value) -> bool:
+    """Whether a text, or every text of a list, can be written as UTF-8; True for what is neither."""
+    if isinstance(value, list | tuple):
+        return all(map(holds_utf8, value))
+    try:
+        if isinstance(value, str):
+            value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _is_tags(column: pd.Series) -> pd.Series:
     return column.map(lambda tags: isinstance(tags, list) and all(isinstance(t, str) for t in tags)).astype(bool)
 
@@ -223,24 +358,23 @@ def table_fault(table: str, what: str, found, expected: str, remedy: str, column
     return Fault(table, column, what, [found], expected, remedy, rows=[], labels=[], count=0)
 
 
-def _fault(error, frame: pd.DataFrame, table: str, index: str | None) -> Fault:
+def _fault(error, frame: pd.DataFrame, table: str) -> Fault:
     """pandera's finding in our words."""
-    if not isinstance(error.check, pa.Check):  # the column is missing
-        name, there = str(error.failure_cases), [str(column) for column in frame.columns]
-        near = get_close_matches(name, there, n=1)
-        remedy = f"rename {near[0]!r} to {name!r}?" if near else f"add the column {name!r}"
-        remedy += f", or make it the index: frame.set_index({name!r})" if name == index else ""
-        return table_fault(table, f"has no column {name!r}", there, f"a column {name!r}", remedy, column=name)
     name, check = error.schema.name, error.check
     if not isinstance(error.check_output, pd.Series):  # the check itself stumbled: say so rather than hide it
-        return table_fault(
-            table, f"has values in {name!r} that cannot be checked", str(error), check.title, check.description, name
-        )
-    bad = np.flatnonzero(~error.check_output.to_numpy(dtype=bool))
+        what, stumbled = f"has values in {name!r} that cannot be checked", str(error).split("\n")[0]
+        return table_fault(table, what, stumbled, check.title, check.description, name)
+    bad = ~error.check_output.to_numpy(dtype=bool)
+    return cell_fault(table, name, check.error, frame[name], bad, check.title, check.description)
+
+
+def cell_fault(table: str, name: str, what: str, column: pd.Series, bad, expected: str, remedy: str) -> Fault:
+    """A fault of the cells of a column where the mask `bad` is true; "column" in the remedy becomes its name."""
+    bad = np.flatnonzero(bad)
     rows = bad[:SHOWN].tolist()
-    found = [_short(value) for value in frame[name].iloc[rows].astype(object)]
-    remedy = check.description.replace("column", repr(name))
-    return Fault(table, name, check.error, found, check.title, remedy, rows, frame.index[rows].tolist(), len(bad))
+    found = [_short(value) for value in column.iloc[rows].astype(object)]
+    remedy = remedy.replace("column", repr(name))
+    return Fault(table, name, what, found, expected, remedy, rows, column.index[rows].tolist(), len(bad))
 
 
 def _short(value):

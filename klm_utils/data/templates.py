@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from klm_utils.data.schema import RecDataset
-from klm_utils.errors import ConfigError, check_choice
+from klm_utils.errors import ConfigError, check_choice, check_kind
 
 LANGUAGES = (None, "en", "zh")
 _ITEM = {
@@ -85,13 +85,15 @@ def item_text(
         fields: any of title, year (it goes with the title), tags, description, brand, category, price (yuan).
 
     Raises:
-        ConfigError: an unknown language or field.
+        ConfigError: an unknown language or field; a row that is none.
 
     >>> item_text({"title": "Godfather, The", "year": 1972, "tags": ["Crime"]})
     'The Godfather (1972). Crime.'
     >>> item_text({"title": "小米手机", "tags": ["手机", "数码"], "price": 1299.0}, fields=("title", "tags", "price"))
     '小米手机。标签：手机、数码。价格：1299元。'
     """
+    check_kind("item_text(row)", row, Mapping | pd.Series, "a row of ds.items or a dict", "ds.items.loc[item_id]")
+    check_kind("item_text(fields)", fields, tuple | list, f"a tuple of {', '.join(_ITEM['en'])}")
     for field in fields:
         if field not in _ITEM["en"]:
             raise ConfigError(
@@ -112,6 +114,7 @@ def item_texts(
     ds: RecDataset, language: str | None = None, fields: tuple[str, ...] = ("title", "year", "tags")
 ) -> list[str]:
     """`item_text` of every item, in the order of `ds.items`."""
+    check_kind("item_texts(ds)", ds, RecDataset, "a RecDataset", "klm.load_dataset or klm.RecDataset.from_frames")
     return [item_text(row, language, fields) for row in ds.items.to_dict("records")]
 
 
@@ -123,19 +126,21 @@ def user_text(row: Mapping | pd.Series, language: str | None = None) -> str:
         language: as in `item_text`; None looks at gender, occupation and interests.
 
     Raises:
-        ConfigError: an unknown language.
+        ConfigError: an unknown language; a row that is none.
 
     >>> user_text({"age": 24, "gender": "M", "occupation": "student", "interests": ["film", "music"]})
     '24, male, student, interests: film, music'
     >>> user_text({"age": 25, "gender": "male", "city_tier": 1, "interests": ["篮球", "电影"]})
     '25岁，男，一线城市，兴趣：篮球、电影'
     """
+    check_kind("user_text(row)", row, Mapping | pd.Series, "a row of ds.users or a dict", "ds.users.loc[user_id]")
     language = _language(row, language, ("gender", "occupation", "interests"))
     return {"en": ", ", "zh": "，"}[language].join(_parts(row, language, _USER[language]).values())
 
 
 def user_texts(ds: RecDataset, language: str | None = None) -> list[str]:
     """`user_text` of every user, in the order of `ds.users`."""
+    check_kind("user_texts(ds)", ds, RecDataset, "a RecDataset", "klm.load_dataset or klm.RecDataset.from_frames")
     return [user_text(row, language) for row in ds.users.to_dict("records")]
 
 
@@ -162,6 +167,11 @@ def facts_text(facts: Sequence[tuple[str, str]], language: str | None = None) ->
     return _GAP[language].join(part + _STOP[language] for part in parts)
 
 
+def title_text(title: str) -> str:
+    """The title as `item_text` writes it: on one line, without outer blanks, its article in front."""
+    return _ARTICLE_LAST.sub(r"\2 \1", _text(title))
+
+
 def _language(row: Mapping | pd.Series, language: str | None, fields: tuple[str, ...]) -> str:
     """The language asked for, or that of the row's own words."""
     check_choice("language", language, LANGUAGES)
@@ -175,8 +185,7 @@ def _parts(row: Mapping | pd.Series, language: str, templates: dict[str, str]) -
     for field, template in templates.items():
         known = _WORDS.get((language, field), {})
         if value := _COMMA[language].join(known.get(text, text) for text in _listed(row.get(field))):
-            value = _ARTICLE_LAST.sub(r"\2 \1", value) if field == "title" else value
-            parts[field] = template.format(value)
+            parts[field] = template.format(title_text(value) if field == "title" else value)
     return parts
 
 

@@ -36,9 +36,17 @@ def test_shuffled_has_the_same_rows_and_none_at_its_own_item(n):
         assert (shuffled != X[:n]).any(axis=1).all()
 
 
-def test_one_item_can_only_keep_its_row():
-    assert np.array_equal(knowledge(X[:1], "shuffled"), X[:1])
+def test_one_item_has_no_other_whose_row_it_could_take():
+    """Its own row would be called shuffled."""
+    with pytest.raises(klm.DataError, match="cannot be shuffled"):
+        knowledge(X[:1], "shuffled")
     np.testing.assert_allclose(knowledge(X[:1], "random"), X[:1], rtol=1e-6)  # no spread to draw from
+
+
+@pytest.mark.parametrize("seed", [None, -1, 1.5, "0"])
+def test_a_seed_that_is_none(seed):
+    with pytest.raises(klm.ConfigError, match="seed"):
+        knowledge(X, "shuffled", seed)
 
 
 def test_random_keeps_mean_and_covariance_but_no_row():
@@ -66,11 +74,24 @@ def test_a_single_column_works():
 
 @pytest.mark.parametrize("kind", ["false", "True", None, True])
 def test_unknown_kind(kind):
-    with pytest.raises(klm.ConfigError, match="'true', 'shuffled', 'random', 'absent'"):
+    with pytest.raises(klm.ConfigError, match="'true' or 'shuffled' or 'random' or 'absent'"):
         knowledge(X, kind)
 
 
-@pytest.mark.parametrize("table", [np.zeros(3), np.zeros((0, 3)), np.array([[1.0, np.nan]]), np.array([[np.inf, 1.0]])])
+@pytest.mark.parametrize(
+    "table",
+    [
+        np.zeros(3),
+        np.zeros((0, 3)),
+        np.array([[1.0, np.nan]]),
+        np.array([[np.inf, 1.0]]),
+        np.array([[1j, 1.0], [2.0, 3.0]]),  # would lose its imaginary part
+        np.ma.array([[1.0, 9.0], [2.0, 3.0]], mask=[[0, 1], [0, 0]]),  # would show what is masked
+        [["a", "b"]],
+        [[1.0, 2.0], [1.0]],
+        None,
+    ],
+)
 def test_vectors_that_are_no_finite_table(table):
     with pytest.raises(klm.DataError, match="finite table"):
         knowledge(table, "shuffled")

@@ -99,9 +99,12 @@ def test_wrong_columns_and_settings():
         fitted().transform(FRAME.drop(columns="job"))
     with pytest.raises(klm.ConfigError, match="no kind"):
         SideFeatures.fit(FRAME.assign(when=pd.Timestamp(0)), columns=["when"])
-    for wrong in ({"min_count": 0}, {"buckets": 0}):
-        with pytest.raises(klm.ConfigError, match="too small"):
+    for wrong in ({"min_count": 0}, {"buckets": 0}, {"min_count": None}, {"buckets": "ten"}):
+        with pytest.raises(klm.ConfigError, match="whole number"):
             fitted(**wrong)
+    for call in (SideFeatures.fit, fitted().transform):
+        with pytest.raises(klm.ConfigError, match="a DataFrame"):
+            call(None)
 
 
 def test_movielens_features(movielens):

@@ -75,6 +75,24 @@ def test_unknown_name(name, near):
     assert ("did you mean" in caught.value.remedy) == near
 
 
+@pytest.mark.parametrize("name", ["movielens-100k", "shop", "article"])
+def test_an_option_that_no_loader_has(name):
+    with pytest.raises(klm.ConfigError, match="no option 'languge'") as caught:
+        klm.load_dataset(name, languge="en")
+    assert (caught.value.expected == "language") == (name == "shop")
+
+
+def test_a_data_set_without_a_name():
+    with pytest.raises(klm.ConfigError, match="no data set of this name"):
+        klm.load_dataset(None)
+
+
+@pytest.mark.parametrize("log", ["movielens-100k", "shop"])
+def test_no_event_stands_twice_in_what_ships(log):
+    log = klm.load_dataset(log).interactions
+    assert not log.duplicated(["user_id", "item_id"]).any()
+
+
 def test_shipped_files_are_found_and_a_missing_one_is_named():
     assert shipped("article/README.md").read_text(encoding="utf-8").startswith("# The article")
     with pytest.raises(klm.AssetError, match="no_such_file"):

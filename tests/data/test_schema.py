@@ -29,8 +29,9 @@ def test_the_log_is_sorted_by_time_and_ties_keep_their_order(tables):
 
 def test_many_ties_keep_their_order_too(tables):
     """Four rows are sorted stably by any method; a few thousand are not."""
-    log = tables["interactions"].loc[np.tile(range(4), 1000)].assign(rating=np.arange(4000))
-    sorted_log = RecDataset.from_frames(**tables | {"interactions": log}).interactions
+    items = pd.DataFrame({"item_id": range(4000), "title": "a"})
+    log = tables["interactions"].loc[np.tile(range(4), 1000)].assign(item_id=range(4000), rating=np.arange(4000))
+    sorted_log = RecDataset.from_frames(items, None, log).interactions
     assert all(rows["rating"].is_monotonic_increasing for _, rows in sorted_log.groupby("timestamp"))
 
 
@@ -159,7 +160,7 @@ def test_ids_end_as_plain_int64(tables, kind):
 
 def test_ids_too_long_for_int64_are_refused_rather_than_wrapped(tables):
     huge = tables["items"].assign(item_id=np.array([1, 2, 2**63 + 5], dtype="uint64"))
-    with pytest.raises(DataError, match="not an id"):
+    with pytest.raises(DataError, match="too long"):
         RecDataset.from_frames(**tables | {"items": huge})
 
 
@@ -209,7 +210,7 @@ def test_chosen_rows(tables):
     log = by_row.interactions
     assert by_row.chosen(log).equals(log)
     assert by_label.chosen(log).index.tolist() == [2, 3]
-    with pytest.raises(klm.ConfigError, match="choices"):
+    with pytest.raises(klm.ConfigError, match="chosen_by"):
         RecDataset.from_frames(**tables, chosen_by="rating")
 
 
@@ -259,3 +260,15 @@ def test_csv_errors_name_file_and_line(tmp_path, files, where):
     with pytest.raises(DataError) as caught:
         RecDataset.from_csv(folder_of(tmp_path, **files))
     assert where in caught.value.where.split("/")[-1]
+
+
+def test_an_option_that_from_frames_has_not(tables):
+    with pytest.raises(klm.ConfigError, match="no option 'licence'") as caught:
+        RecDataset.from_frames(**tables, licence="MIT")
+    assert "license" in caught.value.expected and "like_at" in caught.value.expected
+
+
+@pytest.mark.parametrize("chosen_by", [None, 1, np.array([1, 2])])
+def test_chosen_by_of_a_wrong_kind(tables, chosen_by):
+    with pytest.raises(klm.ConfigError, match="chosen_by"):
+        RecDataset.from_frames(**tables, chosen_by=chosen_by)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import klm_utils as klm
 from klm_utils import DataError, RecDataset
 from klm_utils.data.splits import SPLITS
+from klm_utils.data.templates import item_texts
 
 PARTS = ("train", "valid", "test", "shown")
 
@@ -29,7 +30,7 @@ def make_log(seed, n_items, n_users, n_rows, n_titles, with_year=True):
             "timestamp": rng.integers(20, size=n_rows),
             "label": rng.integers(2, size=n_rows),
         }
-    )
+    ).drop_duplicates(["user_id", "item_id", "timestamp"])
     users = pd.DataFrame(index=pd.Index(range(n_users), name="user_id"))
     return RecDataset.from_frames(items, users, log, name="random log")
 
@@ -50,7 +51,7 @@ def attempt(ds, name, seed, **options):
     try:
         return klm.split(ds, name, seed, **options)
     except DataError as error:
-        assert "too small" in error.what or "too few" in error.what
+        assert any(why in error.what for why in ("too small", "too few", "share one title"))
         return None
 
 
@@ -224,8 +225,9 @@ def test_a_log_too_small_is_refused():
         with pytest.raises(DataError, match=r"too small|too few"):
             klm.split(tiny, name)
     twins = make_log(0, 20, 20, 400, n_titles=1, with_year=False)  # one film under twenty ids: nothing left for train
-    with pytest.raises(DataError, match="too small"):
+    with pytest.raises(DataError, match="share one title") as caught:
         klm.split(twins, "cold_item")
+    assert caught.value.found == "20 of 20 items with the title 't0'"
 
 
 def test_users_with_too_few_rows_to_show_are_never_cold(movielens):
@@ -241,3 +243,100 @@ def test_text_ids_are_split_like_numbers(movielens):
     log = movielens.interactions.assign(item_id="i" + movielens.interactions["item_id"].astype(str))
     text = dataclasses.replace(movielens, items=items, interactions=log)
     assert klm.split(text, "cold_item").test.index.equals(klm.split(movielens, "cold_item").test.index)
+
+
+def retitled(ds, titles, **columns):
+    """The data set with other titles and, unless given, no year."""
+    return dataclasses.replace(ds, items=ds.items.drop(columns="year").assign(title=list(titles), **columns))
+
+
+def test_items_without_a_title_are_no_twins(movielens):
+    """They were one film: a quarter of the seeds failed, in the others none of them was ever tested."""
+    titles = movielens.items["title"].where(np.arange(1682) % 3 > 0, "")
+    titles.iloc[3::9] = " \u00a0 "  # nothing to read either
+    ds = retitled(movielens, titles)
+    untitled, tested = titles.index[titles.str.strip() == ""], 0
+    for seed in range(20):
+        split = klm.split(ds, "cold_item", seed)
+        sizes = [part["item_id"].nunique() for part in (split.test, split.valid)]
+        assert 202 <= sizes[0] <= 206 and 135 <= sizes[1] <= 139, "a few more than drawn: rare twins go along"
+        tested += split.test["item_id"].isin(untitled).any() and split.train["item_id"].isin(untitled).any()
+    assert tested == 20
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Alien", "Alien "), ("Alien", "Alien\u00a0"), ("The  Thing", "The\nThing"), ("Godfather, The", "The Godfather")],
+)
+def test_titles_of_one_text_are_twins(one, other):
+    """Else train would know the text of a cold item."""
+    ds = make_log(0, 40, 10, 600, n_titles=10**6, with_year=False)
+    ds = dataclasses.replace(ds, items=ds.items.assign(title=[one, other, *ds.items["title"][2:]]))
+    assert item_texts(ds)[0] == item_texts(ds)[1]
+    splits = [klm.split(ds, "cold_item", seed) for seed in range(20)]
+    held = [{0, 1} & set(split.train["item_id"]) for split in splits]
+    assert set() in held and {0, 1} in held and all(len(here) != 1 for here in held)
+
+
+@pytest.mark.parametrize("share", [0.15, 0.2, 0.3, 0.5])
+def test_a_placeholder_for_many_titles_stays_in_train_and_is_named(movielens, share):
+    """One group larger than a part filled it five times over, or left the next one empty."""
+    lost = np.random.default_rng(0).random(1682) < share
+    ds = retitled(movielens, np.where(lost, "N/A", movielens.items["title"]))
+    for seed in range(10):
+        split = klm.split(ds, "cold_item", seed)
+        assert split.test["item_id"].nunique() <= 206 and 135 <= split.valid["item_id"].nunique() <= 139
+        assert set(split.dataset.items.index[lost]) & set(split.train["item_id"])
+        assert (
+            f"{lost.sum()} items share a title with too many to be cold" in split.protocol and "'N/A'" in split.protocol
+        )
+
+
+def test_where_all_titles_are_placeholders_the_error_says_so(movielens):
+    ds = retitled(movielens, np.where(np.arange(1682) < 1600, "N/A", movielens.items["title"]))
+    seen = set()
+    for seed in range(20):
+        try:
+            klm.split(ds, "cold_item", seed)
+        except DataError as error:
+            seen.add(error.found)
+            assert "share one title" in error.what and "use more data" not in error.remedy
+    assert seen == {"1600 of 1682 items with the title 'N/A'"}
+
+
+def test_random_says_how_many_test_rows_are_pairs_of_train(movielens):
+    log = movielens.interactions
+    twice = dataclasses.replace(
+        movielens, interactions=pd.concat([log, log.assign(timestamp=log["timestamp"] + 10**6)])
+    )
+    split = klm.split(twice, "random")
+    pairs = [pd.MultiIndex.from_frame(part[["user_id", "item_id"]]) for part in (split.train, split.test)]
+    known = pairs[1].isin(pairs[0])
+    assert 0.79 < known.mean() < 0.81
+    assert f"; {known.sum():,} of 20,000 test rows (80%) are pairs of train" in split.protocol
+    for name in SPLITS:
+        assert "pairs of train" not in klm.split(movielens, name).protocol
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_the_protocol_tells_an_unusual_threshold(movielens, name):
+    log = movielens.interactions.drop(columns="label")
+    wide = RecDataset.from_frames(movielens.items, None, log.assign(rating=2 * log["rating"]))
+    assert klm.split(wide, name).protocol.endswith("; label 1: ratings from 4 to 10, 93.9% of the rows")
+    assert "label 1" not in klm.split(movielens, name).protocol
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("random", None), (None, "random"), ([1, 2], "random"), ("random", "random")],
+)
+def test_what_is_no_data_set(arguments):
+    with pytest.raises(klm.ConfigError, match="data set comes first"):
+        klm.split(*arguments)
+
+
+def test_arguments_the_wrong_way_round(movielens):
+    with pytest.raises(klm.ConfigError, match="data set comes first"):
+        klm.split("random", movielens)
+    with pytest.raises(klm.ConfigError, match="no split of this name"):
+        klm.split(movielens, np.array(["random", "temporal"]))
