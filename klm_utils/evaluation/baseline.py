@@ -1,11 +1,15 @@
 """What every baseline shares: ids, and the rule that train fits, valid picks and test stays closed."""
 
+from collections.abc import Iterable
 from typing import Self
 
 import numpy as np
 import pandas as pd
 
-from klm_utils.errors import ConfigError, DataError
+from klm_utils.errors import ConfigError, DataError, check_number
+from klm_utils.evaluation.ranking import check_split
+
+SMALLEST = 1e-9  # of what must be above 0
 
 
 class Baseline:
@@ -18,13 +22,14 @@ class Baseline:
     Raises:
         DataError: `predict` meets an id that is not in the data set, or arrays of different lengths. An id that is
             only absent from train has a prediction, from what else is known.
-        ConfigError: `predict` before `fit`.
+        ConfigError: a setting that has no meaning; `fit` of what is no split; `predict` before `fit`.
     """
 
     name = "baseline"
     objective = "label"
 
     def fit(self, split) -> Self:
+        check_split(f"{type(self).__name__}().fit(split)", split)
         self._users, self._items = split.dataset.users.index, split.dataset.items.index
         self._fit(split)
         return self
@@ -50,6 +55,19 @@ class Baseline:
     def _places(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Positions (u, i) of the rows of a frame."""
         return self._users.get_indexer(frame["user_id"]), self._items.get_indexer(frame["item_id"])
+
+
+def choices(name: str, values, least: float = SMALLEST) -> tuple[float, ...]:
+    """Settings among which valid picks, one or more finite numbers >= least, or `ConfigError`."""
+    if not isinstance(values, Iterable) or isinstance(values, str) or not len(values := tuple(values)):
+        raise ConfigError(
+            f"{name} are no settings to choose from",
+            where=name,
+            found=values,
+            expected="one or more numbers",
+            remedy=f"of a single one pass {name}=(1.0,)",
+        )
+    return tuple(check_number(f"each of {name}", value, least, np.inf, f"leave {name} out") for value in values)
 
 
 def known(split) -> pd.DataFrame:
