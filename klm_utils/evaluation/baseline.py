@@ -90,16 +90,19 @@ def need_both_labels(split, part: str = "train") -> None:
 
 def paired(user_ids, item_ids) -> tuple[np.ndarray, np.ndarray]:
     """Two flat arrays of equal length, or `DataError`."""
-    user_ids, item_ids = np.asarray(user_ids), np.asarray(item_ids)
-    if user_ids.ndim != 1 or user_ids.shape != item_ids.shape:
+    try:
+        users, items = np.asarray(user_ids), np.asarray(item_ids)
+    except ValueError:  # lists of several lengths
+        users = items = np.zeros(())
+    if users.ndim != 1 or users.shape != items.shape:
         raise DataError(
             "Users and items do not pair up",
             where="predict(user_ids, item_ids)",
-            found=(user_ids.shape, item_ids.shape),
+            found=(users.shape, items.shape) if users.ndim else (user_ids, item_ids),
             expected="two flat lists of equal length",
             remedy="pass one user and one item for each prediction",
         )
-    return user_ids, item_ids
+    return users, items
 
 
 def find(index: pd.Index, ids: np.ndarray, argument: str) -> np.ndarray:

@@ -29,7 +29,7 @@ def auc(y_true, y_score) -> float:
 
     Source: Hanley and McNeil 1982, The meaning and use of the area under a ROC curve (Mann-Whitney form).
     """
-    y, s = _rows(y_true, y_score)
+    y, s = rows(y_true, y_score)
     positives, negatives = y.sum(), (1 - y).sum()
     if positives == 0 or negatives == 0:
         return float("nan")
@@ -44,7 +44,7 @@ def logloss(y_true, y_prob, eps: float = EPS) -> float:
 
     Source: Good 1952, Rational decisions; Bishop 2006, Pattern Recognition and Machine Learning, eq. 4.90.
     """
-    y, p = _rows(y_true, y_prob, probabilities=True)
+    y, p = rows(y_true, y_prob, probabilities=True)
     eps = check_number("eps", eps, EPS / 2, np.nextafter(0.5, 0), "leave eps out")  # 1 - eps must be below 1
     return float(row_losses(y, p, eps).mean()) if len(y) else float("nan")
 
@@ -63,7 +63,7 @@ def ece(y_true, y_prob, bins: int = 15) -> float:
 
     Source: Guo et al. 2017, On calibration of modern neural networks, eq. 3 (after Naeini et al. 2015).
     """
-    y, p = _rows(y_true, y_prob, probabilities=True)
+    y, p = rows(y_true, y_prob, probabilities=True)
     gaps = np.bincount(calibration_bin(p, bins), weights=y - p, minlength=bins)
     return float(np.abs(gaps).sum() / len(y)) if len(y) else float("nan")
 
@@ -149,7 +149,9 @@ def coverage(top_items: Iterable[Iterable], n_items: int) -> float:
     """
     check_whole("n_items", n_items)
     lists = list(top_items) if isinstance(top_items, Iterable) else [top_items]
-    if any(isinstance(items, str) or not isinstance(items, Iterable) for items in lists):
+    if any(
+        isinstance(items, str) or not isinstance(items, Iterable) or getattr(items, "ndim", 1) == 0 for items in lists
+    ):
         raise DataError(
             "These are no lists of items",
             where="coverage(top_items)",
@@ -261,9 +263,9 @@ def numbers(values, where: str) -> np.ndarray:
         found, why = None, str(fault)
     else:
         real = found.dtype.kind in "biuf" or all(isinstance(value, Real) for value in found.astype(object).flat)
-        if real and not np.ma.is_masked(values):
+        if real and found.ndim and not np.ma.is_masked(values):
             return found.astype(np.float64)
-        why = "masked values" if real else f"{type(values).__name__} of {found.dtype}: {values!r}"
+        why = "masked values" if np.ma.is_masked(values) else f"{type(values).__name__}: {values!r}"
     raise DataError(
         "These are no numbers",
         where=where,
@@ -273,7 +275,8 @@ def numbers(values, where: str) -> np.ndarray:
     )
 
 
-def _rows(y_true, y_score, probabilities: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def rows(y_true, y_score, probabilities: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and scores as two float64 arrays [n], or `DataError`; see the head of the module."""
     name = "y_prob" if probabilities else "y_score"
     y, s = _arrays(y_true, y_score, name)
     if y.ndim != 1:

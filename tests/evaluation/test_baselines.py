@@ -65,8 +65,9 @@ def test_bad_ids_and_no_fit(small, objective, name):
         model.predict([1, 1], [1, 99])
     with pytest.raises(DataError, match=r"user_ids, position 0(?s:.*)77"):
         model.predict([77, 1], [1, 1])
-    with pytest.raises(DataError, match="pair up"):
-        model.predict([1, 2], [1])
+    for users, items in (([1, 2], [1]), (None, None), (1, 1), ([[1], [1, 2]], [1, 1]), ([[1]], [[1]])):
+        with pytest.raises(DataError, match="pair up"):
+            model.predict(users, items)
     assert model.predict([], []).shape == (0,)
 
 
@@ -258,6 +259,13 @@ def test_platt_at_the_limits():
         p = apply_platt(scores, a, b)
         assert np.isfinite([a, b]).all() and (p > 0).all() and (p < 1).all()
     assert a == 0 and p[0] == pytest.approx((2 * 3 / 4 + 1 / 3) / 3), "constant scores: the smoothed base rate"
+
+
+@pytest.mark.parametrize("scores", [None, "a", [], [0.1, 0.2], [np.nan, 0.0, 1.0], [[0.1], [0.2], [0.3]]])
+def test_platt_wants_a_score_for_each_label(scores):
+    for labels in ([0, 1, 1], scores):
+        with pytest.raises(DataError):
+            platt(scores, labels)
 
 
 @pytest.fixture(scope="module")
