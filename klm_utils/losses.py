@@ -4,7 +4,11 @@ All of them take `reduction` ("mean", "sum", "none") and `weight`, one number >=
 mask does (its scores must still be finite), and "mean" divides by the sum of the weights, so that it does not count.
 `NAME_grad` is the gradient of `NAME` in its first argument, under the same reduction ("none": of the sum) and of its
 shape.
+What is no tensor, or has a loss that is no number (nan scores or targets, a mean of nothing), raises `ConfigError`. The
+scores of a network under training may be nan, and so is then the loss: whoever steps the optimiser looks at it.
 """
+
+from numbers import Real
 
 import torch
 from torch.nn.functional import logsigmoid
@@ -12,6 +16,7 @@ from torch.nn.functional import logsigmoid
 from klm_utils.errors import ConfigError, check_choice
 
 Weight = torch.Tensor | None
+SCORES = ("z", "positive", "negative", "thresholds")
 
 
 def bce_with_logits(z: torch.Tensor, y: torch.Tensor, reduction: str = "mean", weight: Weight = None) -> torch.Tensor:
@@ -31,7 +36,7 @@ def bce_with_logits(z: torch.Tensor, y: torch.Tensor, reduction: str = "mean", w
     """
     _check_targets(z, y)
     # logsigmoid(z) = min(z, 0) - log(1 + exp(-|z|)); from max and abs autograd finds 1 - y at z = 0, not 1/2 - y
-    return _reduced((1 - y) * z - logsigmoid(z), reduction, weight)
+    return _reduced(z, (1 - y) * z - logsigmoid(z), reduction, weight)
 
 
 def bce_with_logits_grad(
@@ -39,21 +44,21 @@ def bce_with_logits_grad(
 ) -> torch.Tensor:
     """sigmoid(z) - y: what was predicted minus what was seen."""
     _check_targets(z, y)
-    return _shared(torch.sigmoid(z) - y, reduction, weight)
+    return _shared(z, torch.sigmoid(z) - y, reduction, weight)
 
 
 def squared_error(z: torch.Tensor, y: torch.Tensor, reduction: str = "mean", weight: Weight = None) -> torch.Tensor:
     """(z - y)^2: the negative log-likelihood of a Gaussian with mean z, up to constants. Shapes as above."""
-    _check_shapes("z, y", z, y)
-    return _reduced((z - y) ** 2, reduction, weight)
+    _check_shapes(z=z, y=y)
+    return _reduced(z, (z - y) ** 2, reduction, weight)
 
 
 def squared_error_grad(
     z: torch.Tensor, y: torch.Tensor, reduction: str = "mean", weight: Weight = None
 ) -> torch.Tensor:
     """2 (z - y)."""
-    _check_shapes("z, y", z, y)
-    return _shared(2 * (z - y), reduction, weight)
+    _check_shapes(z=z, y=y)
+    return _shared(z, 2 * (z - y), reduction, weight)
 
 
 def ordinal(
@@ -79,7 +84,7 @@ def ordinal(
     """
     lower, upper = _edges(z, y, thresholds)
     gap = torch.log(-torch.expm1(lower - upper))  # of the thresholds alone; 0 at the ends
-    return _reduced(-logsigmoid(upper - z) - logsigmoid(z - lower) - gap, reduction, weight)
+    return _reduced(z, -logsigmoid(upper - z) - logsigmoid(z - lower) - gap, reduction, weight)
 
 
 def ordinal_grad(
@@ -87,7 +92,7 @@ def ordinal_grad(
 ) -> torch.Tensor:
     """sigmoid(z - thresholds[y]) - sigmoid(thresholds[y - 1] - z): pushed down from above, up from below."""
     lower, upper = _edges(z, y, thresholds)
-    return _shared(torch.sigmoid(z - upper) - torch.sigmoid(lower - z), reduction, weight)
+    return _shared(z, torch.sigmoid(z - upper) - torch.sigmoid(lower - z), reduction, weight)
 
 
 def bpr(positive: torch.Tensor, negative: torch.Tensor, reduction: str = "mean", weight: Weight = None) -> torch.Tensor:
@@ -101,16 +106,16 @@ def bpr(positive: torch.Tensor, negative: torch.Tensor, reduction: str = "mean",
 
     Source: Rendle et al. 2009, BPR: Bayesian personalized ranking from implicit feedback, section 4.
     """
-    _check_shapes("positive, negative", positive, negative)
-    return _reduced(-logsigmoid(positive - negative), reduction, weight)
+    _check_shapes(positive=positive, negative=negative)
+    return _reduced(positive, -logsigmoid(positive - negative), reduction, weight)
 
 
 def bpr_grad(
     positive: torch.Tensor, negative: torch.Tensor, reduction: str = "mean", weight: Weight = None
 ) -> torch.Tensor:
     """-sigmoid(negative - positive), in `positive`; in `negative` it is the same with the other sign."""
-    _check_shapes("positive, negative", positive, negative)
-    return _shared(-torch.sigmoid(negative - positive), reduction, weight)
+    _check_shapes(positive=positive, negative=negative)
+    return _shared(positive, -torch.sigmoid(negative - positive), reduction, weight)
 
 
 def cross_entropy(z: torch.Tensor, y: torch.Tensor, reduction: str = "mean", weight: Weight = None) -> torch.Tensor:
@@ -124,7 +129,7 @@ def cross_entropy(z: torch.Tensor, y: torch.Tensor, reduction: str = "mean", wei
         ConfigError: as `bce_with_logits`; a y outside of 0 ... C - 1.
     """
     _check_chosen(z, y)
-    return _reduced(z.logsumexp(-1) - z.gather(-1, y[:, None].long())[:, 0], reduction, weight)
+    return _reduced(z, z.logsumexp(-1) - z.gather(-1, y[:, None].long())[:, 0], reduction, weight)
 
 
 def cross_entropy_grad(
@@ -133,7 +138,7 @@ def cross_entropy_grad(
     """softmax(z) minus 1 at y."""
     _check_chosen(z, y)
     return _shared(
-        z.softmax(-1) - torch.nn.functional.one_hot(y.long(), z.shape[1]).to(z.dtype), reduction, weight, rows=True
+        z, z.softmax(-1) - torch.nn.functional.one_hot(y.long(), z.shape[1]).to(z.dtype), reduction, weight, rows=True
     )
 
 
@@ -163,7 +168,7 @@ def sampled_softmax(
     language model; Jean et al. 2015, On using very large target vocabulary, section 3.
     """
     corrected = _corrected(z, log_q, hits)
-    return _reduced(corrected.logsumexp(-1) - corrected[:, 0], reduction, weight)
+    return _reduced(z, corrected.logsumexp(-1) - corrected[:, 0], reduction, weight)
 
 
 def sampled_softmax_grad(
@@ -177,7 +182,7 @@ def sampled_softmax_grad(
     """softmax(z - log_q) minus 1 in the first column; 0 at the hits."""
     grad = _corrected(z, log_q, hits).softmax(-1)
     grad[:, 0] -= 1
-    return _shared(grad, reduction, weight, rows=True)
+    return _shared(z, grad, reduction, weight, rows=True)
 
 
 def info_nce(
@@ -203,7 +208,7 @@ def info_nce(
     corrected neural modeling for large corpus item recommendations, section 3 (log q in the batch).
     """
     corrected = _in_batch(z, log_q, items)
-    return _reduced(corrected.logsumexp(-1) - corrected.diagonal(), reduction, weight)
+    return _reduced(z, corrected.logsumexp(-1) - corrected.diagonal(), reduction, weight)
 
 
 def info_nce_grad(
@@ -216,35 +221,60 @@ def info_nce_grad(
 ) -> torch.Tensor:
     """softmax(z - log_q) minus the identity; 0 where the item is the row's own."""
     grad = _in_batch(z, log_q, items).softmax(-1)
-    return _shared(grad - torch.eye(len(z), dtype=z.dtype, device=z.device), reduction, weight, rows=True)
+    return _shared(z, grad - torch.eye(len(z), dtype=z.dtype, device=z.device), reduction, weight, rows=True)
 
 
-def _reduced(loss: torch.Tensor, reduction: str, weight: Weight) -> torch.Tensor:
+def _reduced(z: torch.Tensor, loss: torch.Tensor, reduction: str, weight: Weight) -> torch.Tensor:
+    """The losses of scores z under a reduction."""
     check_choice("reduction", reduction, ("mean", "sum", "none"))
     if weight is not None:
-        loss = loss * _shares(loss.shape, reduction, weight.to(loss.dtype))
-        return loss if reduction == "none" else loss.sum()
-    return loss.mean() if reduction == "mean" else loss.sum() if reduction == "sum" else loss
+        loss, reduction = loss * _shares(loss.shape, reduction, weight, loss.dtype), reduction.replace("mean", "sum")
+    return _told(z, loss.mean() if reduction == "mean" else loss.sum() if reduction == "sum" else loss)
 
 
-def _shared(grad: torch.Tensor, reduction: str, weight: Weight, rows: bool = False) -> torch.Tensor:
+def _shared(z: torch.Tensor, grad: torch.Tensor, reduction: str, weight: Weight, rows: bool = False) -> torch.Tensor:
     """Gradient of the reduced loss, from that of each loss, which stands in an element or (`rows`) in a row of it."""
     check_choice("reduction", reduction, ("mean", "sum", "none"))
     if weight is not None:
-        shares = _shares(grad.shape[:1] if rows else grad.shape, reduction, weight.to(grad.dtype))
-        return grad * (shares[:, None] if rows else shares)
-    return grad / (len(grad) if rows else grad.numel()) if reduction == "mean" else grad
+        shares = _shares(grad.shape[:1] if rows else grad.shape, reduction, weight, grad.dtype)
+        return _told(z, grad * (shares[:, None] if rows else shares))
+    return _told(z, grad / (len(grad) if rows else grad.numel()) if reduction == "mean" else grad)
 
 
-def _shares(shape: torch.Size, reduction: str, weight: torch.Tensor) -> torch.Tensor:
+def _told(z: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
+    """What was computed from scores z, unless it is no number and nobody else looks."""
+    if z.grad_fn is None and result.isnan().any():
+        raise ConfigError(
+            "the loss of these scores and targets is no number",
+            where="scores, targets, weight",
+            found=f"{int(z.isnan().sum())} nan and {int(z.isinf().sum())} infinite ones of {z.numel()} scores",
+            expected="finite numbers, and for a mean at least one",
+            remedy="leave out the rows without a score or a target",
+        )
+    return result
+
+
+def _check_tensors(**given) -> None:
+    """Raise `ConfigError` unless these are tensors, those that are scores of floating point."""
+    for name, value in given.items():
+        there = isinstance(value, torch.Tensor)
+        if not there or value.is_complex() or (name in SCORES and not value.is_floating_point()):
+            raise ConfigError(
+                "a loss takes tensors",
+                where=name,
+                found=f"{value.dtype} {tuple(value.shape)}" if there else value,
+                expected="a tensor of floating point" if name in SCORES else "a tensor of real numbers",
+                remedy=f"torch.as_tensor({name}), and .float() for scores",
+            )
+
+
+def _shares(shape: torch.Size, reduction: str, weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """What each loss counts for: its weight, for "mean" over the sum of the weights."""
+    _check_tensors(weight=weight)
+    weight = weight.to(dtype)
     total = weight.sum()
-    if (
-        weight.shape != shape
-        or not total.isfinite()
-        or not (weight >= 0).all()
-        or (reduction == "mean" and not total > 0)
-    ):
+    fits = weight.shape == shape and total.isfinite() and (weight >= 0).all()
+    if not fits or (reduction == "mean" and not total > 0):
         raise ConfigError(
             "these weights fit no losses",
             where="weight",
@@ -257,7 +287,8 @@ def _shares(shape: torch.Size, reduction: str, weight: torch.Tensor) -> torch.Te
 
 def _edges(z: torch.Tensor, y: torch.Tensor, thresholds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The thresholds below and above each grade, [n] each."""
-    _check_shapes("z, y", z, y)
+    _check_shapes(z=z, y=y)
+    _check_tensors(thresholds=thresholds)
     if thresholds.ndim != 1 or not len(thresholds) or not (thresholds.diff() > 0).all():
         raise ConfigError(
             "these thresholds do not part the grades",
@@ -273,12 +304,14 @@ def _edges(z: torch.Tensor, y: torch.Tensor, thresholds: torch.Tensor) -> tuple[
 
 
 def _corrected(z: torch.Tensor, log_q, hits: torch.Tensor | None) -> torch.Tensor:
-    if z.ndim != 2 or z.shape[1] < 2 or (hits is not None and (hits.shape != z.shape or hits[:, 0].any())):
+    _check_tensors(z=z, **({} if hits is None else {"hits": hits}))
+    misfit = hits is not None and (hits.shape != z.shape or ((hits != 0) & (hits != 1)).any() or hits[:, 0].any())
+    if z.ndim != 2 or z.shape[1] < 2 or misfit:
         raise ConfigError(
             "these scores are no choice among a sample",
             where="z, hits",
             found=(tuple(z.shape), None if hits is None else tuple(hits.shape)),
-            expected="[n, 1 + m], the chosen one first and never a hit",
+            expected="[n, 1 + m], the chosen one first and never a hit; hits True or False",
             remedy="put the chosen item's score first: torch.cat([chosen[:, None], others], 1)",
         )
     z = z - _log_q(log_q, z)
@@ -286,6 +319,7 @@ def _corrected(z: torch.Tensor, log_q, hits: torch.Tensor | None) -> torch.Tenso
 
 
 def _in_batch(z: torch.Tensor, log_q, items: torch.Tensor | None) -> torch.Tensor:
+    _check_tensors(z=z, **({} if items is None else {"items": items}))
     if z.ndim != 2 or z.shape[0] != z.shape[1] or len(z) < 2 or (items is not None and items.shape != z.shape[:1]):
         raise ConfigError(
             "these are not the scores of a batch with itself",
@@ -303,6 +337,8 @@ def _in_batch(z: torch.Tensor, log_q, items: torch.Tensor | None) -> torch.Tenso
 
 def _log_q(log_q, z: torch.Tensor):
     """log q, unless it would make more of the scores than there are."""
+    if isinstance(log_q, bool) or not isinstance(log_q, Real):
+        _check_tensors(log_q=log_q)
     shape = log_q.shape if isinstance(log_q, torch.Tensor) else ()
     if len(shape) > 2 or any(a not in (1, b) for a, b in zip(reversed(shape), reversed(z.shape), strict=False)):
         raise ConfigError(
@@ -316,7 +352,7 @@ def _log_q(log_q, z: torch.Tensor):
 
 
 def _check_targets(z: torch.Tensor, y: torch.Tensor) -> None:
-    _check_shapes("z, y", z, y)
+    _check_shapes(z=z, y=y)
     if y.dtype == torch.bool or not ((y >= 0) & (y <= 1)).all():
         raise ConfigError(
             "a target is no probability",
@@ -328,6 +364,7 @@ def _check_targets(z: torch.Tensor, y: torch.Tensor) -> None:
 
 
 def _check_chosen(z: torch.Tensor, y: torch.Tensor) -> None:
+    _check_tensors(z=z, y=y)
     if z.ndim != 2 or y.shape != z.shape[:1]:
         raise ConfigError(
             "scores and choices differ in shape",
@@ -350,7 +387,9 @@ def _check_class(y: torch.Tensor, n: int) -> None:
         )
 
 
-def _check_shapes(names: str, a: torch.Tensor, b: torch.Tensor) -> None:
+def _check_shapes(**given: torch.Tensor) -> None:
+    _check_tensors(**given)
+    names, (a, b) = ", ".join(given), given.values()
     if a.shape != b.shape:
         raise ConfigError(
             f"{names} differ in shape",

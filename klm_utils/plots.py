@@ -20,7 +20,7 @@ def training_curves(histories: Mapping[str, object], ax: Axes | None = None) -> 
     ax = ax or plt.subplots(figsize=(7.5, 3.2), layout="constrained")[1]
     for (name, history), colour in zip(histories.items(), _cycle(len(histories)), strict=True):
         valid = history.epochs["valid"]
-        ax.plot(valid.index, valid, color=colour, label=name)
+        ax.plot(valid.index, valid, color=colour, label=_as_it_is(name))
         ax.plot(history.best_epoch, valid[history.best_epoch], "o", color=colour, fillstyle="none", markersize=9)
         ax.set_ylabel(f"{history.metric} on valid")
     ax.set_xlabel("epoch (ring: the weights that were kept)")
@@ -38,14 +38,14 @@ def forest(rows: Mapping[str, tuple[float, float, float]], label: str, zero: flo
     """
     ax = ax or plt.subplots(figsize=(6.4, 0.8 + 0.36 * len(rows)), layout="constrained")[1]
     for place, (value, low, high) in enumerate(rows.values()):
-        colour = COLOURS[0] if zero is None or not low <= zero <= high else "#777777"
+        colour = COLOURS[0] if zero is None or low > zero or high < zero else "#777777"  # no interval: grey
         ax.plot([low, high], [place, place], color=colour, linewidth=2)
         ax.plot(value, place, "o", color=colour)
     if zero is not None:
         ax.axvline(zero, color="black", linewidth=0.8, linestyle=":")
-    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_yticks(range(len(rows)), map(_as_it_is, rows))
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlabel(label)
+    ax.set_xlabel(_as_it_is(label))
     ax.locator_params(axis="x", nbins=6)
     return _plain(ax)
 
@@ -70,7 +70,7 @@ def split_matrix(split, users: int = 80, items: int = 120, ax: Axes | None = Non
         cells[tuple(places)] = number
     colours = ("white", "#BBBBBB", COLOURS[4], COLOURS[0])
     ax.imshow(cells, cmap=ListedColormap(colours), vmin=0, vmax=3, aspect="auto", interpolation="nearest")
-    ax.set(title=split.name, xlabel="items, most rows first", ylabel="users, first come first")
+    ax.set(title=_as_it_is(split.name), xlabel="items, most rows first", ylabel="users, first come first")
     ax.set(xticks=[], yticks=[])
     for part, colour in zip(parts, colours[1:], strict=True):  # for a legend, of this picture or of a row of them
         ax.scatter([], [], marker="s", color=colour, label=part)
@@ -90,14 +90,26 @@ def word_map(places: np.ndarray, words: Sequence[str], groups: Sequence[str], ax
     Args:
         places: float [n, 2].
         words, groups: [n].
+
+    Raises:
+        ConfigError: not one place, word and group for each.
     """
+    places = np.asarray(places)
+    if places.shape != (len(words), 2) or len(words) != len(groups):
+        raise ConfigError(
+            "words, places and groups do not pair up",
+            where="word_map",
+            found=f"places {places.shape}, {len(words)} words, {len(groups)} groups",
+            expected="places [n, 2], n words, n groups",
+            remedy="one place and one group for each word",
+        )
     ax = ax or plt.subplots(figsize=(7.5, 4.6), layout="constrained")[1]
     names = list(dict.fromkeys(groups))
     for name, colour, marker in zip(names, _cycle(len(names)), _cycle(len(names), "osD^vP*X"), strict=True):
         rows = [i for i, group in enumerate(groups) if group == name]
-        ax.scatter(*places[rows].T, color=colour, marker=marker, s=36, label=name)
+        ax.scatter(*places[rows].T, color=colour, marker=marker, s=36, label=_as_it_is(name))
         for i in rows:
-            ax.annotate(words[i], places[i], xytext=(4, 3), textcoords="offset points", fontsize=8)
+            ax.annotate(_as_it_is(words[i]), places[i], xytext=(4, 3), textcoords="offset points", fontsize=8)
     ax.set(xticks=[], yticks=[])
     ax.margins(0.08)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
@@ -137,16 +149,23 @@ def flow(steps: Mapping[str, str], title: str = "", ax: Axes | None = None) -> A
     for name, height in level.items():
         colour = "#DDDDDD" if name in inputs else "#CFE3F2"
         box = {"boxstyle": "round,pad=0.35", "facecolor": colour, "edgecolor": "none"}
-        ax.text(x[name], height, name.replace("_", " "), ha="center", va="center", fontsize=9, bbox=box, zorder=2)
+        ax.text(
+            x[name], height, _as_it_is(name.replace("_", " ")), ha="center", va="center", fontsize=9, bbox=box, zorder=2
+        )
         for source in sources.get(name, ()):
             ends = {"xy": (x[name], height - 0.22), "xytext": (x[source], level[source] + 0.22)}
             bend = 0.25 if abs(x[source] - x[name]) > 0.6 else -0.12  # long arrows go around the boxes between
             bend = 0 if height - level[source] == 1 else bend if x[source] >= x[name] else -bend
             style = {"arrowstyle": "->", "color": "#555555", "connectionstyle": f"arc3,rad={bend}"}
             ax.annotate("", **ends, arrowprops=style | {"shrinkA": 0, "shrinkB": 0})
-    ax.set(xlim=(-0.6, max(x.values()) + 0.6), ylim=(-0.5, max(level.values()) + 0.5), title=title)
+    ax.set(xlim=(-0.6, max(x.values()) + 0.6), ylim=(-0.5, max(level.values()) + 0.5), title=_as_it_is(title))
     ax.axis("off")
     return ax
+
+
+def _as_it_is(text: str) -> str:
+    """A label that matplotlib draws as it is: what stands between two dollars would be a formula, "$5 or $6" too."""
+    return str(text).replace("$", r"\$")
 
 
 def _cycle(n: int, values: Sequence[str] = COLOURS) -> Sequence[str]:

@@ -1,11 +1,14 @@
 """The pictures hold what they are given, and every character of the notebooks can be drawn."""
 
 import re
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from fontTools.ttLib import TTFont
+from matplotlib import cbook
 
 import klm_utils as klm
 from klm_utils import plots
@@ -78,3 +81,51 @@ def test_boxes_stand_above_what_goes_into_them_and_beside_each_other():
 def test_boxes_that_cannot_be_drawn(steps):
     with pytest.raises(klm.ConfigError, match="go into each other"):
         plots.flow(steps)
+
+
+DOLLARS = ["$5 or $6", "$_$", "{$x$}", "costs 5$", r"\$ and $$"]
+
+
+def drawn(texts):
+    return [text.get_text().replace(r"\$", "$") for text in texts]
+
+
+@pytest.mark.parametrize("text", DOLLARS)
+def test_dollars_are_drawn_as_they_are(text):
+    """Not as formulas, which some cannot be: matplotlib's own rule says which label is one."""
+    history = SimpleNamespace(epochs=pd.DataFrame({"valid": [0.5, 0.6]}), best_epoch=1, metric="auc")
+    axes = [
+        plots.training_curves({text: history}),
+        plots.forest({text: (0.1, 0.0, 0.2)}, text),
+        plots.word_map(np.eye(2), [text, "b"], [text, "g"]),
+        plots.flow({"score": text.replace(" ", "_")}, text),
+    ]
+    for ax in axes:
+        ax.figure.canvas.draw()
+        legend = ax.get_legend().get_texts() if ax.get_legend() else []
+        labels = [*ax.texts, *legend, *ax.get_yticklabels(), ax.xaxis.label, ax.title]
+        found = [label for label in labels if "$" in label.get_text()]
+        assert found and not any(cbook.is_math_text(label.get_text()) for label in found)
+    assert text.replace("_", " ") in drawn(axes[2].texts) + drawn(axes[3].texts)
+
+
+def test_a_dollar_would_be_a_formula():
+    """The test above can fail."""
+    ax = plots.forest({"a": (0.1, 0.0, 0.2)}, "")
+    ax.set_xlabel("$_$")
+    with pytest.raises(ValueError, match="Parse"):
+        ax.figure.canvas.draw()
+
+
+def test_what_has_no_interval_is_not_drawn_as_different():
+    ax = plots.forest(
+        {"clear": (0.2, 0.1, 0.3), "none": (0.2, np.nan, np.nan), "unclear": (0.2, -0.1, 0.3)}, "x", zero=0
+    )
+    clear, none, unclear = (line.get_color() for line in ax.lines[1:6:2])
+    assert clear != none == unclear
+
+
+@pytest.mark.parametrize(("words", "groups"), [("ab", "ab"), ("abc", "ab"), ("abcd", "abcd")])
+def test_each_word_has_a_place(words, groups):
+    with pytest.raises(klm.ConfigError, match="pair up"):
+        plots.word_map(np.zeros((3, 2)), words, groups)

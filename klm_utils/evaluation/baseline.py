@@ -1,11 +1,15 @@
 """What every baseline shares: ids, and the rule that train fits, valid picks and test stays closed."""
 
+from collections.abc import Iterable
 from typing import Self
 
 import numpy as np
 import pandas as pd
 
-from klm_utils.errors import ConfigError, DataError
+from klm_utils.errors import ConfigError, DataError, check_number
+from klm_utils.evaluation.ranking import check_split
+
+SMALLEST = 1e-9  # of what must be above 0
 
 
 class Baseline:
@@ -18,13 +22,14 @@ class Baseline:
     Raises:
         DataError: `predict` meets an id that is not in the data set, or arrays of different lengths. An id that is
             only absent from train has a prediction, from what else is known.
-        ConfigError: `predict` before `fit`.
+        ConfigError: a setting that has no meaning; `fit` of what is no split; `predict` before `fit`.
     """
 
     name = "baseline"
     objective = "label"
 
     def fit(self, split) -> Self:
+        check_split(f"{type(self).__name__}().fit(split)", split)
         self._users, self._items = split.dataset.users.index, split.dataset.items.index
         self._fit(split)
         return self
@@ -52,6 +57,19 @@ class Baseline:
         return self._users.get_indexer(frame["user_id"]), self._items.get_indexer(frame["item_id"])
 
 
+def choices(name: str, values, least: float = SMALLEST) -> tuple[float, ...]:
+    """Settings among which valid picks, one or more finite numbers >= least, or `ConfigError`."""
+    if not isinstance(values, Iterable) or isinstance(values, str) or not len(values := tuple(values)):
+        raise ConfigError(
+            f"{name} are no settings to choose from",
+            where=name,
+            found=values,
+            expected="one or more numbers",
+            remedy=f"of a single one pass {name}=(1.0,)",
+        )
+    return tuple(check_number(f"each of {name}", value, least, np.inf, f"leave {name} out") for value in values)
+
+
 def known(split) -> pd.DataFrame:
     """The rows that may describe a *user* at prediction: train, and the shown rows of cold users."""
     return pd.concat([split.train, split.shown]) if len(split.shown) else split.train
@@ -72,16 +90,19 @@ def need_both_labels(split, part: str = "train") -> None:
 
 def paired(user_ids, item_ids) -> tuple[np.ndarray, np.ndarray]:
     """Two flat arrays of equal length, or `DataError`."""
-    user_ids, item_ids = np.asarray(user_ids), np.asarray(item_ids)
-    if user_ids.ndim != 1 or user_ids.shape != item_ids.shape:
+    try:
+        users, items = np.asarray(user_ids), np.asarray(item_ids)
+    except ValueError:  # lists of several lengths
+        users = items = np.zeros(())
+    if users.ndim != 1 or users.shape != items.shape:
         raise DataError(
             "Users and items do not pair up",
             where="predict(user_ids, item_ids)",
-            found=(user_ids.shape, item_ids.shape),
+            found=(users.shape, items.shape) if users.ndim else (user_ids, item_ids),
             expected="two flat lists of equal length",
             remedy="pass one user and one item for each prediction",
         )
-    return user_ids, item_ids
+    return users, items
 
 
 def find(index: pd.Index, ids: np.ndarray, argument: str) -> np.ndarray:

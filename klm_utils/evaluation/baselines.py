@@ -7,9 +7,9 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit
 
-from klm_utils.errors import check_choice
+from klm_utils.errors import check_choice, check_number, check_whole
 from klm_utils.evaluation import metrics
-from klm_utils.evaluation.baseline import Baseline, known
+from klm_utils.evaluation.baseline import SMALLEST, Baseline, choices, known
 from klm_utils.evaluation.calibration import apply_platt, platt
 from klm_utils.evaluation.ranking import rank
 from klm_utils.evaluation.side_baselines import GradientBoosting, Logistic
@@ -88,7 +88,9 @@ class BiasALS(Baseline):
     name = "bias + ALS"
 
     def __init__(self, width: int = 8, regs=(0.8, 1.2, 1.8), bias_reg: float = 2.0, sweeps: int = 10, starts: int = 4):
-        self.width, self.regs, self.bias_reg, self.sweeps, self.starts = width, regs, bias_reg, sweeps, starts
+        self.width, self.sweeps = check_whole("width", width, least=0), check_whole("sweeps", sweeps)
+        self.regs, self.starts = choices("regs", regs, SMALLEST if width else 0.0), check_whole("starts", starts)
+        self.bias_reg = check_number("bias_reg", bias_reg, SMALLEST, np.inf)
 
     def _fit(self, split):
         valid, best = self._places(split.valid), -1.0
@@ -127,6 +129,7 @@ class UserItemBias(BiasALS):
     name = "user + item bias"
 
     def __init__(self, reg: float = 1.0):
+        reg = check_number("reg", reg, SMALLEST, np.inf)
         super().__init__(width=0, regs=(0.0,), bias_reg=reg, starts=1)
 
 
@@ -146,7 +149,7 @@ class EASE(Baseline):
     objective = "interaction"
 
     def __init__(self, regs=(100.0, 300.0, 1000.0)):
-        self.regs = regs
+        self.regs = choices("regs", regs)
 
     def _fit(self, split):
         x = self._choices(split, split.train)

@@ -4,6 +4,9 @@ import numpy as np
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from klm_utils.errors import DataError
+from klm_utils.evaluation.metrics import rows
+
 
 def platt(scores, labels) -> tuple[float, float]:
     """Fit a, b so that sigmoid(a * score + b) is the probability of label 1.
@@ -16,9 +19,20 @@ def platt(scores, labels) -> tuple[float, float]:
         (a, b). The targets are smoothed, (N1 + 1) / (N1 + 2) and 1 / (N0 + 2), so that one class alone, or classes that
         a threshold separates, still have finite answers. Constant scores yield a = 0. Where a > 0 the order stays.
 
+    Raises:
+        DataError: no rows, or not one finite score and one label for each.
+
     Source: Platt 1999, Probabilistic outputs for support vector machines (smoothed targets).
     """
-    s, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    y, s = rows(labels, scores)
+    if not len(y):
+        raise DataError(
+            "There is nothing to calibrate on",
+            where="platt(scores, labels)",
+            found="0 rows",
+            expected="at least one row of valid",
+            remedy="use another split or more data",
+        )
     positives = y.sum()
     target = np.where(y == 1, (positives + 1) / (positives + 2), 1 / (len(y) - positives + 2))
     mean, scale = s.mean(), s.std()

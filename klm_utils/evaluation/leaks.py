@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from klm_utils.data.splits import PARTS, Split
-from klm_utils.errors import LeakError
+from klm_utils.errors import LeakError, check_kind
 from klm_utils.evaluation import intervals, ranking
 from klm_utils.evaluation.metrics import divide, row_losses
 
@@ -27,6 +27,7 @@ def leak_alarm(users: np.ndarray, y: np.ndarray, p: np.ndarray, optimum: np.ndar
     labels drawn anew from `optimum` let the same predictions win by so much at most once in 2,000 times, and the
     99.9 % interval of the difference by the paired bootstrap over users excludes 0. The first holds for any number of
     rows and users; the second if the labels of one user hang together, as when a purchase makes the next more likely.
+    (Of a single user there is no interval, and the first decides.)
     (Then `optimum`, which knows the past, is the best possible on a temporal split only: on the others train also holds
     rows of later times.)
 
@@ -44,7 +45,7 @@ def leak_alarm(users: np.ndarray, y: np.ndarray, p: np.ndarray, optimum: np.ndar
         reached, best = of(users, y, p), of(users, y, optimum)
         first, second = (reached, best) if metric == "auc" else (best, reached)
         low, high = intervals.interval(intervals.difference(first, second), LEVEL, DRAWS)
-        if low > 0:
+        if low > 0 or len(reached.users) == 1:
             raise LeakError(
                 f"The model {model!r} is better than the true probabilities: it knows answers",
                 where=where,
@@ -91,10 +92,21 @@ def changes_with_labels(fit: Callable, split: Split) -> float:
     Args:
         fit: split -> anything with `predict(user_ids, item_ids)`, such as `lambda split: BiasALS().fit(split)`.
         split: a `Split`; it is not changed.
+
+    Raises:
+        ConfigError: `fit` cannot be called, or what it returns has no predict; no split.
     """
+    check_kind(
+        "changes_with_labels(fit)", fit, Callable, "a function: split -> model", "lambda split: BiasALS().fit(split)"
+    )
+    check_kind("changes_with_labels(split)", split, Split, "a Split", "klm.split(ds, ...)")
     users, items = (split.test[column].to_numpy() for column in ("user_id", "item_id"))
-    before = ranking.predict(fit(split), users, items)
-    return float(np.abs(ranking.predict(fit(_reversed(split)), users, items) - before).max())
+    found = []
+    for one in (split, _reversed(split)):
+        model = fit(one)
+        ranking.check_model("changes_with_labels(fit), what it returns", model)
+        found.append(ranking.predict(model, users, items))
+    return float(np.abs(found[1] - found[0]).max())
 
 
 def _reversed(split: Split) -> Split:

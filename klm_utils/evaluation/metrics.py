@@ -8,15 +8,16 @@ several [users, n] and average over users. They share four rules:
 - a score of -inf excludes the candidate: it fills no place, and if it is relevant it counts as missed;
 - equal scores are put in a random order drawn from `seed`, afresh for each user, so that a constant score has the
   expected value of a random list (chance) wherever the relevant items stand in the table;
-- NaN, labels other than 0 and 1, or shapes that differ raise `DataError`.
+- NaN, labels other than 0 and 1, shapes that differ, and what is no array of numbers raise `DataError`.
 """
 
 from collections.abc import Callable, Iterable
+from numbers import Real
 
 import numpy as np
 from scipy.stats import rankdata
 
-from klm_utils.errors import DataError, check_whole
+from klm_utils.errors import DataError, check_number, check_seed, check_whole
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -28,7 +29,7 @@ def auc(y_true, y_score) -> float:
 
     Source: Hanley and McNeil 1982, The meaning and use of the area under a ROC curve (Mann-Whitney form).
     """
-    y, s = _rows(y_true, y_score)
+    y, s = rows(y_true, y_score)
     positives, negatives = y.sum(), (1 - y).sum()
     if positives == 0 or negatives == 0:
         return float("nan")
@@ -43,7 +44,8 @@ def logloss(y_true, y_prob, eps: float = EPS) -> float:
 
     Source: Good 1952, Rational decisions; Bishop 2006, Pattern Recognition and Machine Learning, eq. 4.90.
     """
-    y, p = _rows(y_true, y_prob, probabilities=True)
+    y, p = rows(y_true, y_prob, probabilities=True)
+    eps = check_number("eps", eps, EPS / 2, np.nextafter(0.5, 0), "leave eps out")  # 1 - eps must be below 1
     return float(row_losses(y, p, eps).mean()) if len(y) else float("nan")
 
 
@@ -61,7 +63,7 @@ def ece(y_true, y_prob, bins: int = 15) -> float:
 
     Source: Guo et al. 2017, On calibration of modern neural networks, eq. 3 (after Naeini et al. 2015).
     """
-    y, p = _rows(y_true, y_prob, probabilities=True)
+    y, p = rows(y_true, y_prob, probabilities=True)
     gaps = np.bincount(calibration_bin(p, bins), weights=y - p, minlength=bins)
     return float(np.abs(gaps).sum() / len(y)) if len(y) else float("nan")
 
@@ -146,7 +148,18 @@ def coverage(top_items: Iterable[Iterable], n_items: int) -> float:
     (catalogue coverage).
     """
     check_whole("n_items", n_items)
-    different = len({item for items in top_items for item in np.asarray(items).tolist()})
+    lists = list(top_items) if isinstance(top_items, Iterable) else [top_items]
+    if any(
+        isinstance(items, str) or not isinstance(items, Iterable) or getattr(items, "ndim", 1) == 0 for items in lists
+    ):
+        raise DataError(
+            "These are no lists of items",
+            where="coverage(top_items)",
+            found=top_items,
+            expected="one list of items for each user",
+            remedy="for one user pass [items]",
+        )
+    different = len({item for items in lists for item in np.asarray(items).tolist()})
     if different > n_items:
         raise DataError(
             "The lists hold more different items than the catalogue",
@@ -216,8 +229,7 @@ def user_average_precision(hits: np.ndarray, relevant: np.ndarray, k: int) -> np
 
 def _mean_over_users(value: Callable, y_true, y_score, k: int | None, seed: int) -> float:
     y, s = _arrays(y_true, y_score, "y_score")
-    y, s = np.atleast_2d(y), np.atleast_2d(s)
-    if y.ndim != 2:
+    if y.ndim not in (1, 2):
         raise DataError(
             "Ranking metrics take one user or a table of users",
             where="y_true",
@@ -225,6 +237,7 @@ def _mean_over_users(value: Callable, y_true, y_score, k: int | None, seed: int)
             expected="shape [n] or [users, n]",
             remedy="flatten the leading axes into one axis of users",
         )
+    y, s, seed = np.atleast_2d(y), np.atleast_2d(s), check_seed(seed, "seed")
     k = max(y.shape[1], 1) if k is None else check_whole("k", k)
     if not y.size:
         return float("nan")
@@ -238,7 +251,32 @@ def divide(value: np.ndarray, by: np.ndarray) -> np.ndarray:
     return np.divide(value, by, out=np.full(np.shape(value), np.nan), where=by > 0)
 
 
-def _rows(y_true, y_score, probabilities: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def numbers(values, where: str) -> np.ndarray:
+    """`values` as a float64 array.
+
+    What is no array of numbers (text, None, lists of several lengths), and what numpy would cut to one in silence
+    (complex numbers, dates, masked values), raises `DataError`.
+    """
+    try:
+        found = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as fault:  # lists of several lengths; tensors with a graph
+        found, why = None, str(fault)
+    else:
+        real = found.dtype.kind in "biuf" or all(isinstance(value, Real) for value in found.astype(object).flat)
+        if real and found.ndim and not np.ma.is_masked(values):
+            return found.astype(np.float64)
+        why = "masked values" if np.ma.is_masked(values) else f"{type(values).__name__}: {values!r}"
+    raise DataError(
+        "These are no numbers",
+        where=where,
+        found=why,
+        expected="an array of real numbers",
+        remedy="pass plain arrays or lists: of a tensor x.detach().numpy(), of a column only the rows without gaps",
+    )
+
+
+def rows(y_true, y_score, probabilities: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and scores as two float64 arrays [n], or `DataError`; see the head of the module."""
     name = "y_prob" if probabilities else "y_score"
     y, s = _arrays(y_true, y_score, name)
     if y.ndim != 1:
@@ -262,7 +300,7 @@ def _rows(y_true, y_score, probabilities: bool = False) -> tuple[np.ndarray, np.
 
 
 def _arrays(y_true, y_score, name: str) -> tuple[np.ndarray, np.ndarray]:
-    y, s = np.asarray(y_true, dtype=np.float64), np.asarray(y_score, dtype=np.float64)
+    y, s = numbers(y_true, "y_true"), numbers(y_score, name)
     if y.shape != s.shape:
         raise DataError(
             "Labels and scores differ in shape",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from klm_utils.errors import ConfigError, DataError, check_choice, check_whole
+from klm_utils.errors import ConfigError, DataError, check_choice, check_seed, check_whole
 from klm_utils.evaluation import metrics
 
 PAIRS_AT_ONCE = 400_000  # bounds memory: about 20 MB of ids, scores and ranks for a chunk of users
@@ -47,11 +47,13 @@ def rank(model, split, k: int = 10, *, part: str = "test", among: str = "all", s
 
     Raises:
         DataError: nobody has a relevant candidate, or `predict` returns the wrong shape or a value that is not finite.
-        ConfigError: k, part or among has no meaning.
+        ConfigError: model, split, k, part, among or seed has no meaning.
 
     Source: Krichene and Rendle 2020, On sampled metrics for item recommendation (why nothing is sampled).
     """
-    k = check_whole("k", k)
+    check_model("rank(model)", model)
+    check_split("rank(split)", split)
+    k, seed = check_whole("k", k), check_seed(seed, "seed")
     check_choice("part", part, ("test", "valid"))
     check_choice("among", among, ("all", "part"))
     frame = getattr(split, part)
@@ -83,22 +85,39 @@ def rank(model, split, k: int = 10, *, part: str = "test", among: str = "all", s
     return Ranking(users.to_numpy(), merged, np.concatenate(top), items.to_numpy(), protocol)
 
 
-def predict(model, user_ids: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
-    """`model.predict`, checked: float64 [n]; a wrong shape or a value that is not finite raises `DataError`."""
-    if not hasattr(model, "predict"):
+def check_model(where: str, model) -> None:
+    """Raise `ConfigError` unless this has a predict to call."""
+    if isinstance(model, type) or not callable(getattr(model, "predict", None)):
         raise ConfigError(
             "this cannot be evaluated: it has no predict",
-            where="evaluate(model)",
+            where=where,
             found=model,
-            expected="anything with predict(user_ids, item_ids) -> probabilities [n]",
-            remedy="evaluate(model, split), in this order",
+            expected="a model: anything with predict(user_ids, item_ids) -> probabilities [n]",
+            remedy="pass the model first, then the split; a class must be built, and fitted, before",
         )
+
+
+def check_split(where: str, split) -> None:
+    """Raise `ConfigError` unless this has the parts of a `Split`."""
+    missing = [part for part in ("train", "valid", "test", "shown", "dataset") if not hasattr(split, part)]
+    if missing:
+        raise ConfigError(
+            f"this is no split: it has no {missing[0]}",
+            where=where,
+            found=split,
+            expected="a Split",
+            remedy="klm.split(ds, ...)",
+        )
+
+
+def predict(model, user_ids: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
+    """`model.predict`, checked: float64 [n]; what is not one finite number per pair raises `DataError`."""
     return _checked(model, model.predict(user_ids, item_ids), user_ids, item_ids)
 
 
 def _checked(model, scores, user_ids: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
     name = model_name(model)
-    scores = np.asarray(scores, dtype=np.float64)
+    scores = metrics.numbers(scores, f"{name}.predict(user_ids, item_ids)")
     if scores.shape != (len(user_ids),):
         raise DataError(
             f"The model {name!r} returns scores of the wrong shape",
@@ -154,7 +173,11 @@ def _score(model, users: pd.Index, items: pd.Index) -> np.ndarray:
     """Scores of all pairs, float64 [users, items]: from `predict_grid` where the model has it, else from `predict`."""
     pairs = np.repeat(users.to_numpy(), len(items)), np.tile(items.to_numpy(), len(users))
     if hasattr(model, "predict_grid"):
-        flat = _checked(model, np.ravel(model.predict_grid(users.to_numpy(), items.to_numpy())), *pairs)
+        flat = _checked(
+            model,
+            metrics.numbers(model.predict_grid(users.to_numpy(), items.to_numpy()), "predict_grid").ravel(),
+            *pairs,
+        )
     else:
         flat = predict(model, *pairs)
     return flat.reshape(len(users), len(items)).copy()

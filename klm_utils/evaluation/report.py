@@ -2,16 +2,18 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from klm_utils.errors import ConfigError, DataError, check_choice, check_whole
+from klm_utils.errors import ConfigError, DataError, check_choice, check_kind, check_whole
 from klm_utils.evaluation import intervals, ranking
 from klm_utils.evaluation.intervals import Statistic
 from klm_utils.evaluation.leaks import leak_alarm
+
+INTERRUPTED = "(interrupted"  # so `klm.fit` marks the name of a model whose training was stopped
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +22,7 @@ class Report:
 
     metrics and intervals share their keys, the headline metric first. `setting` is what must agree between seeds
     (data set, split, part, objective, k), `rows` a fingerprint of the evaluated rows of each seed, `statistics` what
-    `compare` resamples.
+    `compare` resamples. An interval is (nan, nan) where its metric rests on fewer than two users.
     """
 
     name: str
@@ -36,10 +38,16 @@ class Report:
     rows: tuple[str, ...] = field(repr=False, default=())
     statistics: dict[str, Statistic] = field(repr=False, default_factory=dict)
 
+    @property
+    def users(self) -> dict[str, int]:
+        """The number of users that each metric rests on, at most `n_users`; see `intervals.Statistic.support`."""
+        return {name: stat.support for name, stat in self.statistics.items()}
+
     def table(self) -> pd.DataFrame:
-        """One row per metric: value, low, high."""
+        """One row per metric: value, low, high, and the number of users it rests on."""
         rows = {name: (value, *self.intervals[name]) for name, value in self.metrics.items()}
-        return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"]).rename_axis("metric")
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"]).rename_axis("metric")
+        return table.assign(users=pd.Series(self.users))
 
     def to_dict(self) -> dict:
         """Everything but the statistics, ready for JSON; an undefined value is None."""
@@ -51,6 +59,7 @@ class Report:
             "metrics": {name: _json(value) for name, value in self.metrics.items()},
             "intervals": {name: [_json(low), _json(high)] for name, (low, high) in self.intervals.items()},
             "n_users": self.n_users,
+            "users": self.users,
             "level": self.level,
             "n_boot": self.n_boot,
         }
@@ -60,13 +69,19 @@ class Report:
         lines = [f"{self.name}: {self.objective}, {self.part}", f"protocol: {self.protocol}"]
         for name, value in self.metrics.items():
             low, high = self.intervals[name]
-            lines.append(f"  {name:{width}s}  {value:.4f}  [{low:.4f}, {high:.4f}]")
-        return "\n".join([*lines, f"  [{_interval_text(self.level, self.n_boot)}, {self.n_users} users]"])
+            users = self.users[name]
+            note = f"  rests on {users} of {self.n_users} users{_few(users)}" if users < self.n_users else ""
+            lines.append(f"  {name:{width}s}  {value:.4f}  [{low:.4f}, {high:.4f}]{note}")
+        of = f"{_interval_text(self.level, self.n_boot)}, {_users(self.n_users)}"
+        return "\n".join([*lines, f"  [{of}]"])
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference a - b of one metric, with the interval of the paired bootstrap over users."""
+    """The difference a - b of one metric, with the interval of the paired bootstrap over `n_users` users.
+
+    low and high are nan where the difference is, or rests on fewer than two users.
+    """
 
     metric: str
     a: str
@@ -77,17 +92,25 @@ class Comparison:
     protocol: str
     level: float
     n_boot: int
+    n_users: int
 
     @property
     def excludes_zero(self) -> bool:
-        """True if the whole interval lies on one side of 0."""
+        """True if the whole interval lies on one side of 0; no interval does not."""
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
-        verdict = "excludes 0" if self.excludes_zero else "does not exclude 0"
+        if math.isnan(self.difference):
+            found = "undefined"
+        elif math.isnan(self.low):
+            found = f"{self.difference:+.4f}, its interval is undefined"
+        else:
+            verdict = "excludes 0" if self.excludes_zero else "does not exclude 0"
+            found = f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}], {verdict}"
+        few = f", {_users(self.n_users)}" if _few(self.n_users) else ""
         return (
-            f"{self.a} - {self.b}: {self.metric} {self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}], {verdict}"
-            f"\nprotocol: {self.protocol}\n  [paired {_interval_text(self.level, self.n_boot)}]"
+            f"{self.a} - {self.b}: {self.metric} {found}\nprotocol: {self.protocol}"
+            f"\n  [paired {_interval_text(self.level, self.n_boot)}{few}]"
         )
 
 
@@ -119,15 +142,17 @@ def evaluate(
         level, n_boot, seed: the intervals (see `intervals.interval`); seed also orders tied scores.
 
     Raises:
-        ConfigError: an argument without meaning.
+        ConfigError: an argument without meaning: no model, no split, or the two swapped, among others.
         DataError: no rows to evaluate; predictions of the wrong shape, not finite, or (label) outside [0, 1].
         LeakError: (label) better than the true probabilities, where `dataset.optimum` holds them; see `leak_alarm`.
     """
-    k, n_boot = check_whole("k", k), check_whole("n_boot", n_boot)
+    ranking.check_model("evaluate(model)", model)
+    ranking.check_split("evaluate(split)", split)
+    k = check_whole("k", k)
     check_choice("part", part, ("test", "valid"))
     objective = getattr(model, "objective", "label") if objective is None else objective
     check_choice("objective", objective, ("label", "interaction"))
-    _check_level(level)
+    intervals.check_draws(level, n_boot, seed)
     if objective == "label":
         statistics, what = _label_statistics(model, split, part)
     else:
@@ -163,11 +188,11 @@ def compare(
         level, n_boot, seed: see `intervals.interval`.
 
     Raises:
-        ConfigError: a and b were not measured on the same rows under the same protocol, or lack the metric.
+        ConfigError: a and b were not measured on the same rows under the same protocol, or lack the metric; they are
+            no reports.
     """
-    a, b = (pooled(x, level=level, n_boot=1) if not isinstance(x, Report) else x for x in (a, b))
-    check_whole("n_boot", n_boot)
-    _check_level(level)
+    intervals.check_draws(level, n_boot, seed)
+    a, b = (pooled(x, level=level, n_boot=1) for x in (a, b))
     for what in ("setting", "protocol", "rows"):
         if getattr(a, what) != getattr(b, what):
             raise ConfigError(
@@ -181,7 +206,7 @@ def compare(
     check_choice("metric", metric, tuple(a.metrics))
     stat = intervals.difference(a.statistics[metric], b.statistics[metric])
     low, high = intervals.interval(stat, level, n_boot, seed)
-    return Comparison(metric, a.name, b.name, stat.estimate(), low, high, a.protocol, level, n_boot)
+    return Comparison(metric, a.name, b.name, stat.estimate(), low, high, a.protocol, level, n_boot, stat.support)
 
 
 def comparison_table(
@@ -195,13 +220,17 @@ def comparison_table(
         metric: by default the headline.
         n_boot: draws behind the intervals of several seeds and of the differences.
 
+    Where the training of a model was interrupted, a last column `model` has the names, which say so.
+
     Raises:
         ConfigError: an unknown base or metric, or reports that cannot be paired.
     """
-    check_choice("base", base, tuple(reports) or (None,))
-    n_boot, rows = check_whole("n_boot", n_boot), {}
+    check_kind("comparison_table(reports)", reports, Mapping, "{label: its reports}", '{"mine": [report]}')
+    check_choice("base", base, tuple(reports) or ("a label of reports",))
+    rows, names = {}, {}
     for label, of_model in reports.items():
         report = pooled(of_model, n_boot=n_boot)
+        names[label] = report.name
         name = next(iter(report.metrics)) if metric is None else metric
         check_choice("metric", name, tuple(report.metrics))
         rows[label] = {name: report.metrics[name], "low": report.intervals[name][0], "high": report.intervals[name][1]}
@@ -209,16 +238,18 @@ def comparison_table(
             c = compare(of_model, reports[base], name, n_boot=n_boot)
             rows[label] |= {f"minus {base}": c.difference, "minus low": c.low, "minus high": c.high}
     first = [name, "low", "high", f"minus {base}", "minus low", "minus high"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=first)
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=first)
+    return table.assign(model=pd.Series(names)) if any(INTERRUPTED in name for name in names.values()) else table
 
 
-def pooled(reports: Sequence[Report], *, level: float = 0.95, n_boot: int = 1000, seed: int = 0) -> Report:
+def pooled(reports: Report | Sequence[Report], *, level: float = 0.95, n_boot: int = 1000, seed: int = 0) -> Report:
     """The mean of several reports of one model, one per seed; intervals resample users jointly over the seeds.
 
     Raises:
         ConfigError: no reports, or reports of different data sets, splits, parts, objectives, k or metrics.
     """
-    reports = list(reports)
+    intervals.check_draws(level, n_boot, seed)
+    reports = list(reports) if isinstance(reports, Iterable) else [reports]
     settings = {(r.setting, tuple(r.metrics)) for r in reports if isinstance(r, Report)}
     if len(settings) != 1 or not all(isinstance(r, Report) for r in reports):
         raise ConfigError(
@@ -309,8 +340,10 @@ def _interaction_statistics(model, split, part: str, k: int, seed: int) -> tuple
 
 def _seen_and_new(split, users: np.ndarray) -> dict[str, np.ndarray]:
     """On a temporal split: which entries of `users` are of users seen in train and which not, if both occur."""
-    seen = np.isin(users, split.train["user_id"])
-    if split.name != "temporal" or seen.all() or not seen.any():
+    if split.name != "temporal":
+        return {}
+    seen = pd.Index(users).isin(split.train["user_id"].unique())  # numpy's would compare each text with each other
+    if seen.all() or not seen.any():
         return {}
     return {"seen_users": seen, "new_users": ~seen}
 
@@ -330,15 +363,19 @@ def _merged(texts: list[str]) -> str:
     return "".join("/".join(dict.fromkeys(piece)) for piece in zip(*pieces, strict=True))
 
 
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ConfigError(
-            "level must be a share", where="level", found=level, expected="0 < level < 1", remedy="pass level=0.95"
-        )
-
-
 def _interval_text(level: float, n_boot: int) -> str:
     return f"{100 * level:g} % bootstrap over users, {n_boot} draws"
+
+
+def _users(users: int) -> str:
+    return f"{users} user{'' if users == 1 else 's'}{_few(users)}"
+
+
+def _few(users: int) -> str:
+    """A word of warning after a number of users."""
+    if users < 2:
+        return ": an interval needs two"
+    return ": few, the interval is too narrow" if users < intervals.HANDFUL else ""
 
 
 def _json(value: float) -> float | None:

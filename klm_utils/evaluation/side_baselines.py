@@ -6,8 +6,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
 from klm_utils.data.features import item_features, user_features
+from klm_utils.errors import check_number, check_seed, check_whole
 from klm_utils.evaluation import metrics
-from klm_utils.evaluation.baseline import Baseline, known, need_both_labels
+from klm_utils.evaluation.baseline import SMALLEST, Baseline, choices, known, need_both_labels
 from klm_utils.evaluation.calibration import apply_platt, platt
 
 
@@ -25,7 +26,7 @@ class Logistic(Baseline):
     objective = "label"
 
     def __init__(self, strengths=(0.3, 1.0, 3.0)):
-        self.strengths = strengths
+        self.strengths = choices("strengths", strengths)
 
     def _fit(self, split):
         need_both_labels(split)
@@ -57,7 +58,8 @@ class GradientBoosting(Baseline):
     A row of train must not see its own rating in these means, or the trees would read the label off them: they are
     taken out of fold (5 folds; leaving only the row itself out leaks, since the mean is then the higher the lower the
     row's own rating). Rows to predict use all of train. Where train says nothing the statistics are missing; so that
-    the trees know what to do then, they are blanked in a part of the training rows. Valid calibrates (`platt`).
+    the trees know what to do then, they are blanked in a part of the training rows. A column that is missing in every
+    row of train (each item, or each user, occurs once) is left out. Valid calibrates (`platt`).
 
     Source: Ke et al. 2017, LightGBM (histogram trees, as in scikit-learn); Micci-Barreca 2001, A preprocessing scheme
     for high-cardinality categorical attributes (smoothed means); Prokhorenkova et al. 2018, CatBoost, section 3.2 (the
@@ -68,7 +70,9 @@ class GradientBoosting(Baseline):
     objective = "label"
 
     def __init__(self, trees: int = 100, learning_rate: float = 0.1, blank: float = 0.2, seed: int = 0):
-        self.trees, self.learning_rate, self.blank, self.seed = trees, learning_rate, blank, seed
+        self.trees = check_whole("trees", trees)
+        self.learning_rate = check_number("learning_rate", learning_rate, SMALLEST, np.inf)
+        self.blank, self.seed = check_number("blank", blank, 0, 1), check_seed(seed, "seed")
 
     def _fit(self, split):
         need_both_labels(split)
@@ -85,16 +89,19 @@ class GradientBoosting(Baseline):
             _statistics(self._places(past)[0], past["rating"].to_numpy(), len(self._users)),
             _statistics(i, rating, len(self._items)),
         )
+        table = self._features(u, i, *statistics)
+        self._unknown = np.isnan(table).all(0)
         self._model = HistGradientBoostingClassifier(
             max_iter=self.trees, learning_rate=self.learning_rate, early_stopping=False, random_state=self.seed
-        ).fit(self._features(u, i, *statistics), split.train["label"])
+        ).fit(np.where(self._unknown, 0.0, table), split.train["label"])
         self._platt = platt(self._logit(*self._places(split.valid)), split.valid["label"])
 
     def _features(self, u, i, user_statistics, item_statistics):
         return np.hstack([user_statistics, item_statistics, self._side[0][u], self._side[1][i]])
 
     def _logit(self, u, i):
-        return self._model.decision_function(self._features(u, i, self._known[0][u], self._known[1][i]))
+        table = self._features(u, i, self._known[0][u], self._known[1][i])
+        return self._model.decision_function(np.where(self._unknown, 0.0, table))  # no tree asks for a constant
 
     def _score(self, u, i):
         return apply_platt(self._logit(u, i), *self._platt)

@@ -145,11 +145,7 @@ class DotFusion(nn.Module):
 
         The values sum to the score. `history` (positions) replaces the user's own.
         """
-        if history is None:
-            low, high = torch.searchsorted(
-                self.pairs, torch.tensor([user, user + 1], device=self.pairs.device) * len(self.known_items)
-            )
-            history = self.pairs[low:high] % len(self.known_items)
+        history = self._own(user) if history is None else history
         p, bu, _ = self._users(None)
         past, _ = self._histories()
         parts = {BASE: self.constant.detach().expand(len(items)), USER: bu[user].expand(len(items))}
@@ -160,6 +156,36 @@ class DotFusion(nn.Module):
         other = history[:, None] != items[None, :]  # an item is no reason for itself
         shares = past[history] @ q.T * other * other.sum(0).clamp_min(1).rsqrt()
         return parts | {int(j): share for j, share in zip(history, shares, strict=True)}
+
+    @torch.no_grad()
+    def overview(self, user: int, history: torch.Tensor | None = None) -> tuple[torch.Tensor, dict[str | int, float]]:
+        """The scores of one user for all items, float64 [items], and {part: its mean over all items}; see `parts`.
+
+        It needs room for the items and for the history, but not for each of these with each of those.
+        """
+        history = self._own(user) if history is None else history
+        p, bu, _ = self._users(None)
+        of_items = {name: vectors.double() for name, vectors in self._items(None).items()}
+        parts = {name: vectors[:, -1] + vectors[:, :-1] @ p[user].double() for name, vectors in of_items.items()}
+        past, n = self._past()[history].double(), len(self.known_items)
+        own = torch.zeros(n, dtype=torch.bool, device=history.device).index_fill_(0, history, True)
+        others = (len(history) - own.double()).clamp_min(1)
+        q = sum(of_items.values())[:, :-1] * others.rsqrt()[:, None]
+        own_share = (past * q[history]).sum(1)  # an item is no reason for itself
+        total = (q @ past.sum(0)).index_add_(0, history, -own_share)
+        base, of_user = self.constant.double(), bu[user].double()
+        means = {BASE: base.item(), USER: of_user.item()} | {name: part.mean().item() for name, part in parts.items()}
+        shares = (past @ q.sum(0) - own_share) / n
+        return base + of_user + sum(parts.values()) + total, means | dict(
+            zip(history.tolist(), shares.tolist(), strict=True)
+        )
+
+    def _own(self, user: int) -> torch.Tensor:
+        """The history of a user, by position."""
+        low, high = torch.searchsorted(
+            self.pairs, torch.tensor([user, user + 1], device=self.pairs.device) * len(self.known_items)
+        )
+        return self.pairs[low:high] % len(self.known_items)
 
     def met(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Whether the item is in the history of the user, bool, by broadcasting."""

@@ -11,6 +11,7 @@ from klm_utils.fusion.dot import BASE, ITEM_PARTS, USER, Catalogue, DotFusion
 from klm_utils.fusion.layers import LAYERS, Inputs
 
 PAIRS_AT_ONCE = 16_384
+ROOM = 262_144  # items times items of the history, a vector each, that `overview` holds at a time
 
 
 class LayerFusion(DotFusion):
@@ -131,6 +132,18 @@ class LayerFusion(DotFusion):
             parts[j] = total - self.layer(replace(x, past_mask=mask))
         score = self.constant + bu[user] + sum(of_items.values())[items, -1] + total
         return {BASE: score - sum(parts.values())} | parts
+
+    @torch.no_grad()
+    def overview(self, user: int, history: torch.Tensor | None = None) -> tuple[torch.Tensor, dict[str | int, float]]:
+        """As `DotFusion.overview`, from the parts of so many items at a time as fit `ROOM`."""
+        scores, sums = [], {}
+        for some in torch.arange(len(self.known_items), device=self.pairs.device).split(
+            max(1, ROOM // (1 + self.past))
+        ):
+            parts = {name: part.double() for name, part in self.parts(user, some, history).items()}
+            scores.append(sum(parts.values()))
+            sums = {name: sums.get(name, 0.0) + part.sum().item() for name, part in parts.items()}
+        return torch.cat(scores), {name: total / len(self.known_items) for name, total in sums.items()}
 
 
 def _checked_recency(recency) -> float:

@@ -1,12 +1,13 @@
 """`compare`: several ways to one gradient, side by side."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
 
-from klm_utils.errors import ConfigError
+from klm_utils.errors import ConfigError, check_kind, check_number
 
 AUTOGRAD = "autograd"
 STEP = torch.finfo(torch.float64).eps ** (1 / 3)  # where the error of the formula meets that of the arithmetic
@@ -57,9 +58,10 @@ def compare(
             what is large, or a right gradient is not ok.
 
     Raises:
-        ConfigError: no floating-point tensor first; a gradient named "autograd"; `f` gives no single finite number, or
-            another one at each call; the gradient nowhere exceeds atol / rtol, so that a wrong one would pass. (An
-            element far below that beside larger ones is not checked: it is lost in the differences.)
+        ConfigError: no floating-point tensor first; no function `f`; a gradient that is neither tensor nor function,
+            or is named "autograd"; limits that let all or nothing pass; `f` gives no single finite number, or another
+            one at each call; the gradient nowhere exceeds atol / rtol, so that a wrong one would pass. (An element far
+            below that beside larger ones is not checked: it is lost in the differences.)
 
     Source: Baydin et al. 2018, Automatic differentiation in machine learning: a survey, section 2.1 (differences).
     """
@@ -70,9 +72,10 @@ def compare(
             where="compare(tensors)",
             found=[_kind(t) for t in tensors],
             expected="tensors, the first of floating point and not empty",
-            remedy="z.double() makes one of whole numbers",
+            remedy="compare(f, grads, z, y), the tensors one by one; z.double() makes one of whole numbers",
         )
     named = grads if isinstance(grads, Mapping) else {"by hand": grads}
+    _check_kinds(f, named)
     _check_limits(rtol, atol, named)
 
     def fresh() -> list[torch.Tensor]:
@@ -108,6 +111,8 @@ def differences(f: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> t
     Raises:
         ConfigError: `f` gives no single finite number, at x or beside it, or another one at each call; x not float64.
     """
+    check_kind("differences(f)", f, Callable, "a function of x", "lambda z: loss(z, y)")
+    check_kind("differences(x)", x, torch.Tensor, "a tensor", "torch.as_tensor(x).double()")
     if x.dtype != torch.float64:
         raise ConfigError(
             "too few digits for differences",
@@ -158,15 +163,25 @@ def _check_function(f: Callable, x: torch.Tensor) -> None:
         )
 
 
+def _check_kinds(f: Callable, named: Mapping) -> None:
+    """Refuse what is no function, and what would only look like a wrong gradient."""
+    check_kind("compare(f)", f, Callable, "a function of the tensors", "lambda z: loss(z, y)")
+    for name, g in named.items():
+        where, kinds = f"compare(grads), {name}", (Callable, torch.Tensor)
+        check_kind(where, g, kinds, "a tensor or a function that returns one", "torch.as_tensor(g)")
+
+
 def _check_limits(rtol: float, atol: float, named: Mapping) -> None:
     """Refuse limits that let all or nothing pass, and a name that is taken."""
-    if AUTOGRAD in named or not rtol > 0 or not atol > 0:
+    check_number("rtol", rtol, torch.finfo(torch.float64).tiny, 0.5, "leave rtol out")  # at 1 a gradient of 0 is right
+    check_number("atol", atol, torch.finfo(torch.float64).tiny, math.inf, "leave atol out")
+    if AUTOGRAD in named:
         raise ConfigError(
-            "these gradients and limits cannot be compared",
-            where="compare(grads, rtol, atol)",
-            found=(list(named), rtol, atol),
-            expected=f"names other than {AUTOGRAD!r}, which is always a row, and limits above 0",
-            remedy="rename the gradient, or leave rtol and atol out",
+            "these gradients cannot be compared",
+            where="compare(grads)",
+            found=list(named),
+            expected=f"names other than {AUTOGRAD!r}, which is always a row",
+            remedy="rename the gradient",
         )
 
 

@@ -28,6 +28,7 @@ from klm_utils.training.texts import ItemTexts
 
 PAST = "history: "
 HUB = ("commit_message", "private", "token", "branch", "create_pr")
+WINNERS = 1024  # items whose scores `recommend` takes apart at a time
 PAIRS_AT_ONCE = 262_144  # bounds the memory of predict: about 100 MB
 
 
@@ -197,24 +198,29 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
 
         Raises:
             DataError: an id that is not in the data set.
-            ConfigError: k is not a whole number of at least 1.
+            ConfigError: k is not a whole number of at least 1, exclude_seen neither true nor false.
         """
-        k = check_whole("k", k)
-        parts, seen = self._parts(user_id, torch.arange(len(self.items), device=self.fusion.constant.device), history)
-        logits = parts.sum(axis=1) + self.shift
-        order = np.argsort(-logits.to_numpy(), kind="stable")
+        k, exclude_seen = check_whole("k", k), check_flag("exclude_seen", exclude_seen)
+        user, past = self._asked(user_id, history)
+        self.eval()
+        scores, means = self.fusion.overview(user, past)
+        logits, everything = self.scale * scores + self.shift, torch.arange(len(scores), device=scores.device)
+        order = (-logits).argsort(stable=True)
         if exclude_seen:
-            everything = torch.arange(len(self.items), device=self.fusion.constant.device)
-            own = self.fusion.met(self._places(self.users, [user_id], "user_id"), everything)
-            order = order[~(np.isin(order, seen) | own.cpu().numpy()[order])]
-        order = order[:k]
-        gain = parts - parts.mean()  # an item is chosen for what sets it apart
+            seen = self.fusion.met(everything.new_tensor(user), everything)
+            seen = seen if past is None else seen.index_fill(0, past, True)
+            order = order[~seen[order]]
+        order, because = order[:k], []
+        for some in order.split(WINNERS):  # an item is chosen for what sets it apart
+            gain = self._parts(user, past, some) - self.scale * np.array(list(means.values()))
+            because += [_because(gain.iloc[at], self.items.iloc[place]) for at, place in enumerate(some.tolist())]
+        places = order.cpu().numpy()
         return pd.DataFrame(
             {
-                "item_id": self.items.index[order],
-                "title": self.items.to_numpy()[order],
-                "score": expit(logits.to_numpy()[order]),
-                "because": [_because(gain.iloc[i], self.items.iloc[i]) for i in order],
+                "item_id": self.items.index[places],
+                "title": self.items.to_numpy()[places],
+                "score": expit(logits[order].cpu().numpy()),
+                "because": because,
             }
         )
 
@@ -226,7 +232,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             item of the history ("history: ..."). Errors as `recommend`.
         """
         item = self._places(self.items.index, [item_id], "item_id")
-        parts = self._parts(user_id, item, history)[0].iloc[0]
+        parts = self._parts(*self._asked(user_id, history), item).iloc[0]
         parts[BASE] += self.shift
         return parts.rename(self.items.iloc[int(item)])
 
@@ -244,20 +250,22 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         places = find(index, ids, argument)
         return torch.from_numpy(places.astype(np.int64)).to(self.fusion.constant.device)
 
-    def _parts(self, user_id, items: torch.Tensor, history) -> tuple[pd.DataFrame, np.ndarray]:
-        """Scaled parts of the score of one user for items (by position), and the positions of the history."""
-        self.eval()
+    def _asked(self, user_id, history) -> tuple[int, torch.Tensor | None]:
+        """Positions of a user, and of a history that is to replace their own."""
         user = int(self._places(self.users, [user_id], "user_id"))
         if history is not None:
             places = self._places(self.items.index, history, "history").tolist()
             last = list(dict.fromkeys(reversed(places)))[::-1]  # each once, where it was chosen last
             history = torch.tensor(last, dtype=torch.int64, device=self.fusion.constant.device)
+        return user, history
+
+    def _parts(self, user: int, history: torch.Tensor | None, items: torch.Tensor) -> pd.DataFrame:
+        """Scaled parts of the score of one user for items, all by position: a row for each item."""
+        self.eval()
         parts = self.fusion.parts(user, items, history)
-        own = [key for key in parts if isinstance(key, int)]
-        seen = np.array(own if history is None else history.tolist(), dtype=int)
         names = [PAST + self.items.iloc[key] if isinstance(key, int) else key for key in parts]
         table = np.stack([part.double().cpu().numpy() for part in parts.values()], axis=1) * self.scale
-        return pd.DataFrame(table, columns=names), seen
+        return pd.DataFrame(table, columns=names)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         saving.save(self, Path(save_directory))

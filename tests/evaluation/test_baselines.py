@@ -65,8 +65,9 @@ def test_bad_ids_and_no_fit(small, objective, name):
         model.predict([1, 1], [1, 99])
     with pytest.raises(DataError, match=r"user_ids, position 0(?s:.*)77"):
         model.predict([77, 1], [1, 1])
-    with pytest.raises(DataError, match="pair up"):
-        model.predict([1, 2], [1])
+    for users, items in (([1, 2], [1]), (None, None), (1, 1), ([[1], [1, 2]], [1, 1]), ([[1]], [[1]])):
+        with pytest.raises(DataError, match="pair up"):
+            model.predict(users, items)
     assert model.predict([], []).shape == (0,)
 
 
@@ -173,6 +174,68 @@ def test_out_of_fold_means_do_not_give_the_label_away():
     assert np.isnan(alone[0]).all(), "a user of one row has no other rows"
 
 
+@pytest.mark.parametrize("once", [["item_id"], ["user_id"], ["user_id", "item_id"]])
+@pytest.mark.parametrize("kind", ["random", "temporal"])
+@pytest.mark.parametrize(("objective", "name"), ALL)
+def test_goods_that_are_sold_once_and_people_who_come_once(small, once, kind, objective, name):
+    """Nothing can be said of an id from its other rows: there are none."""
+    log = small.interactions.iloc[:400][["user_id", "item_id", "timestamp", "rating"]]
+    log = log.assign(**{column: np.arange(len(log)) for column in once})
+    items = pd.DataFrame({"item_id": np.sort(log["item_id"].unique())})
+    ds = klm.RecDataset.from_frames(items.assign(title="thing " + items["item_id"].astype(str)), None, log)
+    split = klm.split(ds, kind)
+    p = make(objective, name).fit(split).predict(split.test["user_id"], split.test["item_id"])
+    assert np.isfinite(p).all() and p.min() >= 0 and p.max() <= 1
+
+
+def test_where_one_column_is_missing_everywhere_the_others_still_tell(small):
+    log = small.interactions.iloc[:400][["user_id", "item_id", "timestamp", "rating"]]
+    log = log.assign(item_id=np.arange(400))
+    tags = [["plus"] if rating > 3 else ["minus"] for rating in log["rating"]]
+    items = pd.DataFrame({"item_id": np.arange(400), "title": [f"thing {n}" for n in range(400)], "tags": tags})
+    split = klm.split(klm.RecDataset.from_frames(items, small.users.reset_index(), log), "random")
+    model = baselines.GradientBoosting().fit(split)
+    assert metrics.auc(split.test["label"], model.predict(split.test["user_id"], split.test["item_id"])) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: baselines.EASE(regs=(-1e9,)), "each of regs"),
+        (lambda: baselines.EASE(regs=()), "regs"),
+        (lambda: baselines.EASE(regs=300.0), "regs"),
+        (lambda: baselines.EASE(regs=None), "regs"),
+        (lambda: baselines.EASE(regs=("a",)), "each of regs"),
+        (lambda: baselines.EASE(regs=(np.nan,)), "each of regs"),
+        (lambda: baselines.BiasALS(regs=(0.0,)), "each of regs"),
+        (lambda: baselines.BiasALS(sweeps=0), "sweeps"),
+        (lambda: baselines.BiasALS(starts=0), "starts"),
+        (lambda: baselines.BiasALS(width=-1), "width"),
+        (lambda: baselines.BiasALS(bias_reg=0.0), "bias_reg"),
+        (lambda: baselines.UserItemBias(reg=-1), "reg"),
+        (lambda: baselines.UserItemBias(reg=None), "reg"),
+        (lambda: baselines.Logistic(strengths=()), "strengths"),
+        (lambda: baselines.Logistic(strengths=(0,)), "each of strengths"),
+        (lambda: baselines.GradientBoosting(trees=0), "trees"),
+        (lambda: baselines.GradientBoosting(learning_rate=0), "learning_rate"),
+        (lambda: baselines.GradientBoosting(blank=1.5), "blank"),
+        (lambda: baselines.GradientBoosting(seed=-1), "seed"),
+        (lambda: baselines.GlobalMean(None), "objective"),
+    ],
+)
+def test_settings_that_fit_nothing_are_told_before_the_fit(make, name):
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert caught.value.where == name and caught.value.remedy
+
+
+@pytest.mark.parametrize(("objective", "name"), ALL)
+def test_a_baseline_is_fitted_on_a_split(small, objective, name):
+    for wrong in (None, small, klm.split(small, "random").train, "random"):
+        with pytest.raises(ConfigError, match="no split"):
+            make(objective, name).fit(wrong)
+
+
 def test_one_class_has_nothing_to_learn():
     split = klm.split(planted(rows=300, like_at=0), "random")
     for model in (baselines.Logistic(), baselines.GradientBoosting()):
@@ -196,6 +259,13 @@ def test_platt_at_the_limits():
         p = apply_platt(scores, a, b)
         assert np.isfinite([a, b]).all() and (p > 0).all() and (p < 1).all()
     assert a == 0 and p[0] == pytest.approx((2 * 3 / 4 + 1 / 3) / 3), "constant scores: the smoothed base rate"
+
+
+@pytest.mark.parametrize("scores", [None, "a", [], [0.1, 0.2], [np.nan, 0.0, 1.0], [[0.1], [0.2], [0.3]]])
+def test_platt_wants_a_score_for_each_label(scores):
+    for labels in ([0, 1, 1], scores):
+        with pytest.raises(DataError):
+            platt(scores, labels)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from klm_utils.errors import ConfigError
 from klm_utils.evaluation import intervals, metrics
 
 RNG = np.random.default_rng(0)
@@ -100,6 +101,30 @@ def test_seeded_and_level():
 def test_undefined_everywhere():
     stat = intervals.pooled_auc(np.array([1, 2]), np.array([1, 1]), np.array([0.1, 0.2]))
     assert np.isnan(stat.estimate()) and np.isnan(intervals.interval(stat)).all()
+
+
+def test_an_auc_rests_on_the_smaller_of_its_two_groups_of_users():
+    """One buyer among twenty: the draws move the others only, and would call the buyer certain."""
+    user, y = np.arange(20), (np.arange(20) == 3).astype(int)
+    stat = intervals.pooled_auc(user, y, np.linspace(0, 1, 20))
+    assert stat.support == 1 and np.isfinite(stat.estimate()) and np.isnan(intervals.interval(stat)).all()
+    y[4] = 1
+    two = intervals.pooled_auc(user, y, np.linspace(0, 1, 20))
+    assert two.support == 2 and np.isfinite(intervals.interval(two)).all()
+
+
+def test_a_mean_over_seeds_is_as_weak_as_its_weakest_seed():
+    one = intervals.mean_over_users(np.arange(3), np.array([0.5, np.nan, np.nan]))
+    other = intervals.mean_over_users(np.arange(3), np.array([np.nan, 0.1, 0.4]))
+    assert (one.support, other.support) == (1, 2)
+    for joint in (intervals.average([other, one]), intervals.difference(other, one)):
+        assert joint.support == 1 and np.isnan(intervals.interval(joint)).all()
+
+
+@pytest.mark.parametrize("wrong", [{"level": 1}, {"level": "a"}, {"n_boot": 0}, {"n_boot": 9.5}, {"seed": -1}])
+def test_an_interval_of_nothing(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        intervals.interval(intervals.logloss(USER, Y, P), **wrong)
 
 
 def test_pairing_and_pooling_follow_the_users():

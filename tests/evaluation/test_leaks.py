@@ -255,3 +255,9 @@ def test_a_rating_that_is_the_label_stays_the_label(split):
 def test_one_model_fitted_twice_is_compared_with_its_first_predictions(split):
     model = ItemMean(everything)
     assert changes_with_labels(model.fit, split) > 0.01
+
+
+def test_the_search_for_a_leak_wants_a_fit_and_a_split(split):
+    for fit, of in ((None, split), (split, split), (lambda split: None, split), (lambda s: world, None)):
+        with pytest.raises(klm.ConfigError, match="changes_with_labels"):
+            changes_with_labels(fit, of)

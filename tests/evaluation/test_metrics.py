@@ -1,7 +1,9 @@
 """Each metric against scikit-learn, hand-computed lists, its limits, and chance."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
@@ -192,6 +194,58 @@ def test_bad_arguments_are_refused():
     for k in (0, -1, 2.0, True, "10"):
         with pytest.raises(ConfigError, match="k must be"):
             metrics.ndcg([1, 0], [0.1, 0.2], k)
+
+
+NO_NUMBERS = {
+    "nothing": None,
+    "one number": 1,
+    "text": "101",
+    "numbers as text": ["1", "0", "1"],
+    "lists of several lengths": [[1, 0], [1]],
+    "a list with a gap": [1, None, 0],
+    "complex numbers": np.array([1 + 2j, 0, 1]),
+    "dates": np.array(["2020-01-01", "2020-01-02", "2020-01-03"], dtype="datetime64[D]"),
+    "masked": np.ma.masked_array([1, 0, 1], [0, 1, 0]),
+    "with a graph": torch.ones(3, requires_grad=True),
+    "a table": {"y": [1, 0, 1]},
+}
+
+
+@pytest.mark.parametrize("metric", ROWS + RANKING)
+@pytest.mark.parametrize("kind", NO_NUMBERS)
+def test_what_is_no_array_of_numbers_is_told_and_not_cut_to_one(metric, kind):
+    for arguments, name in (([1, 0, 1], NO_NUMBERS[kind]), "y_(score|prob)"), ((NO_NUMBERS[kind], [1, 0, 1]), "y_true"):
+        with pytest.raises(DataError, match=rf"no numbers\n +where: +{name}"):
+            metric(*arguments)
+
+
+@pytest.mark.parametrize("metric", ROWS + RANKING)
+def test_arrays_of_all_sorts_are_the_same_numbers(metric):
+    y, s = [1, 0, 1], [0.5, 0.25, 0.75]
+    for same in (np.array, tuple, pd.Series, torch.tensor, lambda x: np.array(x, object), np.ma.masked_array):
+        assert metric(same(y), same(s)) == metric(y, s)
+    assert metric(pd.Series(y, dtype="Int64"), pd.Series(s, dtype="Float64")) == metric(np.array(y, bool), s)
+    with pytest.raises(DataError, match="y_true"):
+        metric(pd.Series([1, 0, None], dtype="Int64"), [0.5, 0.25, 0.75])
+
+
+@pytest.mark.parametrize("eps", [0, 0.5, 0.7, -1e-9, 1e-17, np.nan, None, "a"])
+def test_probabilities_are_clipped_on_both_sides_or_the_clip_is_told(eps):
+    with pytest.raises(ConfigError, match="eps"):
+        metrics.logloss([1, 0], [0.1, 1.0], eps=eps)
+
+
+@pytest.mark.parametrize("seed", [-1, None, 1.5, "a"])
+@pytest.mark.parametrize("metric", RANKING)
+def test_the_order_of_ties_wants_a_seed(metric, seed):
+    with pytest.raises(ConfigError, match="seed"):
+        metric([1, 0], [0.5, 0.5], seed=seed)
+
+
+@pytest.mark.parametrize("lists", [None, 5, [1, 2, 3], ["ab", "cd"], "abc", [None], torch.ones(3)])
+def test_coverage_wants_a_list_for_each_user(lists):
+    with pytest.raises(DataError, match="no lists of items"):
+        metrics.coverage(lists, 10)
 
 
 def test_coverage():

@@ -147,6 +147,10 @@ def test_bad_models_and_arguments(small):
         model.predict = predict
         with pytest.raises(DataError, match=f"'Broken'.*{word}"):
             ranking.rank(model, split)
-    for arguments in ({"k": 0}, {"part": "train"}, {"among": "cold"}):
+    for answer in (None, "text", ["a"] * 2400, [[1.0], [1.0, 2.0]], np.ma.masked_all(2400), np.ones(2400) * 1j):
+        model.predict = lambda u, i, answer=answer: answer
+        with pytest.raises(DataError, match=r"no numbers(?s:.*)Broken.predict"):
+            ranking.rank(model, split)
+    for arguments in ({"k": 0}, {"part": "train"}, {"among": "cold"}, {"seed": -1}, {"seed": None}):
         with pytest.raises(ConfigError):
             ranking.rank(Table({}), split, **arguments)

@@ -141,10 +141,37 @@ def test_what_cannot_be_compared(f, tensors, message):
         compare(f, lambda *args: args[0], *tensors)
 
 
-@pytest.mark.parametrize("options", [{"rtol": 0}, {"atol": 0}])
-def test_limits_that_let_nothing_pass(options):
-    with pytest.raises(ConfigError, match="limits"):
+WRONG_LIMITS = [0, -1, "a", None, float("nan"), float("inf"), True]
+
+
+@pytest.mark.parametrize(
+    "options", [{name: value} for name in ("rtol", "atol") for value in WRONG_LIMITS] + [{"rtol": 1}]
+)
+def test_limits_that_let_nothing_or_all_pass(options):
+    with pytest.raises(ConfigError, match=next(iter(options))):
         compare(loss, grad, W, X, Y, **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "where"),
+    [
+        (lambda: compare(None, grad, W, X, Y), r"compare\(f\)"),
+        (lambda: compare(W, grad, W, X, Y), r"compare\(f\)"),
+        (lambda: compare(loss, None, W, X, Y), r"compare\(grads\), by hand"),
+        (lambda: compare(loss, grad(W, X, Y).numpy(), W, X, Y), r"compare\(grads\), by hand"),
+        (lambda: compare(loss, [grad], W, X, Y), r"compare\(grads\), by hand"),
+        (lambda: compare(loss, {"right": grad, "left out": None}, W, X, Y), r"compare\(grads\), left out"),
+        (lambda: compare(loss, grad, [W, X, Y]), r"compare\(tensors\)"),
+        (lambda: compare(loss, grad, W.numpy(), X.numpy(), Y.numpy()), r"compare\(tensors\)"),
+        (lambda: compare(loss, grad, None), r"compare\(tensors\)"),
+        (lambda: differences(None, W), r"differences\(f\)"),
+        (lambda: differences(lambda x: x, [1.0, 2.0]), r"differences\(x\)"),
+        (lambda: differences(lambda x: x, W.numpy()), r"differences\(x\)"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_told_and_not_called_a_wrong_gradient(call, where):
+    with pytest.raises(ConfigError, match=rf"where: +{where}"):
+        call()
 
 
 def test_the_name_autograd_is_taken():

@@ -5,11 +5,13 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import logit
+from scipy.special import expit, logit
+from small import FAST
 
 import klm_utils as klm
 from klm_utils.errors import ConfigError, DataError
 from klm_utils.training import catalogue
+from klm_utils.training import model as module
 
 
 def test_recommend_gives_the_best_items_not_yet_seen(model, ds, split):
@@ -24,6 +26,51 @@ def test_recommend_gives_the_best_items_not_yet_seen(model, ds, split):
     assert len(model.recommend(1, k=1000)) == len(rest)
     every = model.recommend(1, k=1000, exclude_seen=False)
     assert sorted(every["item_id"]) == sorted(ds.items.index)
+
+
+def by_all_parts(model, user, exclude_seen, history, split):
+    """Every item taken apart: the slow way to the same list."""
+    every = pd.DataFrame([model.explain(user, item, history) for item in model.items.index], index=model.items.index)
+    score, gain = every.sum(axis=1), every - every.mean()
+    met = {*(history or []), *split.train.query("user_id == @user").item_id} if exclude_seen else set()
+    order = [item for item in score.sort_values(ascending=False, kind="stable").index if item not in met]
+    because = [module._because(gain.loc[item], model.items[item]) for item in order]
+    return pd.DataFrame({"item_id": order, "title": model.items[order].to_numpy(),
+                         "score": expit(score[order].to_numpy()), "because": because})  # fmt: skip
+
+
+@pytest.mark.parametrize("history", [None, [103, 101, 120, 103], []])
+@pytest.mark.parametrize("exclude_seen", [True, False])
+@pytest.mark.parametrize("fusion", ["dot", "gate"])
+def test_the_list_is_that_of_all_parts_of_all_items(ds, split, encoder, fusion, exclude_seen, history, monkeypatch):
+    model = klm.KLMRecommender.from_dataset(ds, split, encoder, fusion)
+    klm.fit(model, split, klm.TrainConfig(**FAST))
+    monkeypatch.setattr(module, "WINNERS", 4)
+    for user in (1, 7):
+        want = by_all_parts(model, user, exclude_seen, history, split)
+        for k in (3, 1000):
+            found = model.recommend(user, k, exclude_seen, history)
+            pd.testing.assert_frame_equal(without_zeros(found), without_zeros(want.head(k)), atol=1e-6, rtol=0)
+
+
+def without_zeros(table):
+    """A share of 1e-8 is a reason in one way of adding up, and none in the other."""
+    return table.assign(
+        because=[re.sub(r"(, )?(item \w+|history( \(.*?\))?) \+0\.00", "", b) for b in table["because"]]
+    )
+
+
+def test_only_the_winners_are_taken_apart(model, monkeypatch):
+    asked, parts = [], model.fusion.parts
+    monkeypatch.setattr(model.fusion, "parts", lambda *given: asked.append(len(given[1])) or parts(*given))
+    model.recommend(1, k=3)
+    assert asked == [3]
+
+
+@pytest.mark.parametrize("flag", ["no", None, 2, "True"])
+def test_exclude_seen_is_yes_or_no(model, flag):
+    with pytest.raises(ConfigError, match="exclude_seen"):
+        model.recommend(1, exclude_seen=flag)
 
 
 @pytest.mark.parametrize("k", [0, -1, 2.0, True, None, "10"])
