@@ -187,7 +187,7 @@ def _rebuilt(packed: Path, source: str, folder: Path) -> Path:
                 return folder
             if (folder / "sha256.json").exists():
                 log.warning("the rebuilt model in %s was altered on disk: building it again", folder)
-            sweep(folder)
+            sweep(folder, locked=True)
             config, tensors = read_e5(packed)
             text = json.dumps(config.to_diff_dict() | {"architectures": ["BertModel"]}, indent=2)
             # The hashes go last, so that a kill leaves a folder that is not whole.
