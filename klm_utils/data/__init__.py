@@ -4,6 +4,7 @@ from difflib import get_close_matches
 from importlib import import_module
 
 from klm_utils.errors import ConfigError
+from klm_utils.lazy import modules
 
 _LOADERS = {"movielens-100k": "movielens", "shop": "shop", "article": "article"}
 
@@ -25,3 +26,6 @@ def load_dataset(name: str, **options):
             remedy=f"did you mean {near[0]!r}?" if near else "for your own tables use klm.RecDataset.from_frames",
         )
     return import_module(f"klm_utils.data.{_LOADERS[name]}").load(**options)
+
+
+__getattr__, __dir__ = modules(__name__)
