@@ -2,7 +2,8 @@
 
 Each function takes `hidden`, the last hidden states, float [batch, tokens, width], and `mask`, 1 for a token and 0 for
 padding on either side, [batch, tokens]; it gives float [batch, width], with zeros for a text without any token.
-Whatever stands in the padding, even nan, has no influence.
+Whatever stands in the padding, even nan, has no influence here. It has in a model without attention mask, such as FNet,
+whose hidden states of the tokens depend on the padding.
 """
 
 from collections.abc import Callable, Sequence
