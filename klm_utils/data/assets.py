@@ -151,7 +151,16 @@ def _survey() -> tuple[list[Path], list[Path]]:
             elif depth:  # beside the parts lies what is none of our business
                 foreign.append(path)
 
-    search(cache_dir(), 0, known)
+    try:
+        search(cache_dir(), 0, known)
+    except OSError as fault:
+        raise AssetError(
+            "cannot look into the cache",
+            where=str(cache_dir()),
+            found=str(fault),
+            expected="a folder that you may read",
+            remedy="mend the permissions, or set KLM_CACHE to another folder",
+        ) from fault
     return ours, foreign
 
 

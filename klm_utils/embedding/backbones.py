@@ -21,7 +21,7 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, PreTrainedTokeniz
 
 from klm_utils.data.assets import ASSETS, fetch, offline
 from klm_utils.errors import AssetError, ConfigError
-from klm_utils.files import atomic_write, cache_dir, sha256, sweep
+from klm_utils.files import atomic_write, cache_dir, sha256, sweep, unwritable
 
 log = logging.getLogger(__name__)
 transformers.utils.logging.set_verbosity_error()  # load reports and hints
@@ -249,13 +249,7 @@ def _rebuilt(packed: Path, source: str, folder: Path) -> Path:
             sums = {file: sha256(folder / file) for file in E5_FILES[:2]}
             atomic_write(folder / "sha256.json", lambda p: p.write_text(json.dumps({"source": source, **sums})))
     except OSError as fault:
-        raise AssetError(
-            "cannot write the rebuilt model",
-            where=str(folder),
-            found=str(fault),
-            expected="a writable folder with 500 MB of free space",
-            remedy="set KLM_CACHE to another folder, or mend the permissions",
-        ) from fault
+        raise unwritable(folder, fault, AssetError) from fault
     return folder
 
 

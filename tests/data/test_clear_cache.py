@@ -149,3 +149,21 @@ def test_the_command_says_what_it_kept(cache):
     )
     assert run.stdout.startswith("deleted 0 MB") and f"{cache / 'models' / 'my-model'}" in run.stderr
     assert files_below(cache) == ["models/my-model/model.safetensors"]
+
+
+def test_a_cache_that_may_not_be_read_is_named(cache, monkeypatch):
+    make(cache, [f"vectors/{PRINT}/{TEXTS}.safetensors"])
+    listed = Path.iterdir
+
+    def refuse(path):
+        if path == refused:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    refused = cache / "vectors"
+    assert assets.cache_size()["vectors"] == 0 and assets.clear_cache() == 0
+    refused = cache
+    for function in (assets.cache_size, assets.clear_cache):
+        with pytest.raises(AssetError, match=str(cache)):
+            function()

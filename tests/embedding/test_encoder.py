@@ -337,6 +337,20 @@ def test_a_vector_file_that_was_read_is_no_longer_mapped(small, vector_cache):
     assert kept.shape == (1, 16) and str(vector_cache()[0]) not in maps.read_text()
 
 
+def test_a_long_encoding_tells_how_far_it_is_and_stops_when_it_is_interrupted(small, monkeypatch):
+    clock, told = iter(range(1000)), []
+    monkeypatch.setattr(encoder.time, "monotonic", lambda: next(clock))  # a second for each look
+    monkeypatch.setattr(encoder.progress, "line", told.append)
+    monkeypatch.setattr(encoder.progress, "done", lambda: told.append("gone"))
+    texts = ["car", "red", "big", "shoe", "phone", "book"]
+    small.encode(texts, batch_size=1, cache=False)
+    assert told == [*(f"encoding: {n} of 6 texts" for n in (3, 4, 5, 6)), "gone"]
+    small.model.register_forward_pre_hook(lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        small.encode(texts, cache=False)
+    assert told[-1] == "gone" and len(told) == 6
+
+
 UNUSABLE = {
     "nobody": "os.environ['KLM_CACHE'] = '~no-such-user'",
     "long": "os.environ['KLM_CACHE'] = '/tmp/' + 'x' * 300",
