@@ -19,6 +19,7 @@ from safetensors.numpy import save
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer, BertConfig, PreTrainedTokenizerFast
 
+from klm_utils import progress
 from klm_utils.data.assets import ASSETS, fetch, offline
 from klm_utils.errors import AssetError, ConfigError
 from klm_utils.files import atomic_write, cache_dir, sha256, sweep, unwritable
@@ -241,6 +242,7 @@ def _rebuilt(packed: Path, source: str, folder: Path) -> Path:
             if (folder / "sha256.json").exists():
                 log.warning("the rebuilt model in %s was altered on disk: building it again", folder)
             sweep(folder, locked=True)
+            progress.line(f"unpacking {folder.name} ...")
             config, tensors = read_e5(packed)
             text = json.dumps(config.to_diff_dict() | {"architectures": ["BertModel"]}, indent=2)
             # The hashes go last, so that a kill leaves a folder that is not whole.
@@ -250,6 +252,8 @@ def _rebuilt(packed: Path, source: str, folder: Path) -> Path:
             atomic_write(folder / "sha256.json", lambda p: p.write_text(json.dumps({"source": source, **sums})))
     except OSError as fault:
         raise unwritable(folder, fault, AssetError) from fault
+    finally:
+        progress.done()
     return folder
 
 

@@ -50,7 +50,7 @@ class TextEncoder:
         fingerprint: sha256 of everything that a vector depends on besides its text, as it is now.
 
     Raises:
-        ConfigError: a setting without meaning for this model.
+        ConfigError: a setting without meaning for this model, or a tokenizer that is not its own.
 
     Source: Reimers and Gurevych 2019, Sentence-BERT, section 3.
     """
@@ -102,7 +102,7 @@ class TextEncoder:
             ConfigError: a batch size below 1.
         """
         batch_size = check_whole("batch_size", batch_size)
-        texts = _checked_texts(texts)
+        texts = checked_texts(texts)
         unique = sorted(set(texts))
         if not unique:
             return np.zeros((0, self.dim), dtype=np.float32)
@@ -117,7 +117,7 @@ class TextEncoder:
 
     def tokenize(self, texts: Iterable[str]) -> list[list[int]]:
         """Token ids of each text with its prefix, at most max_length, unpadded, at least one; errors of `encode`."""
-        texts = _checked_texts(texts)
+        texts = checked_texts(texts)
         if not texts:
             return []
         batch = [self.prefix + text for text in texts]
@@ -234,7 +234,7 @@ def _positions(model) -> float:
     return most
 
 
-def _checked_texts(texts) -> list[str]:
+def checked_texts(texts) -> list[str]:
     """The texts as a list, or a DataError with the first position that is not a text."""
     single = isinstance(texts, str | bytes) or not isinstance(texts, Iterable)
     if single or isinstance(texts, Mapping) or getattr(texts, "ndim", 1) != 1:  # a table gives the names of its columns
