@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 transformers.utils.logging.set_verbosity_error()  # load reports and hints
 transformers.utils.logging.disable_progress_bar()  # huggingface_hub's too
 logging.getLogger("huggingface_hub").setLevel("ERROR")  # one line per retry of a download
-HUB_SECONDS = 5  # the longest that one question to the hub may take before it counts as out of reach
 HARMLESS = {"desktop.ini", "Thumbs.db"}  # file managers put them everywhere; hidden files are tolerated too
 E5_FILES = ("config.json", "model.safetensors", "sha256.json")
 
@@ -100,12 +99,13 @@ def load_backbone(name: str | Path) -> tuple[transformers.PreTrainedTokenizerBas
 def hub_answers(name: str | Path) -> bool:
     """Whether `name` is no folder, and the hub can be asked for it.
 
-    One short question: the hub's own client repeats each of its questions for 20 seconds and more.
+    One question, for at most HF_HUB_ETAG_TIMEOUT (10 s): the hub's own client would repeat it for 20 s, and then the
+    next.
     """
     if offline() or hub.HF_HUB_OFFLINE or os.path.isdir(name):
         return False
     try:
-        HfApi().model_info(str(name), timeout=HUB_SECONDS)
+        HfApi().model_info(str(name), timeout=hub.HF_HUB_ETAG_TIMEOUT)
     except HfHubHTTPError:  # an answer too: from_pretrained will tell it
         return True
     except Exception as fault:  # httpx's or requests', by version; or this can be no name of the hub
