@@ -6,6 +6,7 @@ The names below are loaded when first used (PEP 562): importing the package impo
 import warnings
 from importlib import import_module
 
+from klm_utils.lazy import modules
 from klm_utils.threads import sleep_while_waiting
 
 __version__ = "0.1.0"
@@ -48,13 +49,16 @@ _ROOMS = {
 __all__ = ["__version__", *_HOME, *_ROOMS]
 
 
+_module, _names = modules(__name__)
+
+
 def __getattr__(name: str):
     if name in _ROOMS:
         return import_module(f"klm_utils.{_ROOMS[name]}")
     if name in _HOME:
         return getattr(import_module(f"klm_utils.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'klm_utils' has no attribute {name!r}")
+    return _module(name)
 
 
 def __dir__():
-    return sorted(__all__)
+    return sorted({*__all__, *_names()})

@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("cache", help="show where the cache is and its size")
     either = command.add_mutually_exclusive_group()
     either.add_argument("--fetch", action="store_true", help="fetch the pinned models and data")
-    either.add_argument("--clear", action="store_true", help="delete what is in it")
+    either.add_argument("--clear", action="store_true", help="delete what was fetched or derived, nothing else")
     command.set_defaults(call=lambda options: _cache(options.fetch, options.clear))
     return parser
 

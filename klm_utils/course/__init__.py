@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 from klm_utils.errors import ConfigError
+from klm_utils.lazy import modules
 
 HERE = Path(__file__).resolve().parent
 
@@ -54,3 +55,6 @@ def results(number: str) -> dict | None:
     root = find_root()
     path = root / "docs" / "results" / f"{number}.json" if root else None
     return json.loads(path.read_text(encoding="utf8")) if path and path.exists() else None
+
+
+__getattr__, __dir__ = modules(__name__)

@@ -26,8 +26,8 @@ from klm_utils.course.notebook import METADATA, headline, parameters, read, tags
 from klm_utils.course.report import table, write_report
 from klm_utils.course.scales import SCALES, Job, plan
 from klm_utils.data import assets
-from klm_utils.data.assets import atomic_write
 from klm_utils.errors import ConfigError
+from klm_utils.files import atomic_write
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 VERSIONS = ("klm-course", "numpy", "pandas", "scikit-learn", "torch", "transformers")

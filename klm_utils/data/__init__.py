@@ -5,6 +5,7 @@ from importlib import import_module
 from inspect import signature
 
 from klm_utils.errors import ConfigError, check_options
+from klm_utils.lazy import modules
 
 _LOADERS = {"movielens-100k": "movielens", "shop": "shop", "article": "article"}
 
@@ -28,3 +29,6 @@ def load_dataset(name: str, **options):
     load = import_module(f"klm_utils.data.{_LOADERS[name]}").load
     check_options(f"load_dataset({name!r})", options, signature(load).parameters)
     return load(**options)
+
+
+__getattr__, __dir__ = modules(__name__)

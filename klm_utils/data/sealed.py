@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from klm_utils.data.assets import atomic_write, sha256
 from klm_utils.errors import AssetError, KLMError
+from klm_utils.files import atomic_write, sha256
 
 SEAL = "sha256.json"
 

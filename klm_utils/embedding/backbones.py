@@ -6,25 +6,31 @@ import logging
 import os
 import struct
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
 import transformers
 from filelock import FileLock
+from huggingface_hub import HfApi
 from huggingface_hub import constants as hub
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors.numpy import save
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer, BertConfig, PreTrainedTokenizerFast
 
-from klm_utils.data.assets import ASSETS, atomic_write, cache_dir, fetch, offline, sha256, sweep
+from klm_utils import progress
+from klm_utils.data.assets import ASSETS, fetch, offline
 from klm_utils.data.sealed import check_seal, sealed
 from klm_utils.errors import AssetError, ConfigError
+from klm_utils.files import atomic_write, cache_dir, sha256, sweep, unwritable
 
 log = logging.getLogger(__name__)
 transformers.utils.logging.set_verbosity_error()  # load reports and hints
 transformers.utils.logging.disable_progress_bar()  # huggingface_hub's too
 logging.getLogger("huggingface_hub").setLevel("ERROR")  # one line per retry of a download
+HARMLESS = {"desktop.ini", "Thumbs.db"}  # file managers put them everywhere; hidden files are tolerated too
+E5_FILES = ("config.json", "model.safetensors", "sha256.json")
 
 PREFIXES = {"e5": "query: "}  # Wang et al. 2024, Multilingual E5, section 2: texts of symmetric tasks start so
 _LAYER = {  # name in the 4-bit file -> name in BertModel
@@ -66,7 +72,8 @@ def load_backbone(name: str | Path) -> tuple[transformers.PreTrainedTokenizerBas
         )
     if name == "minilm":
         folder = fetch("minilm")
-        return _pretrained(AutoTokenizer, folder), _pretrained_model(folder)
+        _refuse_foreign(folder, ASSETS["minilm"].members)
+        return _pretrained(AutoTokenizer, folder, True), _pretrained_model(folder, True)
     if name == "e5":
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_file=str(fetch("e5-tokenizer") / "tokenizer.json"),
@@ -74,10 +81,40 @@ def load_backbone(name: str | Path) -> tuple[transformers.PreTrainedTokenizerBas
             **{"pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"},
             model_max_length=512,
         )
-        return tokenizer, _pretrained_model(e5_folder())
+        folder = e5_folder()
+        _refuse_foreign(folder, E5_FILES)
+        return tokenizer, _pretrained_model(folder, True)
     if sealed(Path(name)):  # save_pretrained wrote it
         check_seal(Path(name))
-    return _pretrained(AutoTokenizer, name), _pretrained_model(name)
+    local = not hub_answers(name)
+    tokenizer = _pretrained(AutoTokenizer, name, local)
+    if set(tokenizer.get_vocab()) <= {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab(), "▁"}:
+        raise AssetError(  # transformers makes such a tokenizer when it finds no file of one
+            "the tokenizer knows no word, so all texts would be equal",
+            where=str(name),
+            found=sorted(tokenizer.get_vocab())[:5],
+            expected="the files of the tokenizer beside those of the model: tokenizer.json, or vocab.txt and the like",
+            remedy="copy them into the folder: tokenizer.save_pretrained(folder)",
+        )
+    return tokenizer, _pretrained_model(name, local)
+
+
+def hub_answers(name: str | Path) -> bool:
+    """Whether `name` is no folder, and the hub can be asked for it.
+
+    One question, for at most HF_HUB_ETAG_TIMEOUT (10 s): the hub's own client would repeat it for 20 s, and then the
+    next.
+    """
+    if offline() or hub.HF_HUB_OFFLINE or os.path.isdir(name):
+        return False
+    try:
+        HfApi().model_info(str(name), timeout=hub.HF_HUB_ETAG_TIMEOUT)
+    except HfHubHTTPError:  # an answer too: from_pretrained will tell it
+        return True
+    except Exception as fault:  # httpx's or requests', by version; or this can be no name of the hub
+        log.debug("the hub cannot be asked for %s: %s", name, fault)
+        return False
+    return True
 
 
 def trim_vocabulary(
@@ -131,13 +168,27 @@ def trim_vocabulary(
     return trimmed, small
 
 
-def _pretrained_model(name: str | Path) -> transformers.PreTrainedModel:
+def _refuse_foreign(folder: Path, known: Iterable[str]) -> None:
+    """AssetError if a pinned model has a file more: transformers would read an adapter_config.json, for example."""
+    files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if not file.is_dir()} - set(known)
+    seen = sorted(file for file in files if not file.startswith(".") and "/." not in file)
+    if foreign := [file for file in seen if PurePosixPath(file).name not in HARMLESS]:
+        raise AssetError(
+            "a file that does not belong to this model, and may change it",
+            where=str(folder / foreign[0]),
+            found=foreign,
+            expected=f"nothing but {', '.join(known)}",
+            remedy="move it to another folder",
+        )
+
+
+def _pretrained_model(name: str | Path, local: bool) -> transformers.PreTrainedModel:
     """AutoModel without pooling layer: none of our poolings uses it, and where the file lacks it, it is random."""
     options = {"dtype": torch.float32, "output_loading_info": True}
     try:
-        model, info = _pretrained(AutoModel, name, add_pooling_layer=False, **options)
+        model, info = _pretrained(AutoModel, name, local, add_pooling_layer=False, **options)
     except TypeError:  # this architecture has no such argument
-        model, info = _pretrained(AutoModel, name, **options)
+        model, info = _pretrained(AutoModel, name, local, **options)
     if info["missing_keys"]:
         raise AssetError(
             "the file of weights is incomplete; random values would stand in for the rest",
@@ -146,22 +197,25 @@ def _pretrained_model(name: str | Path) -> transformers.PreTrainedModel:
             expected=f"all tensors of {type(model).__name__}",
             remedy="save or download the model again",
         )
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()  # off the file, which Windows lets nobody replace while it is mapped
     return model.eval()
 
 
-def _pretrained(kind, name: str | Path, **options):
+def _pretrained(kind, name: str | Path, local: bool, **options):
     """kind.from_pretrained, with every way in which a folder or hub id can fail told as an AssetError."""
     before = hub.HF_HUB_OFFLINE
-    hub.HF_HUB_OFFLINE = before or offline()  # local_files_only alone still lets the hub's client look for updates
+    hub.HF_HUB_OFFLINE = before or local  # local_files_only alone still lets the hub's client look for updates
     try:
-        return kind.from_pretrained(name, trust_remote_code=False, local_files_only=offline(), **options)
+        return kind.from_pretrained(name, trust_remote_code=False, local_files_only=local, **options)
     except Exception as fault:
         if isinstance(fault, TypeError) and "add_pooling_layer" in str(fault):
             raise
-        if Path(name).is_dir():
+        if os.path.isdir(name):
             remedy = "put the missing or damaged file back, or choose a model that needs no code of its own"
         else:
-            network = "unset KLM_OFFLINE to download it" if offline() else "check the network"
+            network = "check the network, which does not reach the hub" if local else "see whether the hub has it"
+            network = "unset KLM_OFFLINE to download it" if offline() else network
             remedy = f'check the spelling of the folder or hub id; {network}; "minilm" and "e5" need no hub'
         raise AssetError(
             f"{kind.__name__} cannot load this model",
@@ -190,30 +244,26 @@ def _rebuilt(packed: Path, source: str, folder: Path) -> Path:
                 return folder
             if (folder / "sha256.json").exists():
                 log.warning("the rebuilt model in %s was altered on disk: building it again", folder)
-            sweep(folder)
+            sweep(folder, locked=True)
+            progress.line(f"unpacking {folder.name} ...")
             config, tensors = read_e5(packed)
             text = json.dumps(config.to_diff_dict() | {"architectures": ["BertModel"]}, indent=2)
             # The hashes go last, so that a kill leaves a folder that is not whole.
             atomic_write(folder / "model.safetensors", lambda p: p.write_bytes(save(tensors, {"format": "pt"})))
             atomic_write(folder / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
-            sums = {file: sha256(folder / file) for file in ("config.json", "model.safetensors")}
+            sums = {file: sha256(folder / file) for file in E5_FILES[:2]}
             atomic_write(folder / "sha256.json", lambda p: p.write_text(json.dumps({"source": source, **sums})))
     except OSError as fault:
-        raise AssetError(
-            "cannot write the rebuilt model",
-            where=str(folder),
-            found=str(fault),
-            expected="a writable folder with 500 MB of free space",
-            remedy="set KLM_CACHE to another folder, or mend the permissions",
-        ) from fault
+        raise unwritable(folder, fault, AssetError) from fault
+    finally:
+        progress.done()
     return folder
 
 
 def _is_whole(folder: Path, source: str) -> bool:
     try:
         sums = json.loads((folder / "sha256.json").read_text())
-        files = ("config.json", "model.safetensors")
-        return sums["source"] == source and all(sums[file] == sha256(folder / file) for file in files)
+        return sums["source"] == source and all(sums[file] == sha256(folder / file) for file in E5_FILES[:2])
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -3,11 +3,13 @@
 import copy
 import functools
 import hashlib
+import inspect
 import json
 import logging
-import sys
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +17,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch.nn.functional import normalize as l2_normalize
+from transformers import PreTrainedTokenizerBase
 
-from klm_utils.data.assets import atomic_write, cache_dir
+from klm_utils import progress
+from klm_utils.embedding import stated
 from klm_utils.embedding.backbones import PREFIXES, load_backbone
 from klm_utils.embedding.pooling import POOLINGS
-from klm_utils.errors import AssetError, ConfigError, DataError
+from klm_utils.errors import AssetError, ConfigError, DataError, check_choice, check_flag, check_kind, check_whole
+from klm_utils.files import atomic_write, cache_dir
 
 log = logging.getLogger(__name__)
+_BOTH = "pass TextEncoder(*load_backbone(name)), or TextEncoder.from_pretrained(name)"
 _NO_EFFECT = {"_name_or_path", "transformers_version", "dtype", "architectures"}  # on a vector
 
 
@@ -44,7 +50,7 @@ class TextEncoder:
         fingerprint: sha256 of everything that a vector depends on besides its text, as it is now.
 
     Raises:
-        ConfigError: a setting without meaning for this model.
+        ConfigError: a setting without meaning for this model, or a tokenizer that is not its own.
 
     Source: Reimers and Gurevych 2019, Sentence-BERT, section 3.
     """
@@ -52,7 +58,11 @@ class TextEncoder:
     def __init__(
         self, tokenizer, model, name="", *, pooling="mean", normalize=True, max_length=256, prefix=None, device="auto"
     ):
-        self.tokenizer, self.name, self.pooling, self.normalize = tokenizer, str(name), pooling, bool(normalize)
+        check_kind("TextEncoder(tokenizer)", tokenizer, PreTrainedTokenizerBase, "a tokenizer", _BOTH)
+        check_kind("TextEncoder(model)", model, torch.nn.Module, "a language model of transformers", _BOTH)
+        check_kind("TextEncoder(name)", name, str | os.PathLike, "a text", 'leave it out, or pass for example "mine"')
+        self.tokenizer, self.name, self.pooling = tokenizer, str(name), pooling
+        self.normalize = check_flag("normalize", normalize)
         self.prefix = PREFIXES.get(self.name, "") if prefix is None else prefix
         self.max_length = max_length
         self._check(model)
@@ -65,9 +75,16 @@ class TextEncoder:
     def from_pretrained(
         cls, name, pooling="mean", normalize=True, max_length=256, prefix=None, device="auto"
     ) -> "TextEncoder":
-        """An encoder around `load_backbone(name)`; arguments as for the class, errors of both."""
+        """An encoder around `load_backbone(name)`; arguments as for the class, errors of both.
+
+        Models of sentence-transformers say which pooling, normalisation, length and prefix they were trained with. The
+        arguments decide all the same; where one that was left at its default differs, a warning names it.
+        """
         settings = {"pooling": pooling, "normalize": normalize, "max_length": max_length, "prefix": prefix}
-        return cls(*load_backbone(name), name, device=device, **settings)
+        encoder = cls(*load_backbone(name), name, device=device, **settings)
+        if encoder.name not in ("minilm", "e5"):
+            stated.warn(name, settings)
+        return encoder
 
     def encode(self, texts: Iterable[str], batch_size: int = 64, cache: bool = True) -> np.ndarray:
         """One vector per text.
@@ -81,17 +98,11 @@ class TextEncoder:
             float32 [n, dim], in the order of `texts`.
 
         Raises:
-            DataError: a bare text instead of a list, or something in the list that is not a text.
+            DataError: a bare text or a table instead of a list, or something in the list that is not a text.
+            ConfigError: a batch size below 1.
         """
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ConfigError(
-                "no such batch size",
-                where="encode(batch_size=...)",
-                found=batch_size,
-                expected="a whole number of at least 1",
-                remedy="64 is a good start",
-            )
-        texts = _checked_texts(texts)
+        batch_size = check_whole("batch_size", batch_size)
+        texts = checked_texts(texts)
         unique = sorted(set(texts))
         if not unique:
             return np.zeros((0, self.dim), dtype=np.float32)
@@ -106,7 +117,7 @@ class TextEncoder:
 
     def tokenize(self, texts: Iterable[str]) -> list[list[int]]:
         """Token ids of each text with its prefix, at most max_length, unpadded, at least one; errors of `encode`."""
-        texts = _checked_texts(texts)
+        texts = checked_texts(texts)
         if not texts:
             return []
         batch = [self.prefix + text for text in texts]
@@ -151,41 +162,25 @@ class TextEncoder:
         vectors = np.empty((len(ids), self.dim), dtype=np.float32)
         training = [module for module in self.model.modules() if module.training]
         self.model.eval()
-        start, told = time.monotonic(), False
+        start = time.monotonic()
         try:
             with torch.inference_mode():
                 for first in range(0, len(order), batch_size):
                     rows = order[first : first + batch_size]
                     vectors[rows] = self.forward([ids[i] for i in rows]).float().cpu().numpy()
-                    if sys.stderr.isatty() and (told or time.monotonic() - start > 2):
-                        print(f"\rencoding {first + len(rows):,} of {len(ids):,} texts", end="", file=sys.stderr)
-                        told = True
+                    if time.monotonic() - start > 2:
+                        progress.line(f"encoding: {first + len(rows):,} of {len(ids):,} texts")
         finally:
+            progress.done()
             for module in training:
                 module.training = True
-            if told:
-                print(file=sys.stderr)
         return vectors
 
     def _check(self, model) -> None:
-        """Refuse the settings that this model cannot follow."""
+        """Refuse the settings that this model cannot follow, and a tokenizer that is not its own."""
         where = "TextEncoder"
-        if self.pooling not in POOLINGS:
-            raise ConfigError(
-                "no such pooling",
-                where=f"{where}(pooling=...)",
-                found=self.pooling,
-                expected=f"one of {', '.join(POOLINGS)}",
-                remedy="use one of these; sentence encoders such as minilm and e5 were trained with mean",
-            )
-        if not isinstance(self.prefix, str):
-            raise ConfigError(
-                "the prefix must be a text",
-                where=f"{where}(prefix=...)",
-                found=self.prefix,
-                expected="a text, or None for the model's own",
-                remedy='pass "" for no prefix',
-            )
+        check_choice("pooling", self.pooling, tuple(POOLINGS))
+        check_kind(f"{where}(prefix)", self.prefix, str, "a text, or None for the model's own", 'pass "" for no prefix')
         if getattr(model.config, "is_encoder_decoder", False):
             raise ConfigError(
                 "an encoder-decoder gives no single sequence of token vectors",
@@ -194,30 +189,61 @@ class TextEncoder:
                 expected="an encoder (BERT-like) or a decoder (GPT-like)",
                 remedy="choose another model, or pass TextEncoder(tokenizer, model.get_encoder())",
             )
-        positions = min(
-            getattr(model.config, "max_position_embeddings", None) or 10**9, self.tokenizer.model_max_length
-        )
+        highest, rows = max(self.tokenizer.get_vocab().values(), default=-1), _token_rows(model)
+        if highest >= rows:
+            raise ConfigError(
+                "the tokenizer belongs to another model: it gives tokens for which this model has no vector",
+                where=f"{where}(tokenizer)",
+                found=f"token {highest}",
+                expected=f"tokens 0 to {rows - 1}",
+                remedy="load both by one name: TextEncoder(*load_backbone(name))",
+            )
+        most = min(_positions(model), self.tokenizer.model_max_length)
         least = self.tokenizer.num_special_tokens_to_add() + 1
-        whole = isinstance(self.max_length, int) and not isinstance(self.max_length, bool)
-        if not whole or not least <= self.max_length <= positions:
+        whole = isinstance(self.max_length, Integral) and not isinstance(self.max_length, bool)
+        if not whole or not least <= self.max_length <= most:
             raise ConfigError(
                 "no such maximal length",
                 where=f"{where}(max_length=...)",
                 found=self.max_length,
-                expected=f"a whole number of tokens from {least} to {positions}, the positions of this model",
+                expected=f"a whole number of tokens from {least} to {most}, the positions of this model",
                 remedy="shorten the texts rather than the model; 256 is the convention for minilm",
+            )
+        self.max_length = int(self.max_length)
+        reads = inspect.signature(model.forward).parameters
+        if "input_ids" in reads and "attention_mask" not in reads:
+            log.warning(
+                "%s takes no attention mask: a vector changes with the padding of its batch", type(model).__name__
             )
 
 
-def _checked_texts(texts) -> list[str]:
+def _token_rows(model) -> float:
+    """How many tokens have a vector; unbounded where there is no table of them."""
+    try:
+        return len(model.get_input_embeddings().weight)
+    except (AttributeError, NotImplementedError):  # a hash in place of a table
+        return float("inf")
+
+
+def _positions(model) -> float:
+    """How many tokens have a place. RoBERTa and its kin count places from `padding_idx` + 1 on."""
+    most = getattr(model.config, "max_position_embeddings", None) or float("inf")
+    for name, module in model.named_modules():
+        if "position" in name.rpartition(".")[2] and getattr(module, "padding_idx", None) is not None:
+            most = min(most, len(module.weight) - module.padding_idx - 1)
+    return most
+
+
+def checked_texts(texts) -> list[str]:
     """The texts as a list, or a DataError with the first position that is not a text."""
-    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+    single = isinstance(texts, str | bytes) or not isinstance(texts, Iterable)
+    if single or isinstance(texts, Mapping) or getattr(texts, "ndim", 1) != 1:  # a table gives the names of its columns
         raise DataError(
             "texts come in a list",
             where="texts",
             found=texts,
-            expected="a list of str",
-            remedy="write [text] for a single text",
+            expected="a list of str, or one column of a table",
+            remedy="write [text] for a single text, frame['title'] for a column",
         )
     texts = list(texts)
     for position, text in enumerate(texts):

@@ -2,7 +2,8 @@
 
 Each function takes `hidden`, the last hidden states, float [batch, tokens, width], and `mask`, 1 for a token and 0 for
 padding on either side, [batch, tokens]; it gives float [batch, width], with zeros for a text without any token.
-Whatever stands in the padding, even nan, has no influence.
+Whatever stands in the padding, even nan, has no influence here. It has in a model without attention mask, such as FNet,
+whose hidden states of the tokens depend on the padding.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,13 +59,22 @@ def bag_mean(vectors: np.ndarray, bags: Sequence[Sequence[int]]) -> np.ndarray:
         [n, d], of the dtype of `vectors`.
 
     Raises:
-        DataError: a row that `vectors` does not have.
+        DataError: a row that `vectors` does not have, or that is no whole number.
 
     Source: Iyyer et al. 2015, Deep unordered composition rivals syntactic methods, section 2; as
     torch.nn.EmbeddingBag(mode="mean").
     """
+    vectors = np.asarray(vectors)
     sizes = np.array([len(bag) for bag in bags], dtype=np.int64)
-    rows = np.array([row for bag in bags for row in bag], dtype=np.int64)
+    rows = np.array([row for bag in bags for row in bag] or np.zeros(0, dtype=np.int64))
+    if rows.dtype.kind not in "iu" or rows.ndim != 1:  # numpy would make 1 of 1.5
+        raise DataError(
+            "a bag holds something else than row numbers",
+            where="bag_mean(bags)",
+            found=bags[:3],
+            expected="lists of whole numbers",
+            remedy="for bags of words use bag_vectors",
+        )
     if len(rows) and not (rows.min() >= 0 and rows.max() < len(vectors)):
         wrong = rows[(rows < 0) | (rows >= len(vectors))][0]
         raise DataError(
@@ -85,7 +95,18 @@ def bag_vectors(encode: Callable[[list[str]], np.ndarray], bags: Sequence[Sequen
     Args:
         encode: texts to float [m, d], such as `TextEncoder.encode`. It meets no unknown tag: it reads any text.
         bags: such as `ds.items["tags"]`.
+
+    Raises:
+        DataError: a text in place of a bag.
     """
+    if texts := [bag for bag in bags if isinstance(bag, str)]:
+        raise DataError(
+            "a bag is a list of words",
+            where="bag_vectors(bags)",
+            found=texts[0],
+            expected="a list of texts, of which each gets a vector",
+            remedy=f"write {texts[:1]} for a bag of one text",
+        )
     words = sorted({word for bag in bags for word in bag})
     row = {word: i for i, word in enumerate(words)}
     return bag_mean(encode(words), [[row[word] for word in bag] for bag in bags])

@@ -6,7 +6,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from klm_utils.errors import DataError, check_whole
+from klm_utils.embedding.encoder import checked_texts
+from klm_utils.errors import DataError, check_seed, check_whole
 
 END = "<end>"
 
@@ -29,7 +30,7 @@ def train_tiny_gpt(
         tokenizer, model in evaluation mode, and the loss of each step in nats per token.
 
     Raises:
-        DataError: fewer tokens than one window.
+        DataError: fewer tokens than one window, or not a list of texts.
         ConfigError: a number below 1.
 
     Source: Radford et al. 2018, Improving language understanding by generative pre-training, section 3.1; byte-level
@@ -37,6 +38,7 @@ def train_tiny_gpt(
     """
     for name, value in (("steps", steps), ("vocabulary", vocabulary), ("width", width), ("length", length)):
         check_whole(name, value)
+    seed, texts = check_seed(seed, "train_tiny_gpt(seed)"), checked_texts(texts)
     words = Tokenizer(models.BPE())
     words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     options = {"special_tokens": [END], "initial_alphabet": pre_tokenizers.ByteLevel.alphabet(), "show_progress": False}
@@ -45,7 +47,7 @@ def train_tiny_gpt(
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=words, bos_token=END, eos_token=END, pad_token=END, model_max_length=4 * length
     )
-    stream = torch.tensor([token for ids in tokenizer(list(texts))["input_ids"] for token in [*ids, 0]])
+    stream = torch.tensor([token for ids in tokenizer(texts)["input_ids"] for token in [*ids, 0]])
     if len(stream) <= length:
         raise DataError(
             "too little text to learn from",

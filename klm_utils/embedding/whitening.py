@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from klm_utils.errors import ConfigError, DataError, check_choice
+from klm_utils.errors import ConfigError, DataError, check_choice, check_flag, check_number, check_whole
 
 KINDS = ("center", "pca", "zca")
 RANK = 1e-6  # directions whose standard deviation is below this share of the largest are noise of rounding
@@ -25,7 +25,7 @@ class Whitening:
     def __call__(self, vectors: np.ndarray, normalize: bool = True) -> np.ndarray:
         """Float32 [n, width]; with `normalize` of length 1 (a vector that is the mean itself stays zero)."""
         moved = (_table(vectors, self.mean.shape[0]) - self.mean) @ self.matrix
-        if normalize:
+        if check_flag("normalize", normalize):
             moved /= np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
         return moved.astype(np.float32)
 
@@ -53,14 +53,8 @@ def fit_whitening(vectors: np.ndarray, kind: str = "zca", strength: float = 1.0,
     strength below 1 as in the relaxed whitening of Zhang et al. 2024, Are ID embeddings necessary?
     """
     check_choice("kind", kind, KINDS)
-    if not 0 <= strength <= 1:
-        raise ConfigError(
-            "no such strength",
-            where="fit_whitening(strength)",
-            found=strength,
-            expected="a number from 0 to 1",
-            remedy="1 whitens fully, 0.5 half, 0 not at all",
-        )
+    strength = check_number("strength", strength, 0, 1, "1 whitens fully, 0.5 half, 0 not at all")
+    width = None if width is None else check_whole("width", width)
     x = _table(vectors)
     if len(x) < 2:
         raise DataError(
@@ -92,12 +86,19 @@ def fit_whitening(vectors: np.ndarray, kind: str = "zca", strength: float = 1.0,
 
 
 def _table(vectors, width: int | None = None) -> np.ndarray:
-    x = np.asarray(vectors, dtype=np.float64)
-    if x.ndim != 2 or (width is not None and x.shape[1] != width) or not np.isfinite(x).all():
+    try:
+        x = np.asarray(vectors)
+        real = x.dtype.kind in "biuf" and not np.ma.is_masked(vectors)  # numpy cuts complex numbers and unmasks
+        x = x.astype(np.float64) if real else np.zeros(0)
+        found = f"shape {x.shape}" if real else f"{type(vectors).__name__} of {np.asarray(vectors).dtype}"
+    except (ValueError, TypeError, RuntimeError) as fault:  # ragged, or a tensor that wants a gradient
+        x, found = np.zeros(0), str(fault)
+    finite = bool(np.isfinite(x).all())
+    if x.ndim != 2 or (width is not None and x.shape[1] != width) or not finite:
         raise DataError(
             "not a table of vectors",
             where="whitening(vectors)",
-            found=f"shape {x.shape}" + ("" if np.isfinite(x).all() else ", with nan or infinity"),
+            found=found + ("" if finite else ", with nan or infinity"),
             expected=f"finite numbers of shape [n, {width or 'd'}]",
             remedy="pass what TextEncoder.encode returns",
         )

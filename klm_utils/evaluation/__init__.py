@@ -15,6 +15,7 @@ from klm_utils.evaluation.metrics import (
     recall,
 )
 from klm_utils.evaluation.report import Comparison, Report, compare, evaluate, pooled
+from klm_utils.lazy import modules
 
 __all__ = [
     "Comparison",
@@ -32,3 +33,5 @@ __all__ = [
     "pooled",
     "recall",
 ]
+
+__getattr__, __dir__ = modules(__name__)

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import klm_utils
-from klm_utils.data.assets import atomic_write
 from klm_utils.errors import CheckpointError, ConfigError
 from klm_utils.evaluation.report import Report
+from klm_utils.files import atomic_write
 
 OURS = "Written by klm-utils"
 NONE = "None given: `model.save_pretrained(path, reports=[klm.evaluate(...)])` writes them here."

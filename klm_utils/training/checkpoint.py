@@ -11,8 +11,8 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from klm_utils.data.assets import atomic_write, cache_dir
 from klm_utils.errors import AssetError, CheckpointError, KLMError
+from klm_utils.files import atomic_write, cache_dir
 
 # What reading a description of wrong content may raise.
 WRONG = (ArithmeticError, AttributeError, LookupError, RecursionError, RuntimeError, TypeError, ValueError, KLMError)

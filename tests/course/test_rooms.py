@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ import pytest
 import klm_utils
 
 PACKAGE = Path(klm_utils.__file__).parent
-ORDER = ["errors", "threads", "progress", "data", "embedding", "fusion", "losses", "gradients", "evaluation"]
-ORDER += ["training", "plots", "course"]
+ORDER = ["errors", "lazy", "threads", "progress", "files", "data", "embedding", "fusion", "losses", "gradients"]
+ORDER += ["evaluation", "training", "plots", "course"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "pandas", "numpy", "transformers", "sklearn", "scipy", "matplotlib", "pooch", "nbformat"}
 
@@ -44,7 +45,7 @@ def wrong_rooms(source: str, path: Path) -> set[str]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_imports_only_rooms_above_its_own(path):
     if room(path) in ("__init__", "__main__"):
-        assert imported_rooms(path.read_text(encoding="utf8"), path) <= {"errors", "threads", "course", "data"}
+        assert imported_rooms(path.read_text(encoding="utf8"), path) <= {"errors", "lazy", "threads", "course", "data"}
     else:
         assert room(path) in ORDER, "a room that is not in the plan"
         assert not wrong_rooms(path.read_text(encoding="utf8"), path)
@@ -71,8 +72,44 @@ def test_importing_the_package_imports_nothing_heavy():
 
 
 def test_every_public_name_resolves():
-    assert len(set(klm_utils.__all__)) == len(klm_utils.__all__)
+    assert len(set(klm_utils.__all__)) == len(klm_utils.__all__) and set(klm_utils.__all__) <= set(dir(klm_utils))
     for name in klm_utils.__all__:
         assert getattr(klm_utils, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'load_datasets'"):
         _ = klm_utils.load_datasets
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = [dotted(path) for path in MODULES if path.name != "__main__.py"]
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"klm_utils"}))
+def test_every_module_has_its_dotted_name_whatever_was_imported_before(name, monkeypatch):
+    """An import that came first would have set the name in its package; so take it away."""
+    module, (package, _, leaf) = import_module(name), name.rpartition(".")
+    monkeypatch.delattr(sys.modules[package], leaf, raising=False)
+    assert getattr(sys.modules[package], leaf) is module
+    assert leaf in dir(sys.modules[package])
+
+
+def test_the_dotted_name_works_in_a_fresh_interpreter():
+    code = "import klm_utils as klm; print(klm.data.assets.fetch.__name__, klm.course.doctor.main.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert done.stdout == "fetch main\n"
+
+
+def test_a_wrong_name_is_an_attribute_error_and_a_missing_package_is_named(monkeypatch):
+    for package in (klm_utils, klm_utils.data, klm_utils.training):
+        with pytest.raises(AttributeError, match=f"'{package.__name__}' has no attribute 'asets'"):
+            _ = package.asets
+    assert "assets" in dir(klm_utils.data) and "load_dataset" in dir(klm_utils.data)
+    _ = klm_utils.data.assets
+    monkeypatch.delattr(klm_utils.data, "assets")
+    monkeypatch.delitem(sys.modules, "klm_utils.data.assets")
+    monkeypatch.setitem(sys.modules, "filelock", None)
+    with pytest.raises(ModuleNotFoundError, match="filelock"):
+        _ = klm_utils.data.assets

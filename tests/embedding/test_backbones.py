@@ -7,11 +7,14 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors.torch import load_file, save_file
 from transformers import BertModel
 
@@ -187,7 +190,7 @@ def test_a_rebuilt_model_survives_a_kill_two_writers_and_an_altered_file(tmp_pat
     backbones._rebuilt(packed, "source", folder)
     assert "altered" in caplog.text
     monkeypatch.setenv("KLM_OFFLINE", "1")
-    model = backbones._pretrained_model(folder)
+    model = backbones._pretrained_model(folder, True)
     assert model.config.vocab_size == 150_000
 
 
@@ -199,6 +202,34 @@ def test_a_local_folder_gives_the_same_model(minilm, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), minilm.model.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("source", ["minilm", "e5", "folder"])
+def test_a_loaded_model_keeps_no_file_mapped(source, tmp_path):
+    """Windows lets nobody replace or delete a file that is mapped: not the next save, not a temporary folder."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("only Linux lists what is mapped")
+    name = tmp_path / "model" if source == "folder" else source
+    if source == "folder":
+        shutil.copytree(fetch("minilm"), name)
+    model = load_backbone(name)[1]
+    files = [line.split()[-1] for line in maps.read_text().splitlines() if len(line.split()) > 5]
+    assert not [file for file in files if file.endswith((".safetensors", "q4.bin"))]
+    assert next(model.parameters()).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "1_Pooling/added.json"])
+def test_a_file_added_to_a_pinned_model_is_refused(name, tmp_path, monkeypatch):
+    shutil.copytree(fetch("minilm"), tmp_path / "assets" / "minilm")
+    monkeypatch.setenv("KLM_CACHE", str(tmp_path))
+    for harmless in (".DS_Store", "1_Pooling/desktop.ini"):
+        (tmp_path / "assets" / "minilm" / harmless).write_text("")
+    load_backbone("minilm")
+    (tmp_path / "assets" / "minilm" / name).write_text("{}")
+    with pytest.raises(AssetError, match="does not belong") as caught:
+        load_backbone("minilm")
+    assert caught.value.where.endswith(name) and caught.value.found == [name] and "move it" in caught.value.remedy
+
+
 def harm_weights(folder):
     tensors = load_file(folder / "model.safetensors")
     del tensors["encoder.layer.3.output.dense.weight"]
@@ -208,6 +239,9 @@ def harm_weights(folder):
 def truncate_weights(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
+
+
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
 def foreign_code(folder):
@@ -224,6 +258,8 @@ def foreign_code(folder):
         (truncate_weights, "Safetensor"),
         (foreign_code, "custom code"),
         (lambda folder: (folder / "config.json").write_text("{"), "config"),
+        (lambda folder: [(folder / file).unlink() for file in TOKENIZER], "knows no word"),
+        (lambda folder: [(folder / file).unlink() for file in ("tokenizer.json", "vocab.txt")], "knows no word"),
         (lambda folder: shutil.rmtree(folder) or folder.mkdir(), "config"),
     ],
 )
@@ -246,6 +282,38 @@ def test_an_unknown_name_offline_asks_no_network(monkeypatch):
     assert asked == []
 
 
+@pytest.mark.parametrize("name", ["no-such/model", "minilm2", "x" * 300, "a/b/c", "zero\0"])
+def test_a_wrong_name_without_a_network_is_told_at_once(monkeypatch, name):
+    """The hub's client would ask again and again, with pauses, for 47 seconds."""
+    asked = []
+
+    def unreachable(host, *args, **kwargs):
+        asked.append(host)
+        raise socket.gaierror("Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail(f"it waits for {seconds} s"))
+    monkeypatch.delenv("KLM_OFFLINE", raising=False)
+    with pytest.raises(AssetError) as caught:
+        load_backbone(name)
+    assert caught.value.where == name and len(asked) <= 1
+    assert "spelling" in caught.value.remedy and "network" in caught.value.remedy
+
+
+@pytest.mark.parametrize("status", [404, 401, 503])
+def test_a_hub_that_answers_is_asked_for_the_model(monkeypatch, status):
+    """Whatever it answers, the loader of transformers goes to it and tells; only silence means: from the disk."""
+    monkeypatch.delenv("KLM_OFFLINE", raising=False)
+    response = SimpleNamespace(status_code=status, headers={}, request=None)
+    error = HfHubHTTPError("the answer", response=response)
+    monkeypatch.setattr(backbones.HfApi, "model_info", lambda *args, **options: (_ for _ in ()).throw(error))
+    assert backbones.hub_answers("no-such/model")
+    monkeypatch.setattr(backbones.HfApi, "model_info", lambda *args, **options: None)
+    assert backbones.hub_answers("a/model") and not backbones.hub_answers(ROOT)
+    monkeypatch.setenv("KLM_OFFLINE", "1")
+    assert not backbones.hub_answers("a/model")
+
+
 def test_the_pinned_models_ask_no_network_once_they_are_there(minilm, e5, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError(f"the network was asked: {args}")
@@ -256,7 +324,7 @@ def test_the_pinned_models_ask_no_network_once_they_are_there(minilm, e5, monkey
         load_backbone(name)
 
 
-@pytest.mark.parametrize("name", [None, 3, ""])
+@pytest.mark.parametrize("name", [None, 3, "", ["minilm"], {"name": 1}])
 def test_a_name_that_is_no_text_is_refused(name):
     with pytest.raises(ConfigError, match="minilm"):
         load_backbone(name)

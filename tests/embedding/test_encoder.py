@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from transformers import AutoConfig, AutoModel
 
 import klm_utils as klm
 from klm_utils.data import assets
@@ -109,7 +111,8 @@ def test_prefix_and_normalisation_are_applied(tiny):
 @pytest.mark.parametrize(
     "texts, found",
     [(["a", None], "position 1"), (["a", "b", 3.5], "position 2"), ([float("nan")], "position 0"),
-     (["a", b"b"], "position 1"), (["half \ud83d"], "position 0"), ("a text", "texts"), (None, "texts")],
+     (["a", b"b"], "position 1"), (["half \ud83d"], "position 0"), ("a text", "texts"), (None, "texts"),
+     (pd.DataFrame({"title": ["car"]}), "texts"), ({"car": 1}, "texts"), (np.array([["car"]]), "texts")],
 )  # fmt: skip
 def test_what_is_not_a_list_of_texts_is_refused_with_its_place(small, texts, found):
     with pytest.raises(DataError) as caught:
@@ -119,7 +122,9 @@ def test_what_is_not_a_list_of_texts_is_refused_with_its_place(small, texts, fou
 
 @pytest.mark.parametrize(
     "settings, expected",
-    [({"pooling": "max"}, "mean, cls, last"), ({"max_length": 33}, "from 1 to 32"), ({"max_length": 0}, "from 1 to 32"),
+    [({"pooling": "max"}, "'mean' or 'cls' or 'last'"), ({"pooling": ["mean"]}, "'mean'"),
+     ({"normalize": "no"}, "True"), ({"normalize": None}, "False"), ({"name": None}, "text"),
+     ({"name": ["minilm"]}, "text"), ({"max_length": 33}, "from 1 to 32"), ({"max_length": 0}, "from 1 to 32"),
      ({"max_length": "9"}, "whole number"), ({"prefix": 3}, "text"), ({"device": "cuda:99"}, "auto")],
 )  # fmt: skip
 def test_settings_without_meaning_are_refused(tiny, settings, expected):
@@ -128,10 +133,74 @@ def test_settings_without_meaning_are_refused(tiny, settings, expected):
     assert expected in caught.value.expected
 
 
-@pytest.mark.parametrize("batch_size", [0, -1, 2.0, True])
+def test_a_tokenizer_and_a_model_are_wanted_in_this_order(tiny):
+    tokenizer, model = tiny
+    for wrong in ((None, model), (tokenizer, None), (model, tokenizer), ("minilm", model), (tokenizer, "minilm")):
+        with pytest.raises(ConfigError, match="load_backbone"):
+            TextEncoder(*wrong, max_length=16)
+
+
+def test_numbers_of_numpy_serve_as_settings(tiny):
+    enc = TextEncoder(*tiny, max_length=np.int64(16), normalize=np.bool_(False))
+    assert enc.fingerprint == TextEncoder(*tiny, max_length=16, normalize=False).fingerprint
+    assert enc.encode(["car"], batch_size=np.int64(2), cache=False).shape == (1, 16)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused_before_any_text(tiny):
+    tokenizer, model = tiny
+    tokenizer.add_tokens(["bicycle"])
+    with pytest.raises(ConfigError, match="another model") as caught:
+        TextEncoder(tokenizer, model, max_length=16)
+    assert (caught.value.found, caught.value.expected) == ("token 12", "tokens 0 to 11")
+
+
+ROBERTA = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "hidden_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("kind", "places", "settings"),
+    [("roberta", 32, {}), ("xlm-roberta", 32, {}), ("camembert", 32, {}), ("mpnet", 32, {}), ("data2vec-text", 32, {}),
+     ("roberta-prelayernorm", 32, {}), ("roberta", 29, {"pad_token_id": 4}),
+     ("longformer", 32, {"attention_window": [4]}), ("bert", 34, {}), ("electra", 34, {}), ("distilbert", 34, {})],
+)  # fmt: skip
+def test_the_longest_text_has_a_place_for_each_token(tiny, kind, places, settings):
+    """34 rows of positions, of which RoBERTa and its kin leave the first padding_idx + 1 unused."""
+    tokenizer = tiny[0]
+    tokenizer.model_max_length = 10**9
+    settings = ROBERTA | {"vocab_size": 12, "max_position_embeddings": 34, "pad_token_id": 1} | settings
+    model = AutoModel.from_config(AutoConfig.for_model(kind, **settings))
+    with pytest.raises(ConfigError, match=f"from 1 to {places}, the positions"):
+        TextEncoder(tokenizer, model, max_length=places + 1)
+    vectors = TextEncoder(tokenizer, model, max_length=places).encode(["red " * 100, "car"], cache=False)
+    assert vectors.shape == (2, 32) and np.isfinite(vectors).all()
+
+
+def test_a_model_without_attention_mask_is_told(tiny, caplog):
+    TextEncoder(*tiny, max_length=16)
+    assert caplog.text == ""
+    fnet = AutoModel.from_config(AutoConfig.for_model("fnet", vocab_size=12, hidden_size=32, num_hidden_layers=1))
+    TextEncoder(tiny[0], fnet, max_length=16)
+    assert "FNetModel takes no attention mask" in caplog.text
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.0, True, None])
 def test_a_batch_size_without_meaning_is_refused(small, batch_size):
     with pytest.raises(ConfigError, match="batch_size"):
         small.encode(["car"], batch_size=batch_size)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter, np.array, pd.Series, pd.Index, lambda x: dict.fromkeys(x).keys()])
+def test_any_row_of_texts_will_do(small, kind):
+    np.testing.assert_array_equal(
+        small.encode(kind(["red car", "shoe"]), cache=False), small.encode(["red car", "shoe"], cache=False)
+    )
+
+
+def test_a_huge_batch_is_one_batch(small):
+    sizes = count_batches(small.model)
+    for batch_size in (10**6, 2**70):
+        assert small.encode(["car", "shoe", "red"], batch_size, cache=False).shape == (3, 16)
+    assert [rows for rows, _ in sizes] == [3, 3]
 
 
 def test_a_cache_hit_is_equal_and_does_not_run_the_model(small, vector_cache):
@@ -147,6 +216,7 @@ def test_a_cache_hit_is_equal_and_does_not_run_the_model(small, vector_cache):
     assert len(sizes) == 2 and len(vector_cache()) == 2
     small.encode(["green car"], cache=False)
     assert len(vector_cache()) == 2
+    assert assets.cache_size()["vectors"] == assets.clear_cache() > 0 and vector_cache() == []
 
 
 def test_whatever_changes_a_vector_changes_the_fingerprint(tiny):
@@ -256,6 +326,53 @@ def test_a_cache_that_cannot_be_written_is_said_once_and_harmless(small, tmp_pat
     for text in ("red car", "red shoe"):
         assert np.isfinite(small.encode([text])).all()
     assert caplog.text.count("encoding goes on") == 2
+
+
+def test_a_vector_file_that_was_read_is_no_longer_mapped(small, vector_cache):
+    """Windows lets nobody replace or delete a file that is mapped."""
+    small.encode(["red car"])
+    kept, maps = small.encode(["red car"]), Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("only Linux lists what is mapped")
+    assert kept.shape == (1, 16) and str(vector_cache()[0]) not in maps.read_text()
+
+
+def test_a_long_encoding_tells_how_far_it_is_and_stops_when_it_is_interrupted(small, monkeypatch):
+    clock, told = iter(range(1000)), []
+    monkeypatch.setattr(encoder.time, "monotonic", lambda: next(clock))  # a second for each look
+    monkeypatch.setattr(encoder.progress, "line", told.append)
+    monkeypatch.setattr(encoder.progress, "done", lambda: told.append("gone"))
+    texts = ["car", "red", "big", "shoe", "phone", "book"]
+    small.encode(texts, batch_size=1, cache=False)
+    assert told == [*(f"encoding: {n} of 6 texts" for n in (3, 4, 5, 6)), "gone"]
+    small.model.register_forward_pre_hook(lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        small.encode(texts, cache=False)
+    assert told[-1] == "gone" and len(told) == 6
+
+
+UNUSABLE = {
+    "nobody": "os.environ['KLM_CACHE'] = '~no-such-user'",
+    "long": "os.environ['KLM_CACHE'] = '/tmp/' + 'x' * 300",
+    "gone": "os.environ['KLM_CACHE'] = 'here'; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')",
+    "homeless": "[os.environ.pop(n, 0) for n in ('KLM_CACHE', 'HOME', 'XDG_CACHE_HOME')]; "
+    "os.geteuid() or os.setuid(54321)",
+    "shut": "os.makedirs('c/vectors'); os.environ['KLM_CACHE'] = os.path.abspath('c'); os.chmod('c/vectors', 0); "
+    "os.geteuid() or os.setuid(54321)",
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_encoding_goes_on_where_no_cache_can_be(case, small, tmp_path):
+    """Each place in turn in a child of its own, since it changes its user or its folder."""
+    tmp_path.chmod(0o777)
+    child = os.fork()
+    if not child:
+        torch.set_num_threads(1)  # those of the parent are not in the child
+        os.chdir(tmp_path)
+        exec(UNUSABLE[case])
+        os._exit(int(small.encode(["red car", "shoe"]).shape != (2, 16)))
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_the_public_face(minilm):

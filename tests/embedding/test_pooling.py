@@ -82,6 +82,17 @@ def test_a_bag_with_a_row_that_is_not_there_is_named():
         bag_mean(np.eye(3), [[0, 1], [2, 7], [5]])
 
 
+@pytest.mark.parametrize("bags", [[[0.5]], [["red"]], ["red"], [[None]], [[[0, 1]]], [[True]]])
+def test_rows_that_are_no_whole_numbers_are_refused(bags):
+    with pytest.raises(klm.DataError, match="bag_vectors"):
+        bag_mean(np.eye(3), bags)
+
+
+def test_a_text_in_place_of_a_bag_is_not_taken_apart():
+    with pytest.raises(klm.DataError, match=r"write \['red'\]"):
+        bag_vectors(lambda words: np.eye(len(words)), [["car"], "red"])
+
+
 def test_bags_of_words_are_encoded_once_and_an_unseen_word_is_no_problem():
     asked = []
 

@@ -46,3 +46,10 @@ def test_too_little_text_is_refused():
         train_tiny_gpt(["手机"])
     with pytest.raises(klm.ConfigError, match="steps"):
         train_tiny_gpt(["手机"], steps=0)
+
+
+def test_a_bare_text_or_a_strange_seed_is_refused():
+    with pytest.raises(klm.DataError, match="list"):
+        train_tiny_gpt("one long text " * 100)
+    with pytest.raises(klm.ConfigError, match="seed"):
+        train_tiny_gpt(["手机"], seed=-1)

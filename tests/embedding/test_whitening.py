@@ -80,7 +80,17 @@ def test_constant_vectors_become_zero_not_nan():
         (np.ones(4), {}, "not a table of vectors"),
         (np.array([[1.0, np.nan], [0, 1]]), {}, "not a table of vectors"),
         (np.eye(4), {"kind": "ica"}, "kind"),
-        (np.eye(4), {"strength": 1.5}, "no such strength"),
+        (np.eye(4) * 1j, {}, "not a table of vectors"),
+        (np.ma.masked_equal(np.eye(4), 1), {}, "not a table of vectors"),
+        ([["a", "b"]], {}, "not a table of vectors"),
+        ([[1], [1, 2]], {}, "not a table of vectors"),
+        (None, {}, "not a table of vectors"),
+        (np.eye(4), {"strength": 1.5}, "strength"),
+        (np.eye(4), {"strength": "full"}, "strength"),
+        (np.eye(4), {"strength": None}, "strength"),
+        (np.eye(4), {"kind": "pca", "width": "2"}, "width"),
+        (np.eye(4), {"kind": "pca", "width": True}, "width"),
+        (np.eye(4), {"kind": "pca", "width": 2.5}, "width"),
         (np.eye(4), {"width": 2}, "no such width"),
         (np.eye(4), {"kind": "pca", "width": 4}, "no such width"),
     ],
@@ -93,3 +103,5 @@ def test_what_cannot_be_whitened_is_refused(vectors, options, message):
 def test_vectors_of_another_width_are_refused(cone):
     with pytest.raises(klm.DataError, match="not a table of vectors"):
         fit_whitening(cone)(cone[:, :5])
+    with pytest.raises(klm.ConfigError, match="normalize"):
+        fit_whitening(cone)(cone, normalize="no")

@@ -8,18 +8,13 @@ import copy
 import random
 import traceback
 from contextlib import contextmanager
-from importlib import import_module
 
 import numpy as np
 import torch
 
+from klm_utils.lazy import modules
 
-def __getattr__(name: str):
-    """`exercises.ch02` is the module of that chapter, imported when it is first used."""
-    if name.startswith("ch") and name[2:].isdigit():
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
+__getattr__, __dir__ = modules(__name__)  # ch02 is the module of that chapter
 
 DONE = "[OK]"
 STUB = "not done yet"
