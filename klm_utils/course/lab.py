@@ -1,0 +1,68 @@
+"""`python -m klm_utils lab`: JupyterLab in my/, a folder of the learner's own that git ignores.
+
+my/ has a copy of every student notebook. One that is there is never touched again: what the learner wrote stays,
+whatever `git pull` brings. Each copy notes the edition it was made from, so that a newer one is noticed and can be had.
+"""
+
+import os
+from pathlib import Path
+
+import nbformat
+from jupyterlab.labapp import LabApp
+
+from klm_utils.course import require_root
+from klm_utils.course.notebook import read
+from klm_utils.course.run import kernel_environment
+from klm_utils.course.student import edition_of, links_one_folder_up
+from klm_utils.data.assets import atomic_write
+from klm_utils.errors import ConfigError
+
+
+def main(rest: list[str]) -> int:
+    """Fill my/ and start JupyterLab there; `rest` are options of JupyterLab, such as --no-browser."""
+    root = require_root()
+    for line in fill(root):
+        print(line, flush=True)
+    os.environ.update(kernel_environment())
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this Python's kernel, not one that a user installed
+    # The server's root is the checkout, so that links to data/ and docs/ open; no question about news when it opens.
+    options = [f"--ServerApp.root_dir={root}", "--LabApp.default_url=/lab/tree/my", "--LabApp.news_url=None"]
+    LabApp.launch_instance([*options, *rest])
+    return 0
+
+
+def fill(root: Path) -> list[str]:
+    """Copy to my/ the student copies that are not there; returns a line for each that was copied or has a new edition.
+
+    Raises:
+        ConfigError: there are no student copies, or my/ cannot be written.
+    """
+    lines, paths = [], sorted((root / "notebooks" / "student").glob("*.ipynb"))
+    if not paths:
+        where, remedy = str(root / "notebooks" / "student"), "python -m klm_utils student"
+        raise ConfigError("there are no student copies", where=where, remedy=remedy)
+    for path in paths:
+        mine = root / "my" / path.name
+        if mine.exists() or mine.is_symlink():
+            lines += _news(path, mine)
+            continue
+        notebook = read(path)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = links_one_folder_up(cell.source)
+        text = nbformat.writes(notebook) + "\n"
+        atomic_write(mine, lambda part, text=text: part.write_text(text, encoding="utf8", newline="\n"), ConfigError)
+        lines.append(f"my/{mine.name}: copied, yours to write in")
+    return lines
+
+
+def _news(path: Path, mine: Path) -> list[str]:
+    """A line if the learner's notebook was made from another edition than the course has now."""
+    try:
+        was, now = edition_of(read(mine)), edition_of(read(path))
+    except ConfigError as error:
+        return [f"my/{mine.name}: left as it is, but {error}"]
+    if was in (None, now):
+        return []
+    remedy = "give yours another name and start again to get both"
+    return [f"my/{mine.name}: left as it is; the course has a newer edition: {remedy}"]
