@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from jupyterlab.labapp import LabApp
 
-from klm_utils.course import require_root
+from klm_utils.course import HERE, require_root
 from klm_utils.course.notebook import read
 from klm_utils.course.run import kernel_environment
 from klm_utils.course.student import edition_of, links_one_folder_up
@@ -23,12 +23,17 @@ def main(rest: list[str]) -> int:
     root = require_root()
     for line in fill(root):
         print(line, flush=True)
-    os.environ.update(kernel_environment())
-    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this Python's kernel, not one that a user installed
-    # The server's root is the checkout, so that links to data/ and docs/ open; no question about news when it opens.
-    options = [f"--ServerApp.root_dir={root}", "--LabApp.default_url=/lab/tree/my", "--LabApp.news_url=None"]
-    LabApp.launch_instance([*options, *rest])
+    os.environ.update(environment())
+    # The server's root is the checkout, so that links to data/ and docs/ open.
+    LabApp.launch_instance([f"--ServerApp.root_dir={root}", "--LabApp.default_url=/lab/tree/my", *rest])
     return 0
+
+
+def environment() -> dict[str, str]:
+    """The environment of this JupyterLab: its kernels are this Python, and it asks no question about news."""
+    paths = [str(HERE / "jupyter"), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    ours = {"JUPYTER_PREFER_ENV_PATH": "1"}  # not a kernel that a user installed under the same name
+    return ours | kernel_environment() | {"JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
 
 
 def fill(root: Path) -> list[str]:
