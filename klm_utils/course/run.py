@@ -67,6 +67,8 @@ def main(options: Namespace) -> int:
             remedy="run without --store, or without the other two",
         )
     jobs, skipped = plan(folder, output, options.which, options.scale, options.scales or SCALES)
+    full = options.scale == "full" and not options.student
+    check_writable(*[root / "docs" / "results"] * full, *[folder] * options.store)
     check_output(root, output, report, jobs)
     if (root / "my") in (Path.cwd(), *Path.cwd().parents):
         print(f"these are the notebooks of {folder.relative_to(root)}; yours in my/ are run in JupyterLab")
@@ -78,7 +80,7 @@ def main(options: Namespace) -> int:
     def done(result: Result) -> None:
         print(result.line, flush=True)
         try:
-            if options.scale == "full" and not options.student and not result.error:
+            if full and not result.error:
                 store_result(result, root / "docs" / "results")
             if options.store and not result.error:
                 store_outputs(result)
@@ -96,7 +98,7 @@ def main(options: Namespace) -> int:
 
 
 def check_output(root: Path, output: Path, report: Path, jobs: list[Job]) -> None:
-    """Before anything runs: the copies and the report can be written, and what they replace is an earlier run's.
+    """Before anything runs: the copies and the report can be written, and replace nothing but an earlier run's.
 
     Raises:
         ConfigError: `output` lies in notebooks/ or my/, or cannot be written; a file there is of another origin.
@@ -110,23 +112,28 @@ def check_output(root: Path, output: Path, report: Path, jobs: list[Job]) -> Non
             expected="a folder outside of notebooks/ and my/",
             remedy="choose another folder; to keep the outputs in notebooks/, run with --store instead",
         )
-    for folder in (output, report.parent):
+    check_writable(output, report.parent)
+    for job in jobs:
+        check_replaceable(job.output)
+    if report.exists() and not is_report(report):
+        raise _not_ours(report)
+
+
+def check_writable(*folders: Path) -> None:
+    """Make the folders; raise ConfigError where nothing can be written, before hours are spent on what goes there."""
+    for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
             raise ConfigError(
-                "the executed copies cannot be written",
+                "what the run makes cannot be written",
                 where=str(folder),
                 found=str(error),
                 expected="a folder that you may write to",
-                remedy="give another one with --output FOLDER",
+                remedy="mend the permissions; for the executed copies you may give another one with --output FOLDER",
             ) from error
-    for job in jobs:
-        check_replaceable(job.output)
-    if report.exists() and not is_report(report):
-        raise _not_ours(report)
 
 
 def check_replaceable(path: Path) -> None:

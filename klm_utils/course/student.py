@@ -69,7 +69,12 @@ def main(check: bool = False, force: bool = False) -> int:
         text = nbformat.writes(wanted[path]) + "\n"
         atomic_write(path, lambda part, text=text: part.write_text(text, encoding="utf8", newline="\n"), ConfigError)
     for path in stale:
-        path.unlink()
+        try:
+            path.unlink()
+        except OSError as error:
+            raise ConfigError(
+                "cannot delete", where=str(path), found=str(error), remedy="delete it yourself"
+            ) from error
     print(f"{len(wanted)} student copies in {folder.relative_to(root)}")
     return 0
 

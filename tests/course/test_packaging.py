@@ -19,7 +19,7 @@ from packaging.version import Version
 import klm_utils
 
 PYTHONS = ("3.11", "3.12", "3.13")
-NOT_SOURCE = (".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "student")
+NOT_SOURCE = (".git", ".venv", "build", "dist", "my", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "student")
 
 
 @pytest.fixture(scope="module")

@@ -311,7 +311,9 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_runs(course, mon
     for arguments in ([], ["--output", "pyproject.toml"], ["--output", "build/x"], ["--output", "x" * 300]):
         assert run(course, monkeypatch, *arguments) == 1
         assert "cannot be written" in (err := capsys.readouterr().err) and "--output FOLDER" in err
-    assert not (course.notebooks / "ran").exists()
+    (course.root / "docs").write_text("in the way of results that took hours")
+    assert run(course, monkeypatch, "--scale", "full", "--output", "elsewhere") == 1
+    assert "docs/results" in capsys.readouterr().err and not (course.notebooks / "ran").exists()
 
 
 def test_inside_of_my_the_run_says_whose_notebooks_it_runs(course, monkeypatch, capsys):
