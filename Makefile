@@ -16,13 +16,14 @@ test: assets
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pytest -n $(JOBS) --dist loadfile
-	$(PY) -m pytest -n $(JOBS) --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/*.ipynb
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=1800 --nbval-kernel-startup-timeout=600 notebooks/*.ipynb
 	$(PY) -m klm_utils run --scale smoke --student --jobs $(JOBS)
 
+# JupyterLab in my/, where the learner's own copies are; make lab LAB="--port 8890 --no-browser" hands options on.
 lab: $(READY)
-	$(PY) -m jupyterlab notebooks
+	$(PY) -m klm_utils lab $(LAB)
 
-# Write notebooks/student from the solved notebooks.
+# Write notebooks/student from the solved notebooks; refuses to replace a copy that somebody has edited.
 student: $(READY)
 	$(PY) -m klm_utils student
 
@@ -34,9 +35,10 @@ full: assets
 	$(PY) -m klm_utils run --scale full --jobs $(JOBS)
 
 # Everything that was built but for the environment (rm -r .venv) and the cache (python -m klm_utils cache --clear).
+# my/ is the learner's, JupyterLab's checkpoints in it included.
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
+	find . \( -name .venv -o -path ./my \) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
 
 assets: $(READY)
 	$(PY) -m klm_utils cache --fetch

@@ -1,4 +1,4 @@
-"""python -m klm_utils doctor | run | student | cache. Each command imports what it needs, and only then."""
+"""python -m klm_utils doctor | lab | run | student | cache. Each command imports what it needs, and only then."""
 
 import argparse
 import sys
@@ -10,7 +10,10 @@ from klm_utils.errors import ConfigError, KLMError
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 something failed, 2 wrong arguments, 130 interrupted."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options, options.rest = parser.parse_known_args(argv)
+    if options.rest and not options.takes_rest:
+        parser.error(f"unrecognized arguments: {' '.join(options.rest)}")
     try:
         return options.call(options)
     except KLMError as error:
@@ -23,10 +26,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m klm_utils", description=__doc__)
+    parser.set_defaults(takes_rest=False)
     commands = parser.add_subparsers(required=True, metavar="command")
 
     command = commands.add_parser("doctor", help="check this machine, with the remedy for each fault")
     command.set_defaults(call=lambda options: _tool("doctor").main())
+
+    command = commands.add_parser("lab", help="JupyterLab in my/, your own copies; its options may follow")
+    command.set_defaults(call=lambda options: _tool("lab").main(options.rest), takes_rest=True)
 
     command = commands.add_parser("run", help="execute notebooks headless; exit code 1 if one fails")
     command.add_argument("which", nargs="*", help="numbers or names (03, 05_end); default: all")
@@ -34,13 +41,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--jobs", type=_positive, default=2, help="notebooks at a time, one thread each (default: 2)")
     command.add_argument("--student", action="store_true", help="run the student copies")
     command.add_argument("--store", action="store_true", help="keep the outputs in notebooks/ (default scale only)")
-    command.add_argument("--output", type=Path, help="default: build/notebooks, or build/student/notebooks")
-    command.add_argument("--scales", type=Path, help="another file of scales than the course's own")
+    output = "folder of the executed copies and report.html; default: build/, or build/student/"
+    command.add_argument("--output", type=_path, help=output)
+    command.add_argument("--scales", type=_path, help="another file of scales than the course's own")
     command.set_defaults(call=lambda options: _tool("run").main(options))
 
     command = commands.add_parser("student", help="write notebooks/student from the solved notebooks")
     command.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a file differs")
-    command.set_defaults(call=lambda options: _tool("student").main(options.check))
+    command.add_argument("--force", action="store_true", help="replace copies that somebody has edited, too")
+    command.set_defaults(call=lambda options: _tool("student").main(options.check, options.force))
 
     command = commands.add_parser("cache", help="show where the cache is and its size")
     either = command.add_mutually_exclusive_group()
@@ -54,6 +63,12 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text!r}")
     return int(text)
+
+
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected a path, found {text!r}")
+    return Path(text)
 
 
 def _tool(name: str):
@@ -73,6 +88,7 @@ def _tool(name: str):
 def _cache(fetch: bool, clear: bool) -> int:
     try:
         from klm_utils.data import assets
+        from klm_utils.files import cache_dir
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"the cache needs the package {error.name}", remedy=f"python -m pip install {error.name}"
@@ -85,7 +101,7 @@ def _cache(fetch: bool, clear: bool) -> int:
     if clear:
         print(f"deleted {assets.clear_cache() / 1e6:.0f} MB")
     sizes = assets.cache_size()
-    print(f"{assets.cache_dir()}: {sum(sizes.values()) / 1e6:.0f} MB")
+    print(f"{cache_dir()}: {sum(sizes.values()) / 1e6:.0f} MB")
     for part, size in sizes.items():
         print(f"  {part:24} {size / 1e6:8.1f} MB")
     return 0

@@ -1,7 +1,16 @@
 """nbval compares stored with new outputs; what goes to stderr (warnings, progress) differs between machines."""
 
+PATIENCE = 600  # seconds for a message of a kernel that has answered; a crowded machine needs more than nbval's five
+
 
 def pytest_collectstart(collector):
     """Leave stderr out of the comparison."""
     if getattr(collector, "path", None) is not None and hasattr(collector, "skip_compare"):
         collector.skip_compare += ("stderr",)
+
+
+def pytest_collection_modifyitems(items):
+    """Wait longer for outputs."""
+    for item in items:
+        if hasattr(item, "output_timeout"):
+            item.output_timeout = PATIENCE

@@ -18,8 +18,14 @@ def find_root(start: Path | None = None) -> Path | None:
 
     A checkout is a folder with `notebooks/` and a `pyproject.toml` that has a `[tool.klm]` table.
     Returns None when there is none, as with an installed wheel.
+
+    Raises:
+        ConfigError: the working directory was deleted.
     """
-    start = Path(start or Path.cwd()).resolve()
+    try:
+        start = Path(start or Path.cwd()).resolve()
+    except FileNotFoundError as error:
+        raise ConfigError("the working directory is gone", remedy="cd into a folder that exists") from error
     for folder in (start, *start.parents, HERE.parents[1]):
         if (folder / "notebooks").is_dir() and "repository" in setting(folder):
             return folder
@@ -48,13 +54,15 @@ def setting(root: Path) -> dict[str, str]:
 
 
 def results(number: str) -> dict | None:
-    """The stored full-scale run of notebook `number` ("05"), or None where there is none (yet, or outside a checkout).
+    """The stored full-scale run of notebook `number` ("05"), or None where there is none yet.
 
+    From docs/results of the checkout, or from the installed wheel, which carries it as klm_utils/shipped/results.
     Keys: notebook, scale, date, protocol, parameters, versions, threads, seconds, metrics.
     """
     root = find_root()
-    path = root / "docs" / "results" / f"{number}.json" if root else None
-    return json.loads(path.read_text(encoding="utf8")) if path and path.exists() else None
+    folder = root / "docs" / "results" if root else HERE.parent / "shipped" / "results"
+    path = folder / f"{number}.json"
+    return json.loads(path.read_text(encoding="utf8")) if path.exists() else None
 
 
 __getattr__, __dir__ = modules(__name__)

@@ -85,8 +85,9 @@ def cache_and_assets() -> Iterator[Check]:
     """The cache folder can be written, its disk has room, and every pinned asset is whole."""
     try:
         from klm_utils.data import assets
+        from klm_utils.files import cache_dir
 
-        folder = assets.cache_dir()
+        folder = cache_dir()
         with tempfile.NamedTemporaryFile(dir=folder):
             pass
     except ImportError as error:

@@ -9,7 +9,9 @@ tagged `metrics` and prints `METRICS {json}`; nothing follows it but markdown ta
 """
 
 import ast
+import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[^\n\t\x20-\x7e\xa0-\U0010ffff]")
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -38,11 +41,11 @@ def read(path: Path) -> nbformat.NotebookNode:
         ids = [cell.get("id") for cell in notebook["cells"]]
         if None in ids or len(set(ids)) < len(ids):
             raise ValueError("cells without an id of their own")
-    except (OSError, ValueError, nbformat.ValidationError) as error:
+    except (OSError, ValueError, RecursionError, nbformat.ValidationError) as error:
         raise ConfigError(
             "this notebook cannot be read",
             where=str(path),
-            found=str(error).strip().splitlines()[0],
+            found=next(iter(str(error).strip().splitlines()), type(error).__name__),
             expected="valid nbformat 4.5 with unique cell ids",
             remedy="open and save it in JupyterLab, or take it from the repository again",
         ) from error
@@ -54,14 +57,42 @@ def tags(cell) -> set[str]:
     return set(cell.metadata.get("tags", []))
 
 
+def content(notebook) -> list[tuple]:
+    """(kind, tags, source) of each cell: what its author wrote, without outputs, ids and what editors note."""
+    return [(cell.cell_type, sorted(tags(cell)), cell.source) for cell in notebook.cells]
+
+
+def edition(notebook) -> str:
+    """Sixteen hex digits that change with the `content`."""
+    return hashlib.sha256(json.dumps(content(notebook)).encode()).hexdigest()[:16]
+
+
+def plain(text: str) -> str:
+    """Text for a terminal: without escape sequences and control characters, which a notebook may print or raise."""
+    return CONTROL.sub("", text)
+
+
 def code_cells(notebook, tag: str | None = None) -> list:
     """The code cells, or those with a tag."""
     return [c for c in notebook.cells if c.cell_type == "code" and (tag is None or tag in tags(c))]
 
 
-def tree(cell) -> ast.Module:
-    """The syntax tree of a code cell; IPython's magics and shell lines are calls in it."""
-    return ast.parse(TransformerManager().transform_cell(cell.source))
+def tree(cell, where: str = "notebook") -> ast.Module:
+    """The syntax tree of a code cell; IPython's magics and shell lines are calls in it.
+
+    Raises:
+        ConfigError: the cell is not Python.
+    """
+    try:
+        return ast.parse(TransformerManager().transform_cell(cell.source))
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            "a cell cannot be read as Python",
+            where=f"{where}, cell {cell.id}",
+            found=f"{type(error).__name__}: {error}",
+            expected="Python, magics or shell lines",
+            remedy="mend the cell",
+        ) from error
 
 
 def parameters(notebook, where: str = "notebook") -> dict:
@@ -80,7 +111,7 @@ def parameters(notebook, where: str = "notebook") -> dict:
             remedy="tag the cell that sets the parameters",
         )
     values = {}
-    for line in tree(cells[0]).body:
+    for line in tree(cells[0], where).body:
         try:
             (target,) = line.targets if isinstance(line, ast.Assign) else (line.target,)
             values[target.id] = ast.literal_eval(line.value)
@@ -102,11 +133,13 @@ def check_parameters(notebook, wanted: dict, where: str = "notebook") -> None:
         ConfigError: a name that the parameters cell does not set, that no other cell reads, or that another cell sets.
     """
     declared = parameters(notebook, where)
+    if not wanted:
+        return  # a slip in some other cell is for the run to show
     names = [
         node
         for cell in code_cells(notebook)
         if "parameters" not in tags(cell)
-        for node in ast.walk(tree(cell))
+        for node in ast.walk(tree(cell, where))
         if isinstance(node, ast.Name)
     ]
     read_in, set_in = ({n.id for n in names if isinstance(n.ctx, kind)} for kind in (ast.Load, ast.Store))

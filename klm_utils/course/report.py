@@ -4,7 +4,10 @@ from html import escape
 from pathlib import Path
 
 from klm_utils.course.notebook import figures, headline, read
+from klm_utils.data.assets import atomic_write
+from klm_utils.errors import ConfigError
 
+START = "<!doctype html><html lang=en><meta charset=utf-8><title>KLM course</title>"
 STYLE = """body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 td, th { text-align: left; padding: .2rem 1rem .2rem 0; vertical-align: top } td.number { text-align: right }
 figure { margin: 1.5rem 0 } img { max-width: 100% } pre { overflow-x: auto; background: #f4f4f4; padding: .7rem }"""
@@ -27,7 +30,7 @@ def table(results: list, skipped: dict[str, str]) -> str:
 
 def write_report(results: list, skipped: dict[str, str], path: Path, scale: str) -> Path:
     """Write the page: one file without a link to anything, everything escaped; returns its path."""
-    parts = [f"<!doctype html><html lang=en><meta charset=utf-8><title>KLM course</title><style>{STYLE}</style>"]
+    parts = [f"{START}<style>{STYLE}</style>"]
     parts += [f"<h1>KLM course, scale {escape(scale)}</h1><table>"]
     parts += ["<tr><th>notebook<th>state<th>seconds<th>headline"]
     for name, state, seconds, metric in rows(results, skipped):
@@ -43,6 +46,14 @@ def write_report(results: list, skipped: dict[str, str], path: Path, scale: str)
             caption = escape(figure.caption, quote=True)
             image = f'<img alt="{caption}" src="data:image/png;base64,{escape(figure.png, quote=True)}">'
             parts.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(parts) + "\n", encoding="utf8")
+    atomic_write(path, lambda part: part.write_text("\n".join(parts) + "\n", encoding="utf8"), ConfigError)
     return path
+
+
+def is_report(path: Path) -> bool:
+    """Whether the file at `path` is one that `write_report` wrote."""
+    try:
+        with open(path, encoding="utf8") as file:
+            return file.read(len(START)) == START
+    except (OSError, ValueError):
+        return False

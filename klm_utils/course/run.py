@@ -22,12 +22,13 @@ import nbformat
 import psutil
 
 from klm_utils.course import HERE, require_root
-from klm_utils.course.notebook import METADATA, headline, parameters, read, tags
-from klm_utils.course.report import table, write_report
+from klm_utils.course.notebook import METADATA, content, headline, parameters, plain, read, tags
+from klm_utils.course.report import is_report, table, write_report
 from klm_utils.course.scales import SCALES, Job, plan
 from klm_utils.data import assets
-from klm_utils.errors import ConfigError
-from klm_utils.files import atomic_write
+from klm_utils.errors import ConfigError, KLMError
+from klm_utils.files import atomic_write, cache_dir
+from klm_utils.threads import SLEEPING
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 VERSIONS = ("klm-course", "numpy", "pandas", "scikit-learn", "torch", "transformers")
@@ -45,15 +46,16 @@ class Result:
     @property
     def line(self) -> str:
         """The line that the run prints: name, seconds, headline metric or what failed."""
-        end = f"FAILED: {self.error.splitlines()[0]}" if self.error else headline(self.metrics)
+        end = f"FAILED: {self.error.splitlines()[0]}" if self.error else plain(headline(self.metrics))
         return f"{self.job.name:32} {self.seconds:7.1f} s  {end}"
 
 
 def main(options: Namespace) -> int:
-    """`python -m klm_utils run`: 0 if every notebook ran, 1 if one failed."""
+    """`python -m klm_utils run`: 0 if every notebook ran and was stored where it was to be, 1 if one failed."""
     root = require_root()
     folder = root / "notebooks" / "student" if options.student else root / "notebooks"
-    output = options.output or root / "build" / ("student/notebooks" if options.student else "notebooks")
+    build = root / "build" / "student" if options.student else root / "build"
+    output, report = options.output or build / "notebooks", (options.output or build) / "report.html"
     if options.store and (options.scale != "default" or options.student):
         raise ConfigError(
             "only the solved notebooks at the default scale are stored with their outputs",
@@ -63,25 +65,93 @@ def main(options: Namespace) -> int:
             remedy="run without --store, or without the other two",
         )
     jobs, skipped = plan(folder, output, options.which, options.scale, options.scales or SCALES)
+    full = options.scale == "full" and not options.student
+    check_writable(*[root / "docs" / "results"] * full, *[folder] * options.store)
+    check_output(root, output, report, jobs)
+    if (root / "my") in (Path.cwd(), *Path.cwd().parents):
+        print(f"these are the notebooks of {folder.relative_to(root)}; yours in my/ are run in JupyterLab")
     for name, reason in skipped.items():
         print(f"{name:32} skipped: {reason}")
     fetch_assets(jobs)
+    failed = []
 
     def done(result: Result) -> None:
         print(result.line, flush=True)
-        if options.scale == "full" and not options.student and not result.error:
-            store_result(result, root / "docs" / "results")
-        if options.store and not result.error:
-            store_outputs(result)
+        try:
+            if full and not result.error:
+                store_result(result, root / "docs" / "results")
+            if options.store and not result.error:
+                store_outputs(result)
+        except KLMError as error:  # the other notebooks still run
+            failed.append(f"{result.job.name}, not stored: {error}")
 
     with sigterm_as_interrupt():
         results = execute(jobs, options.jobs, done)
-    for result in results:
-        if result.error:
-            print(f"\n{result.job.name}: {result.error}", file=sys.stderr)
+    failed += [f"{result.job.name}: {result.error}" for result in results if result.error]
+    for error in failed:
+        print(f"\n{error}", file=sys.stderr)
     print("\n" + table(results, skipped))
-    print(f"report: {write_report(results, skipped, output.resolve().parent / 'report.html', options.scale)}")
-    return int(any(result.error for result in results))
+    print(f"report: {write_report(results, skipped, report.resolve(), options.scale)}")
+    return int(bool(failed))
+
+
+def check_output(root: Path, output: Path, report: Path, jobs: list[Job]) -> None:
+    """Before anything runs: the copies and the report can be written, and replace nothing but an earlier run's.
+
+    Raises:
+        ConfigError: `output` lies in notebooks/ or my/, or cannot be written; a file there is of another origin.
+    """
+    homes = [root / "notebooks", root / "my"]
+    if any(home.resolve() in (output.resolve(), *output.resolve().parents) for home in homes):
+        raise ConfigError(
+            "executed copies do not go among the notebooks",
+            where="--output",
+            found=str(output),
+            expected="a folder outside of notebooks/ and my/",
+            remedy="choose another folder; to keep the outputs in notebooks/, run with --store instead",
+        )
+    check_writable(output, report.parent)
+    for job in jobs:
+        check_replaceable(job.output)
+    if report.exists() and not is_report(report):
+        raise _not_ours(report)
+
+
+def check_writable(*folders: Path) -> None:
+    """Make the folders; raise ConfigError where nothing can be written, before hours are spent on what goes there."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ConfigError(
+                "what the run makes cannot be written",
+                where=str(folder),
+                found=str(error),
+                expected="a folder that you may write to",
+                remedy="mend the permissions; for the executed copies you may give another one with --output FOLDER",
+            ) from error
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise ConfigError if there is something at `path` that is not the executed copy of an earlier run."""
+    if path.is_symlink() or path.exists():
+        try:
+            if not path.is_symlink() and "papermill" in read(path).metadata:
+                return
+        except ConfigError as error:
+            raise _not_ours(path) from error
+        raise _not_ours(path)
+
+
+def _not_ours(path: Path) -> ConfigError:
+    return ConfigError(
+        "the run would replace a file that it has not written",
+        where=str(path),
+        expected="nothing there, or what an earlier run wrote",
+        remedy="move the file away, or give another folder with --output",
+    )
 
 
 def fetch_assets(jobs: list[Job]) -> None:
@@ -127,7 +197,7 @@ class Worker:
     def __init__(self, job: Job, folder: Path, threads: int):
         self.job, self.folder, self.began = job, folder, time.perf_counter()
         folder.mkdir(parents=True)
-        job.output.parent.mkdir(parents=True, exist_ok=True)
+        check_replaceable(job.output)
         job.output.unlink(missing_ok=True)  # a copy of an earlier run must not pass for this one's
         (folder / "job.json").write_text(json.dumps(asdict(job), default=str), encoding="utf8")
         files = [str(folder / "job.json"), str(folder / "result.json")]
@@ -153,7 +223,7 @@ class Worker:
         except OSError:
             log = (self.folder / "log").read_text(encoding="utf8", errors="replace").splitlines()
             error = "\n".join([f"the process ended with code {self.process.returncode}", *log[-20:]])
-            return Result(self.job, time.perf_counter() - self.began, error)
+            return Result(self.job, time.perf_counter() - self.began, plain(error))
 
     def kill(self) -> None:
         """End the process, its kernel and whatever the kernel started."""
@@ -168,13 +238,18 @@ class Worker:
         self.process.wait()
 
 
+def kernel_environment() -> dict[str, str]:
+    """The environment of any kernel of the course: this checkout's klm_utils; `SLEEPING` where the user is silent."""
+    paths = [str(HERE.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return SLEEPING | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
 def environment(threads: int) -> dict[str, str]:
-    """The environment of a kernel: that many threads, no network, this checkout's klm_utils, figures inline."""
+    """The environment of a kernel of a run: that many threads, no network, figures inline."""
     names = {name: str(threads) for name in THREADS}
     quiet = {"KLM_OFFLINE": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
-    quiet["KLM_CACHE"] = str(assets.cache_dir())  # a relative one would mean another folder to the kernel
-    paths = [str(HERE.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    variables = os.environ | names | quiet | {"PYTHONPATH": os.pathsep.join(paths)}
+    quiet["KLM_CACHE"] = str(cache_dir())  # a relative one would mean another folder to the kernel
+    variables = kernel_environment() | names | quiet
     variables.pop("MPLBACKEND", None)  # the kernel chooses its inline backend, without which no figure is stored
     return variables
 
@@ -194,13 +269,24 @@ def sigterm_as_interrupt():
 
 
 def store_outputs(result: Result) -> None:
-    """Replace the notebook by its executed copy, without what papermill and the kernel noted in the metadata."""
+    """Replace the notebook by its executed copy, without what papermill and the kernel noted in the metadata.
+
+    Raises:
+        ConfigError: the notebook was edited while it ran; it stays as it is.
+    """
     executed = read(result.job.output)
+    if content(executed) != content(read(result.job.source)):
+        raise ConfigError(
+            "the notebook has changed since its run began",
+            where=str(result.job.source),
+            expected="the cells that were run",
+            remedy="run it again, and edit it before or after",
+        )
     executed.metadata = METADATA
     for cell in executed.cells:
         cell.metadata = {"tags": sorted(tags(cell))} if tags(cell) else {}
     text = nbformat.writes(nbformat.from_dict(executed)) + "\n"
-    atomic_write(result.job.source, lambda part: part.write_text(text, encoding="utf8", newline="\n"))
+    atomic_write(result.job.source, lambda part: part.write_text(text, encoding="utf8", newline="\n"), ConfigError)
 
 
 def store_result(result: Result, folder: Path) -> Path:
@@ -218,7 +304,7 @@ def store_result(result: Result, folder: Path) -> Path:
     }
     path = folder / f"{result.job.name.split('_')[0]}.json"
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    atomic_write(path, lambda part: part.write_text(text, encoding="utf8"))
+    atomic_write(path, lambda part: part.write_text(text, encoding="utf8"), ConfigError)
     return path
 
 

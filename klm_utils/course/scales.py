@@ -7,17 +7,20 @@ import yaml
 
 from klm_utils.course import HERE
 from klm_utils.course.notebook import check_parameters, read
+from klm_utils.data.assets import ASSETS
 from klm_utils.errors import ConfigError
 
 SCALES = HERE / "scales.yaml"
 NAMES = ("smoke", "default", "full")
+CEILING = {"smoke": 1800, "default": 1800, "full": 6 * 3600}  # seconds that one cell may take, however busy it is
 
 
 @dataclass(frozen=True)
 class Job:
     """One notebook to execute: where it is, where the executed copy goes, and with what.
 
-    `timeout` is in seconds per cell. A job that is `alone` runs when no other does, with two threads.
+    A cell is stopped after `timeout` seconds in which the kernel and its children did no work, and after `ceiling`
+    seconds whatever they did. A job that is `alone` runs when no other does, with two threads.
     """
 
     name: str
@@ -27,6 +30,7 @@ class Job:
     scale: str = "default"
     parameters: dict = field(default_factory=dict)
     timeout: int = 300
+    ceiling: int = 1800
     alone: bool = False
     assets: tuple[str, ...] = ()
 
@@ -35,16 +39,20 @@ def load(path: Path = SCALES) -> dict:
     """The file of scales as a dict, checked.
 
     Raises:
-        ConfigError: not YAML, a key that means nothing, a skip without a reason.
+        ConfigError: not YAML, a key that means nothing, a value of the wrong kind, a skip without a reason.
     """
     try:
         scales = yaml.safe_load(path.read_text(encoding="utf8"))
-        entries = {"": {"timeout": scales["timeout"]}} | scales["notebooks"]
-        if set(scales) != {"timeout", "notebooks"} or set(scales["timeout"]) != set(NAMES):
-            raise ValueError(f"keys {sorted(scales)}, timeouts {sorted(scales['timeout'])}")
-        for name, entry in entries.items():
-            _check(name, entry)
-    except (OSError, yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+        if not isinstance(scales, dict) or set(scales) != {"timeout", "notebooks"}:
+            raise ValueError("the keys are not `timeout` and `notebooks`")
+        if not isinstance(scales["timeout"], dict) or set(scales["timeout"]) != set(NAMES):
+            raise ValueError(f"timeout: {scales['timeout']!r}")
+        if not isinstance(scales["notebooks"], dict):
+            raise ValueError(f"notebooks: {scales['notebooks']!r}")
+        for name, entry in ({"timeout": {"timeout": scales["timeout"]}} | scales["notebooks"]).items():
+            if fault := _fault(entry):
+                raise ValueError(f"{name}: {fault}")
+    except (OSError, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(
             "the file of scales cannot be used",
             where=str(path),
@@ -55,17 +63,25 @@ def load(path: Path = SCALES) -> dict:
     return scales
 
 
-def _check(name: str, entry: dict) -> None:
-    unknown = set(entry) - {"assets", "alone", "timeout", "smoke", "full"}
-    if unknown:
-        raise ValueError(f"{name}: unknown keys {sorted(unknown)}")
+def _fault(entry) -> str:
+    """What is wrong with the entry of one notebook; "" if nothing is."""
+    kinds = {"assets": list, "alone": bool, "timeout": dict, "smoke": dict, "full": dict}
+    if not isinstance(entry, dict):
+        return f"{entry!r} is not a mapping"
+    if unknown := [key for key in entry if key not in kinds]:
+        return f"unknown keys {unknown}"
+    if wrong := [key for key, value in entry.items() if not isinstance(value, kinds[key])]:
+        return f"{wrong[0]} is {entry[wrong[0]]!r}, not a {kinds[wrong[0]].__name__}"
+    if unknown := [asset for asset in entry.get("assets", []) if not isinstance(asset, str) or asset not in ASSETS]:
+        return f"unknown assets {unknown}"
     for scale in ("smoke", "full"):
-        parameters = entry.get(scale, {})
-        if "skip" in parameters and (len(parameters) > 1 or not str(parameters["skip"] or "").strip()):
-            raise ValueError(f"{name}, {scale}: skip stands alone and needs a reason")
-    for seconds in entry.get("timeout", {}).values():
-        if not isinstance(seconds, int) or seconds < 1:
-            raise ValueError(f"{name}: timeout {seconds!r}")
+        parameters, reason = entry.get(scale, {}), entry.get(scale, {}).get("skip", "a reason")
+        if not isinstance(reason, str) or not reason.strip() or ("skip" in parameters and len(parameters) > 1):
+            return f"{scale}: skip stands alone and needs a reason"
+    for scale, seconds in entry.get("timeout", {}).items():
+        if scale not in NAMES or type(seconds) is not int or seconds < 1:
+            return f"timeout {scale}: {seconds!r}"
+    return ""
 
 
 def plan(
@@ -109,6 +125,7 @@ def plan(
                 scale=scale,
                 parameters=parameters,
                 timeout=(table["timeout"] | entry.get("timeout", {}))[scale],
+                ceiling=CEILING[scale],
                 alone=entry.get("alone", False),
                 assets=tuple(entry.get("assets", ())),
             )

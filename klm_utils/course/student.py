@@ -28,7 +28,8 @@ from pathlib import Path
 import nbformat
 
 from klm_utils.course import require_root, setting
-from klm_utils.course.notebook import METADATA, read, tags
+from klm_utils.course.notebook import METADATA, code_cells, edition, read, tags
+from klm_utils.data.assets import atomic_write
 from klm_utils.errors import ConfigError
 
 STUB = re.compile(r"^( *)# STUB (.*)$", re.M)
@@ -36,34 +37,75 @@ REGION = re.compile(r"((?:^ *# STUB [^\n]*\n)+)(.*?)^ *# END SOLUTION *(?:\n|\Z)
 REPLACE = "  # replace this line"
 
 
-def main(check: bool = False) -> int:
-    """Write the student copies, or with `check` only name those that differ; 1 if any differs, else 0."""
+def main(check: bool = False, force: bool = False) -> int:
+    """Write the student copies, or with `check` only name those that differ; 1 if any differs, else 0.
+
+    What differs in metadata only, as after opening and saving in JupyterLab, does not differ.
+
+    Raises:
+        ConfigError: somebody has edited a copy that would be replaced or deleted, and not `force`; nothing is written.
+    """
     root = require_root()
-    wanted = texts(root)
+    wanted = notebooks(root)
     folder = root / "notebooks" / "student"
-    differ = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf8") != text]
+    differ = [path for path, notebook in wanted.items() if not is_same(path, notebook)]
     stale = [path for path in sorted(folder.glob("*.ipynb")) if path not in wanted]
+    edited = [path.name for path in differ + stale if path.exists() and not is_generated(path)]
+    if edited and not check and not force:
+        raise ConfigError(
+            "student copies were edited, and would be lost",
+            where=str(folder),
+            found=edited,
+            expected="copies as the generator wrote them",
+            remedy="move what you want to keep to my/ (`python -m klm_utils lab` makes that folder), or discard it: "
+            "python -m klm_utils student --force",
+        )
     for path in differ + stale:
         state = "has no solved notebook" if path in stale else "differs" if path.exists() else "is missing"
         print(f"{path.relative_to(root)} {state}" + ("" if check else ": mended"))
     if check:
         return int(bool(differ or stale))
     for path in differ:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(wanted[path], encoding="utf8", newline="\n")
+        text = nbformat.writes(wanted[path]) + "\n"
+        atomic_write(path, lambda part, text=text: part.write_text(text, encoding="utf8", newline="\n"), ConfigError)
     for path in stale:
-        path.unlink()
+        try:
+            path.unlink()
+        except OSError as error:
+            raise ConfigError(
+                "cannot delete", where=str(path), found=str(error), remedy="delete it yourself"
+            ) from error
     print(f"{len(wanted)} student copies in {folder.relative_to(root)}")
     return 0
 
 
-def texts(root: Path) -> dict[Path, str]:
-    """Path of each student copy -> the text it must have."""
+def notebooks(root: Path) -> dict[Path, nbformat.NotebookNode]:
+    """Path of each student copy -> the notebook it must be."""
     branch = setting(root).get("branch", "main")
     return {
-        path.parent / "student" / path.name: nbformat.writes(build(read(path), path.name, branch)) + "\n"
+        path.parent / "student" / path.name: build(read(path), path.name, branch)
         for path in sorted((root / "notebooks").glob("*.ipynb"))
     }
+
+
+def edition_of(notebook) -> str | None:
+    """The edition that the generator noted in a student copy; a copy in my/ keeps it. None if there is none."""
+    noted = notebook.metadata.get("klm", {})
+    return noted.get("edition") if isinstance(noted, dict) else None
+
+
+def is_generated(path: Path) -> bool:
+    """Whether the generator wrote this file, now or earlier, and nobody has changed or run a cell of it since."""
+    try:
+        notebook = read(path)
+    except ConfigError:
+        return False
+    return edition_of(notebook) == edition(notebook) and not any(cell.outputs for cell in code_cells(notebook))
+
+
+def is_same(path: Path, notebook) -> bool:
+    """Whether the file at `path` is this student copy, but for what an editor notes in its metadata."""
+    return path.exists() and is_generated(path) and edition_of(read(path)) == edition_of(notebook)
 
 
 def build(solved, where: str = "notebook", branch: str = "main") -> nbformat.NotebookNode:
@@ -90,7 +132,9 @@ def build(solved, where: str = "notebook", branch: str = "main") -> nbformat.Not
         else:
             cells.append(_cell(cell, cell.source))
     cells += [fold] if fold is not None else []
-    return nbformat.from_dict({"cells": cells, "metadata": METADATA, "nbformat": 4, "nbformat_minor": 5})
+    copy = nbformat.from_dict({"cells": cells, "metadata": METADATA, "nbformat": 4, "nbformat_minor": 5})
+    copy.metadata = {"klm": {"edition": edition(copy)}} | copy.metadata
+    return copy
 
 
 def split_solution(source: str, where: str = "cell") -> tuple[str, str]:
@@ -117,6 +161,11 @@ def links_for_student(text: str, branch: str) -> str:
     """Links of a markdown cell as they must be one folder further down, with badges that open the student copy."""
     text = re.sub(rf"(/blob/{re.escape(branch)}/notebooks/)(?=[\w.-]+\.ipynb)", r"\1student/", text)
     return re.sub(r"""(\]\(|(?:src|href)=["'])\.\./""", r"\1../../", text)
+
+
+def links_one_folder_up(text: str) -> str:
+    """Links of a markdown cell of a student copy as they must be in my/, which lies beside notebooks/."""
+    return re.sub(r"""(\]\(|(?:src|href)=["'])\.\./\.\./""", r"\1../", text)
 
 
 def _cell(cell, source: str) -> dict:

@@ -242,7 +242,7 @@ def nothing(*_):
 
 ANYTHING = [  # what a slip may return in any exercise, and what the message must quote
     (nothing, "None"),
-    (boom, "it raises ValueError: boom (line"),
+    (boom, "it raises ValueError: boom"),
     (lambda: 1, "it raises TypeError"),
     (None, "it raises TypeError: 'NoneType' object is not callable"),
     (generator, "<generator object"),

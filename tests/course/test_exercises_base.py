@@ -78,11 +78,31 @@ def test_head_says_what_came():
     assert head(np.array([[1.23456789]])) == "[1.23457] of shape (1, 1)"
     assert head(0.5) == "0.5" and head(None) == "None" and head("text") == "'text'"
     assert head("x" * 200).endswith("...") and len(head("x" * 200)) == 80
-
-    def learner(x):
-        y = x + 1
-        return y + undefined  # noqa: F821
-
-    line = learner.__code__.co_firstlineno + 2
-    assert head(attempt(learner, 1)) == f"NameError: name 'undefined' is not defined (line {line} of your cell)"
     assert head(ValueError("bare")) == "ValueError: bare"
+
+
+CELL = """
+def learner(x):
+    y = x + 1
+    return y + undefined
+
+
+class Block(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.map = torch.nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.map(x)
+"""
+
+
+def test_an_exception_names_the_line_of_the_notebook_or_none():
+    cell = {"__name__": "__main__", "torch": torch}
+    exec(compile(CELL, "a cell", "exec"), cell)
+    assert head(attempt(cell["learner"], 1)) == "NameError: name 'undefined' is not defined (line 4 of your cell)"
+    block = cell["Block"]()
+    through_the_checker = attempt(lambda: block(torch.ones(4, 5)))  # checker, torch, the learner's forward, torch
+    assert head(through_the_checker).endswith("(line 13 of your cell)")
+    assert "line" not in head(attempt(cell["learner"])), "too few arguments: no line of the cell ran"
+    assert "line" not in head(attempt(torch.ones(2).reshape, 3)), "a library alone"

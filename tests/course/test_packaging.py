@@ -19,7 +19,7 @@ from packaging.version import Version
 import klm_utils
 
 PYTHONS = ("3.11", "3.12", "3.13")
-NOT_SOURCE = (".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "student")
+NOT_SOURCE = (".git", ".venv", "build", "dist", "my", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "student")
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +109,14 @@ def test_the_wheel_holds_all_modules_all_data_and_nothing_else(wheel, checkout):
     data = {p.relative_to(checkout / "data").as_posix() for p in (checkout / "data").rglob("*") if p.is_file()}
     data = {name for name in data if "__pycache__" not in name}
     assert data and {f"klm_utils/shipped/{name}" for name in data} <= names
+    results = {p.name for p in (checkout / "docs" / "results").glob("*.json")}
+    assert results and {f"klm_utils/shipped/results/{name}" for name in results} <= names
     assert "klm_utils/course/scales.yaml" in names
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"klm_utils"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_installed_elsewhere_it_loads_the_article(wheel, tmp_path, checkout):
+def test_installed_elsewhere_it_loads_the_article_and_the_stored_results(wheel, tmp_path, checkout):
     """Into a new environment whose only package it is; what it needs is lent by path, without our own checkout."""
     venv.create(tmp_path / "env", with_pip=False)
     inside = "Scripts/python.exe" if os.name == "nt" else "bin/python"
@@ -127,11 +129,13 @@ def test_installed_elsewhere_it_loads_the_article(wheel, tmp_path, checkout):
         file.write(sysconfig.get_path("purelib") + "\n")
     code = (
         "import klm_utils as klm; ds = klm.load_dataset('article'); import sys;"
-        "print(klm.__file__); print(len(ds.items), len(ds.users)); print(sys.path)"
+        "print(klm.__file__); print(len(ds.items), len(ds.users)); print(sys.path);"
+        "from klm_utils.course import results; print(results('05')['metrics']['tables'].keys(), results('99'))"
     )
     (tmp_path / "elsewhere").mkdir()
     done = subprocess.run([python, "-I", "-c", code], cwd=tmp_path / "elsewhere", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    file, sizes, path = done.stdout.splitlines()
+    file, sizes, path, tables = done.stdout.splitlines()
+    assert "cold_item, interaction" in tables and tables.endswith("None")
     assert file.startswith(site) and sizes == "3 3"
     assert repr(str(checkout)) not in path

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,9 +16,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from klm_utils.__main__ import main
 from klm_utils.course import results
 from klm_utils.course.notebook import check_parameters, figures, headline, metrics, parameters, read
-from klm_utils.course.run import execute, store_result
-from klm_utils.course.scales import load, plan
+from klm_utils.course.run import environment, execute, kernel_environment, store_result
+from klm_utils.course.scales import plan
 from klm_utils.errors import ConfigError
+from klm_utils.threads import SLEEPING
 
 
 def run(course, monkeypatch, *arguments) -> int:
@@ -52,15 +54,6 @@ def test_a_failing_cell_is_shown_and_the_others_still_run(course, monkeypatch, c
     assert "\x1b[" not in err, "no colour codes"
     assert re.search(r"01_good +ok", out) and re.search(r"00_bad +FAILED", out)
     assert "not today" in (course.root / "build" / "report.html").read_text()
-
-
-def test_a_killed_kernel_and_an_endless_cell_are_reported(course):
-    course.add("00_killed", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)  # as the memory's guard would")
-    course.add("01_endless", "import time\ntime.sleep(600)", timeout={"default": 2})
-    killed, endless = execute(jobs(course))
-    assert "the kernel died" in killed.error and "os.kill(os.getpid()" in killed.error
-    assert "no end after 2 s" in endless.error and "time.sleep(600)" in endless.error
-    assert endless.seconds < 30
 
 
 def test_a_notebook_without_metrics_fails(course):
@@ -173,21 +166,6 @@ def test_literals_of_every_kind_are_parameters(course):
     assert parameters(notebook) == {"A": -1, "B": 1e-3, "C": [0, 1], "D": None, "E": "x"}
 
 
-@pytest.mark.parametrize(
-    ("entry", "found"),
-    [
-        ({"smoke": {"skip": ""}}, "needs a reason"),
-        ({"full": {"skip": "slow", "EPOCHS": 1}}, "stands alone"),
-        ({"parallel": True}, "unknown keys"),
-        ({"timeout": {"smoke": 0}}, "timeout"),
-    ],
-)
-def test_a_wrong_file_of_scales_is_refused(course, entry, found):
-    course.add("00_first", **entry)
-    with pytest.raises(ConfigError, match=found):
-        load(course.scales)
-
-
 def test_unknown_notebooks_are_named(course, monkeypatch, capsys):
     course.add("00_first")
     assert run(course, monkeypatch, "07") == 1
@@ -251,6 +229,108 @@ def test_outputs_are_stored_without_traces_of_the_run(course, monkeypatch, capsy
     course.add("00_first", "1 / 0")
     before = path.read_bytes()
     assert run(course, monkeypatch, "--store") == 1 and path.read_bytes() == before
+
+
+def test_a_notebook_that_is_edited_while_it_runs_is_not_stored_over(course, monkeypatch, capsys):
+    edit = (
+        "from pathlib import Path\npath = Path('00_first.ipynb')\n"
+        "path.write_text(path.read_text().replace('import json', 'import json  # a thought'))"
+    )
+    path = course.add("00_first", edit)
+    course.add("01_second")
+    assert run(course, monkeypatch, "--store", "--jobs", "1") == 1
+    assert "# a thought" in path.read_text() and read(path).cells[2].execution_count is None
+    assert "has changed since its run began" in (err := capsys.readouterr().err) and "00_first" in err
+    assert read(course.notebooks / "01_second.ipynb").cells[2].execution_count == 2, "the others are stored"
+
+
+def folder_of(course, how) -> Path:
+    """notebooks/ under another name, or what else a hurried hand may give as --output."""
+    link, root = course.root.parent / "a link", course.root
+    match how:
+        case "itself":
+            return Path("notebooks")
+        case "link":
+            link.symlink_to(course.notebooks)
+            return link
+        case "files linked":
+            link.mkdir()
+            (link / "00_first.ipynb").symlink_to(course.notebooks / "00_first.ipynb")
+            return link
+        case "files linked hard":
+            link.mkdir()
+            os.link(course.notebooks / "00_first.ipynb", link / "00_first.ipynb")
+            return link
+        case "my":
+            return root / "my"
+        case "student":
+            return root / "notebooks" / "student"
+        case "other notebooks":
+            shutil.copytree(course.notebooks, link)
+            return link
+        case "a report of somebody":
+            link.mkdir()
+            (link / "report.html").write_text("<p>mine")
+            return link
+
+
+def everything(folder) -> dict:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("student", [False, True])
+@pytest.mark.parametrize(
+    "how",
+    ["itself", "link", "files linked", "files linked hard", "my", "student", "other notebooks", "a report of somebody"],
+)
+def test_no_file_is_lost_that_a_run_did_not_write(course, monkeypatch, capsys, how, student):
+    course.add("00_first")
+    shutil.copytree(course.notebooks, course.root / "my")
+    shutil.copytree(course.notebooks, course.notebooks / "student")
+    output = folder_of(course, how)
+    before = everything(course.root.parent)
+    assert run(course, monkeypatch, "--output", str(output), *["--student"] * student) == 1
+    assert everything(course.root.parent) == before
+    assert "ConfigError" in (err := capsys.readouterr().err) and "remedy:" in err
+
+
+def test_a_folder_of_ones_own_takes_copies_and_report_again_and_again(course, monkeypatch, tmp_path):
+    course.add("00_first")
+    output = tmp_path / "elsewhere"
+    for _ in range(2):
+        assert run(course, monkeypatch, "--output", str(output)) == 0
+        assert sorted(path.name for path in output.iterdir()) == ["00_first.ipynb", "report.html"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a course", "elsewhere"]
+    assert not (course.root / "build").exists()
+    (output / "00_first.ipynb").write_text("half a noteb")
+    assert run(course, monkeypatch, "--output", str(output)) == 1, "no run of ours leaves this"
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_runs(course, monkeypatch, capsys):
+    course.add("00_first", "open('ran', 'w')")
+    (course.root / "build").write_text("in the way")
+    for arguments in ([], ["--output", "pyproject.toml"], ["--output", "build/x"], ["--output", "x" * 300]):
+        assert run(course, monkeypatch, *arguments) == 1
+        assert "cannot be written" in (err := capsys.readouterr().err) and "--output FOLDER" in err
+    (course.root / "docs").write_text("in the way of results that took hours")
+    assert run(course, monkeypatch, "--scale", "full", "--output", "elsewhere") == 1
+    assert "docs/results" in capsys.readouterr().err and not (course.notebooks / "ran").exists()
+
+
+def test_inside_of_my_the_run_says_whose_notebooks_it_runs(course, monkeypatch, capsys):
+    course.add("00_first")
+    (course.root / "my").mkdir()
+    monkeypatch.chdir(course.root / "my")
+    assert main(["run", "--scales", str(course.scales)]) == 0
+    assert "yours in my/ are run in JupyterLab" in capsys.readouterr().out
+    assert (course.root / "build" / "notebooks" / "00_first.ipynb").exists()
+
+
+def test_what_the_user_set_for_openmp_stays(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert SLEEPING.items() <= environment(1).items()
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert environment(1)["OMP_WAIT_POLICY"] == kernel_environment()["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 def test_metrics_and_headline(course):

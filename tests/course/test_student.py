@@ -3,7 +3,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from klm_utils.__main__ import main
-from klm_utils.course.notebook import read
+from klm_utils.course.notebook import METADATA, read
 from klm_utils.course.run import execute
 from klm_utils.course.scales import plan
 from klm_utils.course.student import build, links_for_student, split_solution
@@ -85,7 +85,7 @@ def test_nothing_of_a_run_is_left(exercise, monkeypatch):
     made = student(exercise)
     code = [c for c in made.cells if c.cell_type == "code"]
     assert all(c.execution_count is None and c.outputs == [] for c in code)
-    assert set(made.metadata) == {"kernelspec", "language_info"}
+    assert set(made.metadata) == {"kernelspec", "language_info", "klm"}
     assert all(set(c.metadata) <= {"tags"} for c in made.cells)
 
 
@@ -110,14 +110,76 @@ def test_made_twice_it_is_the_same_to_the_byte_and_check_names_what_differs(exer
     main(["student"])
     assert path.read_bytes() == before
     assert main(["student", "--check"]) == 0
-    path.write_bytes(before.replace(b"return x", b"return 2 * x"))
-    (path.parent / "99_gone.ipynb").write_text("{}")
+    solved = exercise.notebooks / "00_first.ipynb"
+    solved.write_text(solved.read_text().replace("5 minutes", "6 minutes"))
+    path.with_name("99_gone.ipynb").write_bytes(before)
     capsys.readouterr()
     assert main(["student", "--check"]) == 1
     out = capsys.readouterr().out
     assert "00_first.ipynb differs" in out and "99_gone.ipynb has no solved notebook" in out
+    assert main(["student"]) == 0, "what it wrote itself it replaces and deletes"
+    assert b"6 minutes" in path.read_bytes() and [p.name for p in path.parent.iterdir()] == ["00_first.ipynb"]
+
+
+def changed(path, what):
+    """A student copy after something that a learner, a merge or an editor does to it."""
+    notebook = nbformat.read(path, 4)
+    cell = next(c for c in notebook.cells if c.source == STUB)
+    match what:
+        case "answer":
+            cell.source = cell.source.replace("return x", "return 2 * x")
+        case "outputs":
+            cell.outputs = [new_output("stream", text="an hour of training")]
+        case "cell":
+            notebook.cells.append(new_markdown_cell("my notes"))
+        case "no mark":
+            notebook.metadata.pop("klm")
+        case "odd mark":
+            notebook.metadata["klm"] = "x"
+    nbformat.write(notebook, path)
+    if what == "conflict":
+        path.write_text("<<<<<<< HEAD\n" + path.read_text())
+
+
+@pytest.mark.parametrize("stale", [False, True])
+@pytest.mark.parametrize("what", ["answer", "outputs", "cell", "no mark", "odd mark", "conflict"])
+def test_a_copy_that_somebody_edited_is_neither_replaced_nor_deleted(exercise, monkeypatch, capsys, what, stale):
+    monkeypatch.chdir(exercise.root)
     main(["student"])
-    assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == ["00_first.ipynb"]
+    path = exercise.notebooks / "student" / "00_first.ipynb"
+    if stale:
+        path = path.rename(path.with_name("99_gone.ipynb"))
+    changed(path, what)
+    before = path.read_bytes()
+    assert main(["student", "--check"]) == 1
+    capsys.readouterr()
+    assert main(["student"]) == 1 and path.read_bytes() == before
+    assert path.name in (err := capsys.readouterr().err) and "--force" in err
+    assert main(["student", "--force"]) == 0 == main(["student", "--check"])
+    assert path.exists() is not stale
+
+
+def test_opened_and_saved_in_an_editor_it_is_still_the_same(exercise, monkeypatch):
+    monkeypatch.chdir(exercise.root)
+    main(["student"])
+    path = exercise.notebooks / "student" / "00_first.ipynb"
+    notebook = nbformat.read(path, 4)
+    notebook.metadata["kernelspec"]["display_name"] = "Python 3 (ipykernel)"
+    notebook.metadata["language_info"] = {"name": "python", "version": "3.13.1", "nbconvert_exporter": "python"}
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"other-{number}"
+        cell.metadata["collapsed"] = True
+    nbformat.write(notebook, path)
+    saved = path.read_bytes()
+    assert main(["student", "--check"]) == 0 == main(["student"]) and path.read_bytes() == saved
+    assert METADATA["kernelspec"]["display_name"] == "Python 3", "the pattern itself was not changed"
+
+
+def test_where_nothing_can_be_written_it_says_so(exercise, monkeypatch, capsys):
+    monkeypatch.chdir(exercise.root)
+    (exercise.notebooks / "student").write_text("in the way")
+    assert main(["student"]) == 1
+    assert "cannot write" in (err := capsys.readouterr().err) and "00_first.ipynb" in err
 
 
 def test_both_copies_run_to_the_end(exercise, monkeypatch):

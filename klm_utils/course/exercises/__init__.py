@@ -84,9 +84,7 @@ def is_zero(value) -> bool:
 def head(value, n: int = 3) -> str:
     """A value in a few words: its first entries and its shape, or the exception with the line that raised it."""
     if isinstance(value, BaseException):
-        frames = traceback.extract_tb(value.__traceback__)[1:2]  # the first is `attempt` itself
-        line = f" (line {frames[0].lineno} of your cell)" if frames else ""
-        return f"{type(value).__name__}: {value}{line}"
+        return f"{type(value).__name__}: {value}{_learners_line(value)}"
     array = None if value is None else _array(value)
     if array is None or not _numeric(array):
         return repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
@@ -94,6 +92,14 @@ def head(value, n: int = 3) -> str:
         return f"{array.item():.6g}"
     first = ", ".join(f"{entry:.6g}" for entry in array.ravel()[:n].tolist())
     return f"[{first}{', ...' if array.size > n else ''}] of shape {tuple(array.shape)}"
+
+
+def _learners_line(error: BaseException) -> str:
+    """The line in the notebook that raised, in brackets; "" if only a library or the checker was running."""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__") == "__main__":  # what a notebook defines
+            return f" (line {line} of your cell)"
+    return ""
 
 
 def _numeric(array: np.ndarray) -> bool:
