@@ -122,6 +122,12 @@ def test_swapped_columns_come_back():
     assert done.report[["row", "rule"]].to_numpy().tolist() == [[1, "swapped"], [0, "swapped"]]
 
 
+def test_the_text_of_an_array_is_not_joined_to_one_word():
+    """Python reads 'a' 'b' as 'ab'; what cannot be read as a list keeps its words apart."""
+    items = ITEMS.assign(tags_en=["['phone' 'digital']", *ITEMS["tags_en"][1:]])
+    assert "phonedigital" not in clean(items, USERS, LOG).items["tags_en"][0]
+
+
 def test_chinese_punctuation_is_no_damage():
     items = ITEMS.assign(title_zh="“好”书（新版），值得！")
     assert clean(items, USERS, LOG).report.empty

@@ -44,6 +44,19 @@ def test_the_control_deals_the_facts_out_to_other_items():
     assert other != graph.shuffled(found, seed=2) and other == graph.shuffled(found, seed=1)
 
 
+def test_one_item_has_no_control():
+    """It would keep its own facts, and be called shuffled."""
+    with pytest.raises(klm.DataError, match="cannot be shuffled"):
+        graph.shuffled([[("brand", "Xiaomi")]])
+    assert graph.shuffled([]) == []
+
+
+def test_facts_of_what_is_no_data_set():
+    for wrong in (None, "shop", pd.DataFrame()):
+        with pytest.raises(klm.ConfigError, match="facts"):
+            graph.facts(wrong)
+
+
 def test_without_a_graph_there_are_no_facts():
     with pytest.raises(klm.errors.DataError, match="no knowledge graph"):
         graph.facts(dataset(triples=None))

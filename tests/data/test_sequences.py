@@ -101,6 +101,27 @@ def test_large_times_are_compared_exactly():
     assert histories(log, log) == [[], [1]]
 
 
+@pytest.mark.parametrize("kind", [object, str, "uint64", "Int64"])
+def test_large_times_of_any_type_are_compared_exactly(kind):
+    times = pd.Series([2**60, 2**60 + 1]).astype(kind)
+    log = pd.DataFrame({"user_id": [1, 1], "item_id": [1, 2], "timestamp": times})
+    assert histories(log, log) == [[], [1]]
+
+
+def test_a_time_from_2_to_the_63_on_comes_last_not_first():
+    times = np.array([5, 2**63 + 4096], dtype="uint64")
+    log = pd.DataFrame({"user_id": [1, 1], "item_id": [1, 2], "timestamp": times})
+    assert histories(log, log) == [[], [1]]
+
+
+def test_the_remedy_for_dates_gives_their_seconds():
+    log = frame([(0, 1), (1, 2)], 1).assign(timestamp=["1970-01-01T00:00:05+00:00", "1970-01-01T08:00:07+08:00"])
+    with pytest.raises(klm.DataError) as caught:
+        histories(log, log)
+    code = caught.value.remedy.removeprefix("from dates: ").split("; else")[0]
+    assert eval(code, {"frame": log, "pd": pd}).tolist() == [5, 7]
+
+
 @pytest.mark.parametrize("kind", [int, str])
 def test_empty_frames(kind):
     log = frame([(0, 1)], 1, kind)

@@ -162,3 +162,12 @@ def test_probability_refuses_what_it_does_not_know():
         shop.probability([1, 2], [1], [START])
     with pytest.raises(klm.KLMError, match="language"):
         klm.load_dataset("shop", language="de")
+    for time in (np.nan, "yesterday", None, START + 1j):
+        with pytest.raises(klm.DataError, match="times"):
+            shop.probability([1], [1], [time])
+
+
+@pytest.mark.parametrize("seed", [None, -1, 0.5])
+def test_another_shop_needs_a_seed(seed):
+    with pytest.raises(klm.ConfigError, match="seed"):
+        shop.resimulated(seed)

@@ -137,6 +137,8 @@ def test_a_column_twice_is_refused_in_every_table(tables, table):
         twice = pd.concat([tables[table], tables[table][[column]]], axis=1)
         error = refused(tables, f"{table} has a column twice", **{table: twice})
         assert error.found == column
+    log = tables["interactions"].drop(columns="label")  # then the label is made from the rating
+    refused(tables, "interactions has a column twice", interactions=pd.concat([log, log[["rating"]]], axis=1))
 
 
 def test_a_column_of_ids_in_the_constructor_is_the_index(tables):
@@ -222,8 +224,7 @@ def test_the_remedy_for_ids_never_cuts_a_fraction(tables):
         pd.Series([1, 2.5, 3]).astype("Int64")
 
 
-@pytest.mark.parametrize("as_index", [False, True])
-def test_the_remedy_for_unknown_items_keeps_the_known_ones(tables, as_index):
+def test_the_remedy_for_unknown_items_keeps_the_known_ones(tables):
     log = tables["interactions"].assign(item_id=[1, 2, 99, 0])
     error = refused(tables, "not in the table items", interactions=log)
     mended = eval(re.search(r"log\[log.*\]", error.remedy).group(), {"log": log, "items": tables["items"]})

@@ -204,6 +204,18 @@ def test_unknown_field(fields):
         item_text(ITEM, None, fields)
 
 
+@pytest.mark.parametrize("wrong", [None, "title", 3, ["title"]])
+def test_what_is_no_row_and_what_is_no_data_set(wrong):
+    for text in (item_text, user_text, item_texts, user_texts):
+        with pytest.raises(klm.ConfigError, match="wrong kind"):
+            text(wrong)
+
+
+def test_fields_of_none():
+    with pytest.raises(klm.ConfigError, match="fields"):
+        item_text(ITEM, None, None)
+
+
 def test_facts_as_text():
     facts = [("brand", "Oakbay"), ("madeOf", "wood"), ("isA", "chair")]
     assert facts_text(facts) == "Brand: Oakbay. MadeOf: wood. A kind of: chair."
