@@ -115,6 +115,6 @@ def measured(reports: list[Report]) -> list[list]:
 def _table(rows: list[list]) -> list[str]:
     lines = ["| metric | value | interval | protocol |", "|---|---|---|---|"]
     for name, value, low, high, level, protocol in rows:
-        interval = f"{low:.4f} to {high:.4f} ({level:.0%})"
+        interval = "undefined" if low != low else f"{low:.4f} to {high:.4f} ({level:.0%})"
         lines.append(f"| {plain(name)} | {value:.4f} | {interval} | {plain(protocol.replace('|', '/'))} |")
     return lines

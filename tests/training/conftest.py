@@ -10,10 +10,14 @@ from small import FAST, planted, tiny_encoder
 
 import klm_utils as klm
 
+CACHE = os.environ.get("KLM_CACHE", "")  # empty: the user's
+
 
 @pytest.fixture(scope="session")
 def movielens():
-    return klm.load_dataset("movielens-100k")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KLM_CACHE", CACHE)  # the encoder of a module may have set another one
+        return klm.load_dataset("movielens-100k")
 
 
 @pytest.fixture(scope="session")

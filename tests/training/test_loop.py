@@ -404,10 +404,10 @@ def test_small_tensors_get_one_thread_and_the_caller_keeps_theirs(build, split, 
         torch.set_num_threads(before)
 
 
-def test_two_threads_add_up_in_one_order(monkeypatch):
+def test_two_threads_add_up_in_one_order(movielens, monkeypatch):
     """At the default batch a gradient of rows is summed by several threads."""
     monkeypatch.setattr("klm_utils.training.loop.SMALL", 0)
-    ds, threads = klm.load_dataset("movielens-100k"), torch.get_num_threads()
+    ds, threads = movielens, torch.get_num_threads()
     split = klm.split(ds, "random")
     torch.set_num_threads(2)
     try:
