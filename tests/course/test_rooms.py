@@ -13,6 +13,7 @@ import klm_utils
 PACKAGE = Path(klm_utils.__file__).parent
 ORDER = ["errors", "lazy", "threads", "progress", "files", "data", "embedding", "fusion", "losses", "gradients"]
 ORDER += ["evaluation", "training", "plots", "course"]
+DOORS = {"errors", "lazy", "threads", "files", "course", "data"}  # what the package itself and its command may import
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "pandas", "numpy", "transformers", "sklearn", "scipy", "matplotlib", "pooch", "nbformat"}
 
