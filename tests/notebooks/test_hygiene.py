@@ -3,8 +3,10 @@
 import copy
 import json
 import re
+import runpy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -200,6 +202,14 @@ def test_the_same_result_from_every_folder(tmp_path):
     assert [result.error for result in results] == ["", "", ""]
     first, second, third = ({k: v for k, v in result.metrics.items() if k != "seconds"} for result in results)
     assert first == second == third
+
+
+def test_nbval_stops_what_hangs_and_not_what_is_slow():
+    line = next(line for line in (ROOT / "Makefile").read_text(encoding="utf8").splitlines() if "--nbval-lax" in line)
+    assert int(re.search(r"cell-timeout=(\d+)", line)[1]) >= 1800 and "kernel-startup-timeout=600" in line
+    cell = SimpleNamespace(output_timeout=5)
+    runpy.run_path(str(ROOT / "notebooks" / "conftest.py"))["pytest_collection_modifyitems"]([cell])
+    assert cell.output_timeout >= 600
 
 
 # --- Each check sees what it is there to see: a good notebook, and one fault at a time.
