@@ -9,7 +9,9 @@ small tensors get one thread, which is as fast alone, and large ones all of them
 import os
 from contextlib import contextmanager
 
-SLEEPING = {"OMP_WAIT_POLICY": "PASSIVE"}  # read once, when the first library that uses OpenMP is loaded
+# Read once, when the first library that uses OpenMP is loaded. GOMP_SPINCOUNT: a few microseconds of spinning, as a
+# thread that sleeps at once is woken too late for the next small product.
+SLEEPING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 
 
 def sleep_while_waiting() -> None:

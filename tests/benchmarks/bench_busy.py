@@ -13,7 +13,7 @@ from statistics import median
 
 from klm_utils.threads import SLEEPING
 
-RUNS = 3
+RUNS = 5
 BUSY = "import torch; torch.set_num_threads(2); a = torch.randn(2000, 2000)\nwhile True: a @ a"
 CASES = {
     "frozen fit": """
@@ -67,13 +67,19 @@ def seconds(process: subprocess.Popen) -> float:
     return float(process.stdout.readline())
 
 
+def medians(workers: dict) -> dict[str, float]:
+    """Of some runs of each, in turn, so that all meet the same machine."""
+    runs = [{label: seconds(process) for label, process in workers.items()} for _ in range(RUNS)]
+    return {label: median(run[label] for run in runs) for label in workers}
+
+
 def main():
     for name, case in CASES.items():
         workers = {label: worker(case, *way) for label, way in WAYS.items()}
-        alone = {label: median(seconds(process) for _ in range(RUNS)) for label, process in workers.items()}
+        alone = medians(workers)
         busy = subprocess.Popen([sys.executable, "-c", BUSY])
         time.sleep(5)
-        beside = {label: median(seconds(process) for _ in range(RUNS)) for label, process in workers.items()}
+        beside = medians(workers)
         busy.kill()
         for process in workers.values():
             process.kill()
