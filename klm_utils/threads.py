@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 # Read once, when the first library that uses OpenMP is loaded. GOMP_SPINCOUNT: a few microseconds of spinning, as a
 # thread that sleeps at once is woken too late for the next small product.
-SLEEPING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+SLEEPING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
 
 
 def sleep_while_waiting() -> None:
