@@ -22,7 +22,7 @@ from klm_utils.training.fit_checks import check_epochs, check_fit, check_folders
 from klm_utils.training.model import KLMRecommender
 from klm_utils.training.undo import Snapshot, leave_usable
 
-SMALL = 10_000_000  # scores of the full matrix up to which one thread is as fast as several
+SMALL = 10_000_000  # scores of all pairs up to which one thread is as fast as several, where a score is a dot product
 RUN = "run.safetensors"
 COLUMNS = ("epoch", "loss", "valid", "seconds")
 
@@ -130,7 +130,7 @@ class Run:
         self.weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config))
         self.average, self.best, self.rows, self.steps = self._copy(), None, [], 0
-        self.small = len(model.users) * len(model.items) < SMALL
+        self.small = model.fusion.full_matrix and len(model.users) * len(model.items) < SMALL
 
     def _tell(self, text: str, better: bool) -> None:
         """The epoch, on a line that stays with verbose=True and is gone in the end with None."""

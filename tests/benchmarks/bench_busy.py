@@ -49,7 +49,7 @@ for line in sys.stdin:
     work()
     print(time.perf_counter() - start, flush=True)
 """
-# The environment, and what is done after the imports: "before" is how torch does it by itself, with all threads for all.
+# The environment, and what is done after the imports; "before" is how torch does it by itself, all threads for all.
 WAYS = {"course": (SLEEPING, ""), "before": ({}, "from klm_utils.training import loop; loop.SMALL = 0")}
 
 
