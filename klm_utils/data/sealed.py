@@ -1,6 +1,7 @@
 """A folder with a list of its files and their checksums, so that a changed, lost or added one is seen."""
 
 import json
+import os
 from pathlib import Path
 
 from klm_utils.errors import AssetError, KLMError
@@ -17,7 +18,7 @@ def seal(folder: Path) -> None:
 
 def sealed(folder: Path) -> bool:
     """Whether `seal` was called on this folder."""
-    return (folder / SEAL).is_file()
+    return os.path.isfile(folder / SEAL)  # of a name that no folder can have, too
 
 
 def check_seal(folder: Path, error: type[KLMError] = AssetError) -> None:

@@ -2,6 +2,7 @@
 
 import signal
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -57,11 +58,20 @@ def popular(rng):
 
 
 def altered(ds, rows):
-    """The same data set with other labels, ratings and items in these rows; each item keeps its number of rows."""
+    """The same data set with other labels, ratings and items in these rows; each item keeps its number of rows.
+
+    Rows exchange their items two by two, where that repeats no pair of the log.
+    """
     log = ds.interactions.copy()
     log.loc[rows, "label"] = 1 - log.loc[rows, "label"]
     log.loc[rows, "rating"] = 6 - log.loc[rows, "rating"]
-    log.loc[rows, "item_id"] = np.roll(log.loc[rows, "item_id"].to_numpy(), 7)
+    there, users, items = set(zip(log["user_id"], log["item_id"], strict=True)), log["user_id"], log["item_id"].copy()
+    for a, b in combinations(rows, 2):
+        pairs = {(users[a], items[b]), (users[b], items[a])}
+        if not pairs & there:
+            items[a], items[b] = items[b], items[a]
+            there |= pairs
+    log["item_id"] = items
     return replace(ds, interactions=log)
 
 
