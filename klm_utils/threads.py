@@ -16,8 +16,8 @@ SLEEPING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
 
 def sleep_while_waiting() -> None:
     """Let threads of libraries that are yet to be loaded sleep while they wait, unless the user has said otherwise."""
-    for name, value in SLEEPING.items():
-        os.environ.setdefault(name, value)
+    if not SLEEPING.keys() & os.environ.keys():
+        os.environ.update(SLEEPING)
 
 
 @contextmanager

@@ -67,6 +67,19 @@ def edition(notebook) -> str:
     return hashlib.sha256(json.dumps(content(notebook)).encode()).hexdigest()[:16]
 
 
+def mark_executed(path: Path) -> str:
+    """The text of an executed copy with its edition noted, so that the next run knows it for its own to replace."""
+    notebook = read(path)
+    notebook.metadata["klm"] = {"executed": edition(notebook)}
+    return nbformat.writes(notebook) + "\n"
+
+
+def is_executed_copy(notebook) -> bool:
+    """Whether a run made this copy and nobody has written in it since."""
+    noted = notebook.metadata.get("klm")
+    return isinstance(noted, dict) and noted.get("executed") == edition(notebook)
+
+
 def plain(text: str) -> str:
     """Text for a terminal: without escape sequences and control characters, which a notebook may print or raise."""
     return CONTROL.sub("", text)

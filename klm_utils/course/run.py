@@ -22,7 +22,7 @@ import nbformat
 import psutil
 
 from klm_utils.course import HERE, require_root
-from klm_utils.course.notebook import METADATA, content, headline, parameters, plain, read, tags
+from klm_utils.course.notebook import METADATA, content, headline, is_executed_copy, parameters, plain, read, tags
 from klm_utils.course.report import is_report, table, write_report
 from klm_utils.course.scales import SCALES, Job, plan
 from klm_utils.data import assets
@@ -138,7 +138,7 @@ def check_replaceable(path: Path) -> None:
     """Raise ConfigError if there is something at `path` that is not the executed copy of an earlier run."""
     if path.is_symlink() or path.exists():
         try:
-            if not path.is_symlink() and "papermill" in read(path).metadata:
+            if not path.is_symlink() and is_executed_copy(read(path)):
                 return
         except ConfigError as error:
             raise _not_ours(path) from error
@@ -241,7 +241,8 @@ class Worker:
 def kernel_environment() -> dict[str, str]:
     """The environment of any kernel of the course: this checkout's klm_utils; `SLEEPING` where the user is silent."""
     paths = [str(HERE.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return SLEEPING | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    wait = {} if SLEEPING.keys() & os.environ.keys() else SLEEPING
+    return wait | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def environment(threads: int) -> dict[str, str]:

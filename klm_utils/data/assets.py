@@ -145,6 +145,8 @@ def _survey() -> tuple[list[Path], list[Path]]:
                     search(path, depth + 1, deeper)
                 except PermissionError:
                     foreign.append(path)
+            elif fits and fits[0][0] == "models" and not (folder / "sha256.json").is_file():  # we write it beside them
+                foreign.append(path)
             elif len(fits) > len(deeper) and (not path.is_dir() or fits[0][0] == "wheels"):
                 if fits[0][0] != "vectors" or not path.name.startswith(".") or abandoned(path):  # else being written
                     ours.append(path)

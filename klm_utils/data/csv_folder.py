@@ -86,7 +86,8 @@ def _tags(texts: pd.Series) -> list[list[str]]:
         unread |= ~written & texts.str.contains(_JOINED)
     if unread.any():
         only = "a|b (a tag that holds a comma, alone in its row: end it with |) or a list as to_csv writes it"
-        remedy = "separate the tags by |: text.replace(', ', '|'); make arrays lists before to_csv: .map(list)"
+        split = r"frame['tags'].str.replace(r'\s*[,;，；、]\s*', '|', regex=True)"
+        remedy = f"separate the tags by |: {split}; make arrays lists before to_csv: .map(list)"
         raise complain([cell_fault("items", "tags", "is not separated by |", texts, unread, only, remedy)])
     return [[tag.strip() for tag in found if tag.strip()] for found in tags]
 

@@ -182,6 +182,12 @@ def _completed_log(log: pd.DataFrame, like_at: float) -> pd.DataFrame:
         raise complain([no_label(log)])
     log = plain(log)
     if "timestamp" not in log:
+        if copies := int(log[[column for column in LOG_COLUMNS if column in log]].duplicated().sum()):
+            warnings.warn(
+                f"interactions: {copies:,} rows are copies of others; without a timestamp nobody can tell whether they "
+                "are repeats. If they are not: log.drop_duplicates()",
+                stacklevel=3,
+            )
         log["timestamp"] = np.arange(len(log))
     if "label" not in log and "rating" in log:
         log["label"] = (number(log["rating"]) >= like_at).astype("int64")  # a rating that is none is refused later

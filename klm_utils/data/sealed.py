@@ -8,6 +8,7 @@ from klm_utils.errors import AssetError, KLMError
 from klm_utils.files import atomic_write, sha256
 
 SEAL = "sha256.json"
+LEFT_BY_SYSTEMS = {".DS_Store", "desktop.ini", "Thumbs.db"}
 
 
 def seal(folder: Path) -> None:
@@ -38,6 +39,20 @@ def check_seal(folder: Path, error: type[KLMError] = AssetError) -> None:
         )
 
 
+def foreign(folder: Path) -> set[str]:
+    """The files of a sealed folder that were not there when it was sealed, hidden ones too."""
+    try:
+        listed = {SEAL, *json.loads((folder / SEAL).read_text(encoding="utf8"))}
+    except (OSError, ValueError, TypeError, RecursionError):
+        listed = {SEAL}
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    return {name for name in there - listed if Path(name).name not in LEFT_BY_SYSTEMS}
+
+
 def _checksums(folder: Path) -> dict[str, str]:
     names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: sha256(path) for name, path in sorted(names.items()) if name != SEAL and "/." not in f"/{name}"}
+    return {name: sha256(path) for name, path in sorted(names.items()) if _counts(name)}
+
+
+def _counts(name: str) -> bool:
+    return name != SEAL and "/." not in f"/{name}" and Path(name).name not in LEFT_BY_SYSTEMS

@@ -13,7 +13,7 @@ from klm_utils.evaluation import intervals, ranking
 from klm_utils.evaluation.intervals import Statistic
 from klm_utils.evaluation.leaks import leak_alarm
 
-INTERRUPTED = "(interrupted"  # so `klm.fit` marks the name of a model whose training was stopped
+UNFINISHED = ("(interrupted", "(broken off", "(in training")  # how `klm.fit` marks the name of a model until its end
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Report:
         lines = [f"{self.name}: {self.objective}, {self.part}", f"protocol: {self.protocol}"]
         for name, value in self.metrics.items():
             low, high = self.intervals[name]
-            users = self.users[name]
+            users = self.users.get(name, self.n_users)
             note = f"  rests on {users} of {self.n_users} users{_few(users)}" if users < self.n_users else ""
             lines.append(f"  {name:{width}s}  {value:.4f}  [{low:.4f}, {high:.4f}]{note}")
         of = f"{_interval_text(self.level, self.n_boot)}, {_users(self.n_users)}"
@@ -239,7 +239,11 @@ def comparison_table(
             rows[label] |= {f"minus {base}": c.difference, "minus low": c.low, "minus high": c.high}
     first = [name, "low", "high", f"minus {base}", "minus low", "minus high"]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=first)
-    return table.assign(model=pd.Series(names)) if any(INTERRUPTED in name for name in names.values()) else table
+    return (
+        table.assign(model=pd.Series(names))
+        if any(mark in name for name in names.values() for mark in UNFINISHED)
+        else table
+    )
 
 
 def pooled(reports: Report | Sequence[Report], *, level: float = 0.95, n_boot: int = 1000, seed: int = 0) -> Report:

@@ -2,6 +2,7 @@
 
 import html
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import klm_utils
@@ -18,9 +19,9 @@ QUESTIONS = {
 
 
 def save(folder: Path, model, trained: dict | None) -> None:
-    """Write the card as README.md, unless there is one that somebody else wrote."""
+    """Write the card as README.md, unless there is one that somebody else wrote or wrote in."""
     path, text = folder / "README.md", card(model, trained)
-    if not path.exists() or OURS in path.read_text(encoding="utf8", errors="replace"):
+    if not path.exists() or _untouched(path.read_text(encoding="utf8", errors="replace")):
         atomic_write(path, lambda beside: beside.write_text(text, encoding="utf8"), CheckpointError)
 
 
@@ -70,10 +71,19 @@ def card(model, trained: dict | None = None) -> str:
         *([f"encoder = {_call(**trained)}"] if trained else []),
         "```",
         "",
-        f"{OURS} {klm_utils.__version__}.",
-        "",
     ]
-    return "\n".join(lines)
+    text = "\n".join([*lines, ""])
+    return f"{text}{OURS} {klm_utils.__version__}, {_digest(text)}.\n"
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:12]
+
+
+def _untouched(text: str) -> bool:
+    """Whether a card is as it was written."""
+    body, ours, end = text.rpartition(OURS)
+    return bool(ours) and end.rstrip().endswith(f", {_digest(body)}.")
 
 
 def plain(value) -> str:

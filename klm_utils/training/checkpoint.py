@@ -99,7 +99,7 @@ def locked(folder: Path) -> FileLock:
     except (AssetError, OSError):
         usable = False
     name = hashlib.sha256(str(Path(folder).resolve()).encode("utf8", "surrogateescape")).hexdigest()[:16]
-    return FileLock((home if usable else Path(tempfile.gettempdir())) / f"save-{name}.lock")
+    return FileLock((home if usable else Path(tempfile.gettempdir())) / f"save-{name}.lock", mode=0o666)
 
 
 def checksum(tensors: dict[str, torch.Tensor], about: str) -> str:

@@ -10,7 +10,7 @@ from klm_utils.data.splits import Split
 from klm_utils.data.templates import item_texts
 from klm_utils.errors import CheckpointError, ConfigError, DataError, check_choice, check_kind
 from klm_utils.fusion import FUSIONS
-from klm_utils.training import modes
+from klm_utils.training import checkpoint, modes
 
 PROFILES = ("features", "text", "both")
 READABLE = ("true", "shuffled")  # a language model that is trained reads texts; the other controls are vectors
@@ -49,11 +49,13 @@ def check_home(folder) -> None:
             expected="a file, or nothing",
             remedy="move it away, or choose another folder",
         )
-    if (folder / "config.json").exists():  # the hub's own code would delete it
+    weights = folder / "model.safetensors"
+    foreign = weights.is_file() and "format" not in checkpoint.about(weights)
+    if foreign or (folder / "config.json").exists():  # the hub's own code would delete it
         raise CheckpointError(
             "this folder holds a model of another kind",
             where=str(folder),
-            found="config.json",
+            found=weights.name if foreign else "config.json",
             expected="an empty folder, or one with a KLMRecommender",
             remedy="choose another folder",
         )

@@ -99,8 +99,8 @@ def fit(
     run = None
     try:
         run = Run(model, split, config, watch)
-        run.begin(path, task.start)
         with curves_in(log_dir) as curves:
+            run.begin(path, task.start)
             while run.stopped() is None:
                 with one_thread(run.small and not run.reading):
                     curves(run.epoch(task))
@@ -112,7 +112,7 @@ def fit(
         if run is None or run.best is None:
             before.put_back(model)
         else:
-            leave_usable(run, fault)
+            leave_usable(run, fault, before)
         raise
     finally:
         progress.done()
@@ -342,7 +342,8 @@ class Run:
         text = str([pd.util.hash_pandas_object(rows).tolist(), self.model.items.tolist()])
         buffers = self.model.fusion.named_buffers()  # without the text vectors, whose last bits depend on the machine
         data = checkpoint.checksum({name: b for name, b in buffers if "text" not in name and name != "met_table"}, text)
-        return {**config, **{f"model {k}": v for k, v in self.model.about.items()}, "rows and features": data}
+        own = {f"model {k}": v for k, v in self.model.about.items()} | {"model loaded from": self.model.origin}
+        return {**config, **own, "rows and features": data}
 
 
 def parameter_groups(model: KLMRecommender, config: TrainConfig) -> list[dict]:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from filelock import Timeout
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from safetensors import SafetensorError
 from scipy.special import expit
@@ -21,7 +20,7 @@ from klm_utils.data.templates import user_texts
 from klm_utils.errors import CheckpointError, DataError, check_choice, check_flag, check_seed, check_whole
 from klm_utils.evaluation.baseline import find, paired
 from klm_utils.fusion import BASE, FUSIONS, ITEM_PARTS
-from klm_utils.training import card, catalogue, modes, saving
+from klm_utils.training import card, catalogue, checkpoint, modes, saving
 from klm_utils.training.checks import check_build, check_home, checked_texts, settings_of
 from klm_utils.training.saving import FILE
 from klm_utils.training.texts import ItemTexts
@@ -46,7 +45,8 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         about: where it comes from: data set, split, encoder, settings.
         measured, trained: for the model card, of metrics and of the encoder beside it; `save_pretrained` sets them.
         unfinished: how a training that did not come to its end ended; "" for all others. It is part of the `name`.
-        start: the weights that `fit` starts from, once it was called.
+        start: the weights that `fit` starts from, once it was called; `load_state_dict` sets others.
+        origin: checksum of the weights that `from_pretrained` read, "" where it was built.
     """
 
     def __init__(self, fusion: nn.Module, item_ids, user_ids, titles, about: dict, texts: ItemTexts | None = None):
@@ -56,7 +56,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         self.items = pd.Series(list(titles), index=pd.Index(item_ids, name="item_id"), name="title")
         self.users = pd.Index(user_ids, name="user_id")
         self.objective, self.scale, self.shift, self.measured, self.trained = "label", 1.0, 0.0, [], None
-        self.unfinished, self.start = "", None
+        self.unfinished, self.start, self.origin = "", None, ""
         self.eval()
 
     @classmethod
@@ -267,6 +267,11 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         table = np.stack([part.double().cpu().numpy() for part in parts.values()], axis=1) * self.scale
         return pd.DataFrame(table, columns=names)
 
+    def load_state_dict(self, *args, **options):
+        """As of any torch module; `fit` starts from these weights then."""
+        self.start = None
+        return super().load_state_dict(*args, **options)
+
     def _save_pretrained(self, save_directory: Path) -> None:
         saving.save(self, Path(save_directory))
 
@@ -291,10 +296,12 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         push, repo = check_flag("push_to_hub", options.pop("push_to_hub", False)), options.pop("repo_id", None)
         measured = card.measured(reports)
         check_home(save_directory)
-        folder, self.measured = Path(save_directory).expanduser(), measured or self.measured
+        folder, before = Path(save_directory).expanduser(), self.measured
+        self.measured = measured or before
         try:
             super().save_pretrained(folder)
-        except (OSError, SafetensorError, Timeout) as fault:
+        except (OSError, SafetensorError) as fault:
+            self.measured = before
             raise CheckpointError(
                 "the model cannot be saved here",
                 where=str(folder),
@@ -336,7 +343,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         model = cls(network, saved["item_ids"], saved["user_ids"], saved["titles"], saved["about"])
         model.objective, model.scale, model.shift = saved["objective"], saved["scale"], saved["shift"]
         model.trained, model.measured = saved.get("trained"), saved.get("measured", [])
-        model.unfinished = saved.get("unfinished", "")
+        model.unfinished, model.origin = saved.get("unfinished", ""), checkpoint.checksum(network.state_dict(), "")
         return model
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from klm_utils.data.sealed import check_seal, seal, sealed
+from klm_utils.data.sealed import check_seal, foreign, seal, sealed
 from klm_utils.embedding.encoder import TextEncoder
 from klm_utils.errors import CheckpointError, ConfigError, check_choice, check_flag, check_whole
 
@@ -127,7 +127,7 @@ def save(encoder: TextEncoder, folder: Path) -> Path:
             plain.tokenizer.save_pretrained(beside)
             seal(beside)
             if home.exists():
-                remove(home)
+                clear_away(home)
             beside.rename(home)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
@@ -141,15 +141,23 @@ def remove(home: Path) -> None:
     shutil.rmtree(beside)
 
 
+def clear_away(home: Path) -> None:
+    """Delete the altered folder of an encoder; with files of the user in it, it stays under another name."""
+    if foreign(home):
+        home.rename(home.with_name(f"{home.name}-altered-{secrets.token_hex(2)}"))
+    else:
+        remove(home)
+
+
 def sweep(folder: Path, keep: str) -> None:
     """Delete the encoders of models that were in this folder before, but `keep`, and what killed writers left.
 
-    For the holder of the folder's lock. Ours are those that are sealed.
+    For the holder of the folder's lock. Ours are those that are sealed and hold nothing else.
     """
     for old in folder.iterdir():
         if old.name.startswith(BESIDE):
             shutil.rmtree(old, ignore_errors=True)
-        elif FOLDER.fullmatch(old.name) and sealed(old) and old.name != keep:
+        elif FOLDER.fullmatch(old.name) and sealed(old) and old.name != keep and not foreign(old):
             remove(old)
 
 

@@ -85,7 +85,8 @@ def _faults(state: dict[str, torch.Tensor], saved: dict):
     yield "pairs", bool(len(pairs)) and not 0 <= int(pairs.min()) <= int(pairs.max()) < len(items) * len(users)
     yield "settings", not set(about["settings"]) <= set(signature(FUSIONS[about["fusion"]]).parameters)
     yield "width", about["settings"]["width"] != state["item_ids"].shape[1]
-    yield "hidden", about["settings"].get("hidden", 1) > LARGEST
+    largest = max(LARGEST, *(size for tensor in state.values() for size in tensor.shape))
+    yield "hidden", about["settings"].get("hidden", 1) > largest
     texts = [about[key] for key in ("data", "protocol", "mode", "knowledge", "profile")] + [saved.get("unfinished", "")]
     yield "about", not all(isinstance(text, str) for text in texts)
     yield "encoder", about["encoder"] is not None and not isinstance(about["encoder"]["name"], str)

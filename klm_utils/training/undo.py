@@ -15,13 +15,13 @@ class Snapshot:
         self.fields = {name: getattr(model, name) for name in self.FIELDS}
 
     def put_back(self, model) -> None:
-        """Make the model what it was."""
-        for name, value in self.fields.items():
-            setattr(model, name, value)
-        self.put_weights_back(model)
+        """Make the model what it was; its name last, so that it is marked until all is in place."""
+        model.eval()
         if model.texts is not None:
             model.texts.head = self.head
-        model.eval()
+        self.put_weights_back(model)
+        for name, value in self.fields.items():
+            setattr(model, name, value)
 
     @torch.no_grad()
     def put_weights_back(self, model) -> None:
@@ -29,15 +29,20 @@ class Snapshot:
         for name, weight in model.named_parameters():
             if name in self.weights:
                 weight.copy_(self.weights[name])
-        model.fusion.text = self.text
+        model.fusion.text = self.text.to(model.fusion.text)  # the model may have been moved since
 
 
-def leave_usable(run, fault: BaseException) -> None:
-    """The best weights so far, with a name that says so; the error says it too."""
-    epochs = f"{len(run.rows)} epoch" + "s" * (len(run.rows) > 1)
-    run.model.unfinished = f"{'interrupted' if isinstance(fault, KeyboardInterrupt) else 'broken off'} after {epochs}"
-    run.finish()
+def leave_usable(run, fault: BaseException, before: Snapshot) -> None:
+    """The best weights so far, with a name that says so, as the error does. If even that fails: as it was before."""
+    model, epochs = run.model, f"{len(run.rows)} epoch" + "s" * (len(run.rows) > 1)
+    stopped = isinstance(fault, KeyboardInterrupt)
+    model.unfinished = f"{'interrupted' if stopped else 'broken off'} after {epochs}"
+    try:
+        run.finish()
+    except BaseException as second:  # such as another Ctrl-C
+        before.put_back(model)
+        raise fault from second
     fault.add_note(
-        f"The training was {run.model.unfinished}. The model has the weights of epoch {run.best_epoch} and is called\n"
-        f"{run.model.name!r} until a training of it comes to its end. To train it, run the same cell again."
+        f"The training was {model.unfinished}. The model has the weights of epoch {run.best_epoch} and is called\n"
+        f"{model.name!r} until a training of it comes to its end." + " To train it, run the same cell again." * stopped
     )

@@ -327,10 +327,12 @@ def test_inside_of_my_the_run_says_whose_notebooks_it_runs(course, monkeypatch, 
 
 
 def test_what_the_user_set_for_openmp_stays(monkeypatch):
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name in SLEEPING:
+        monkeypatch.delenv(name, raising=False)
     assert SLEEPING.items() <= environment(1).items()
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert environment(1)["OMP_WAIT_POLICY"] == kernel_environment()["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert "GOMP_SPINCOUNT" not in environment(1), "it would have the last word"
 
 
 def test_metrics_and_headline(course):

@@ -8,6 +8,7 @@ from small import BOTH, INTERACTION, LABEL, ctrl_c, rows_of, same, stepped, weig
 
 import klm_utils as klm
 from klm_utils.errors import ConfigError
+from klm_utils.training import loop, undo
 
 
 @BOTH
@@ -78,3 +79,83 @@ def test_a_second_fit_starts_anew(build, split, tmp_path):
     loaded = klm.KLMRecommender.from_pretrained(tmp_path)
     klm.fit(loaded, split, klm.TrainConfig(**LABEL))
     assert not same(loaded, once), "a loaded model starts from what was saved"
+
+
+def interrupting(monkeypatch, owner, name, when):
+    """Ctrl-C at the start of a call of a function; `when` is told its number and its arguments."""
+    function, calls = getattr(owner, name), [0]
+
+    def wrapped(*args, **kwargs):
+        calls[0] += 1
+        if when(calls[0], *args):
+            raise KeyboardInterrupt
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, wrapped)
+
+
+def test_a_second_ctrl_c_while_the_model_is_put_back_leaves_a_mark(build, split, monkeypatch):
+    model = build()
+    interrupting(monkeypatch, loop.Run, "step", lambda n, *args: n == 3)
+    interrupting(monkeypatch, undo.Snapshot, "put_weights_back", lambda n, *args: n == 2)
+    with pytest.raises(KeyboardInterrupt):
+        klm.fit(model, split, klm.TrainConfig(**LABEL))
+    assert "in training" in model.name and not model.training
+
+
+@BOTH
+def test_a_second_ctrl_c_while_the_best_weights_are_put_in_leaves_the_model_as_it_was(
+    build, split, settings, monkeypatch
+):
+    model = build()
+    before = weights(model)
+    interrupting(monkeypatch, loop.Run, "step", lambda n, run, *args: len(run.rows) == 1)
+    interrupting(monkeypatch, klm.KLMRecommender, "read_all", lambda n, *args: True)
+    with pytest.raises(KeyboardInterrupt):
+        klm.fit(model, split, klm.TrainConfig(**settings))
+    assert same(model, before) and model.name == "KLM without text" and model.objective == "label"
+
+
+def test_a_log_folder_that_fails_changes_nothing_even_beside_a_run_to_go_on_with(build, split, tmp_path):
+    klm.fit(build(), split, klm.TrainConfig(**LABEL), checkpoint_dir=tmp_path)
+    model = build()
+    before = weights(model)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(klm.CheckpointError, match="curves"):
+        klm.fit(model, split, klm.TrainConfig(**LABEL), tmp_path, log_dir=tmp_path / "file" / "below")
+    assert same(model, before) and model.name == "KLM without text"
+
+
+def test_a_run_is_gone_on_with_only_from_the_same_start(build, split, tmp_path):
+    model = build()
+    klm.fit(model, split, klm.TrainConfig(**LABEL), checkpoint_dir=tmp_path / "run")
+    model.save_pretrained(tmp_path / "model")
+    with pytest.raises(klm.CheckpointError, match="loaded from"):
+        klm.fit(
+            klm.KLMRecommender.from_pretrained(tmp_path / "model"), split, klm.TrainConfig(**LABEL), tmp_path / "run"
+        )
+
+
+def test_weights_that_are_loaded_between_two_fits_are_where_the_second_starts(build, split):
+    model, other = build(), build(seed=5)
+    klm.fit(model, split, klm.TrainConfig(**LABEL))
+    model.load_state_dict(other.state_dict())
+    for one in (model, other):
+        klm.fit(one, split, klm.TrainConfig(**LABEL))
+    assert same(model, other)
+
+
+def test_a_training_that_broke_off_is_marked_in_tables_and_its_cause_named(build, split):
+    model = build()
+
+    def broken(model, calls=[]):  # noqa: B006 (counts its calls)
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError("full")
+        return {}
+
+    with pytest.raises(OSError, match="full") as caught:
+        klm.fit(model, split, klm.TrainConfig(**LABEL), watch=broken)
+    assert "broken off after 1 epoch" in model.name and "run the same cell" not in caught.value.__notes__[0]
+    table = klm.evaluation.report.comparison_table({"a": [klm.evaluate(model, split, n_boot=5)]}, "a", n_boot=5)
+    assert table.loc["a", "model"] == model.name

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from small import FAST, INTERACTION, LABEL, same, tiny_encoder
 
 import klm_utils as klm
@@ -72,7 +74,6 @@ def test_an_altered_encoder_is_seen_and_saved_anew(trained, tmp_path):
     for change in (
         lambda: (home / "config.json").write_text((home / "config.json").read_text().replace("gelu", "relu")),
         lambda: (home / "tokenizer.json").unlink(),
-        lambda: (home / "vocab.txt").write_text("[UNK]"),
         lambda: (home / sealed.SEAL).write_text("[]"),
         lambda: (home / sealed.SEAL).write_text("["),
     ):
@@ -83,6 +84,51 @@ def test_an_altered_encoder_is_seen_and_saved_anew(trained, tmp_path):
         trained.save_pretrained(tmp_path)
         sealed.check_seal(home)
         assert klm.TextEncoder.from_pretrained(str(home), max_length=32).encode(["red car"], cache=False).any()
+
+
+def test_a_file_that_the_user_put_into_the_folder_of_an_encoder_is_seen_and_stays(trained, build, tmp_path):
+    trained.save_pretrained(tmp_path)
+    home = home_of(tmp_path)
+    (home / ".DS_Store").write_text("left by a system, no harm")
+    trained.save_pretrained(tmp_path)
+    (home / "vocab.txt").write_text("mine")
+    with pytest.raises(klm.AssetError, match=r"vocab\.txt"):
+        klm.TextEncoder.from_pretrained(str(home), max_length=32)
+    trained.save_pretrained(tmp_path)
+    (aside,) = tmp_path.glob("encoder-*-altered-*")
+    assert (aside / "vocab.txt").read_text() == "mine" and not (home / "vocab.txt").exists()
+    (home / ".notes").write_text("mine")
+    build().save_pretrained(tmp_path)
+    assert (home / ".notes").exists() and aside.exists()
+
+
+def test_a_card_that_somebody_wrote_in_stays(build, tmp_path):
+    build().save_pretrained(tmp_path)
+    (tmp_path / "README.md").write_text((tmp_path / "README.md").read_text() + "\nMy notes\n")
+    build().save_pretrained(tmp_path)
+    assert "My notes" in (tmp_path / "README.md").read_text()
+
+
+def test_the_weights_of_another_library_are_not_overwritten(build, tmp_path):
+    save_file({"a": torch.ones(2)}, tmp_path / FILE)
+    before = (tmp_path / FILE).read_bytes()
+    with pytest.raises(CheckpointError, match="another kind"):
+        build().save_pretrained(tmp_path)
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+def test_a_wide_layer_can_be_loaded_again(build, tmp_path):
+    model = build(fusion="target", hidden=70_000, width=4)
+    model.save_pretrained(tmp_path)
+    assert same(klm.KLMRecommender.from_pretrained(tmp_path), model)
+
+
+def test_a_failed_save_leaves_what_the_model_knows_of_its_metrics(build, split, tmp_path):
+    model = build()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(CheckpointError):
+        model.save_pretrained(tmp_path / "file", reports=[klm.evaluate(model, split, n_boot=10)])
+    assert model.measured == []
 
 
 def test_a_folder_of_the_users_stays(trained, build, tmp_path):
@@ -149,7 +195,7 @@ klm.KLMRecommender.from_dataset(planted(), klm.split(planted(), "random")).save_
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert f"{card.OURS} {klm.__version__}." in (tmp_path / "README.md").read_text()
+    assert f"{card.OURS} {klm.__version__}, " in (tmp_path / "README.md").read_text()
 
 
 def test_a_folder_in_place_of_the_card_is_told_before_anything_is_written(build, tmp_path):
