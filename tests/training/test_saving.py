@@ -321,8 +321,9 @@ def test_names_in_the_card_are_text(build, split, tmp_path):
 
 def test_curves_that_cannot_be_written_are_told(build, split, read_only, full_disk):
     folder, locked = read_only
+    klm.fit(build(), split, klm.TrainConfig(**LABEL | {"epochs": 1}), log_dir=folder / "log")  # imports tensorboard
     with locked(), pytest.raises(CheckpointError, match="curves"):
-        klm.fit(build(), split, klm.TrainConfig(**LABEL), log_dir=folder / "log")
+        klm.fit(build(), split, klm.TrainConfig(**LABEL), log_dir=folder / "other")
 
     def broken(model):
         raise OSError("mine")
