@@ -31,7 +31,10 @@ def read_folder(folder: Path) -> list[pd.DataFrame]:
         for column in frame.columns[[not pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]]:
             if name == "items" and column == "tags":
                 frame[column] = _tags(frame[column].fillna(""))
-            elif column not in _TEXT and frame[column].str.fullmatch(_LIST).eq(True)[frame[column].notna()].all():
+                continue
+            there = frame[column][frame[column].notna()]
+            own = _TEXT if name == "items" else _TEXT[:2]  # ids, and in items titles, are no lists
+            if column not in own and there.str.fullmatch(_LIST).eq(True).all():
                 frame[column] = _lists(frame[column], name)
     for key in ("item_id", "user_id"):
         holders = [table for table in tables.values() if key in table]

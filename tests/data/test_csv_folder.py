@@ -108,8 +108,9 @@ def test_tags_that_something_else_separates_are_refused_with_their_line(tmp_path
 
 
 def test_lists_of_users_are_lists_or_refused_with_their_line(tmp_path):
-    users = "user_id,interests,note\n7,\"['a', 'b']\",[x]\n8,,plain\n"
+    users = "user_id,interests,note,tags\n7,\"['a', 'b']\",[x],\"['c']\"\n8,,plain,\n"
     ds = read(tmp_path, users=users)
+    assert ds.users.loc[7, "tags"] == ["c"], "of users this is a column like any other"
     assert ds.users.loc[7, "interests"] == ["a", "b"] and pd.isna(ds.users.loc[8, "interests"])
     assert ds.users["note"].tolist() == ["[x]", "plain"], "a column of other texts stays as it is"
     error = refused(tmp_path, "interests is a list that cannot be read", users=users.replace("', '", "' '"))
