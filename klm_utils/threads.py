@@ -10,7 +10,7 @@ import os
 from contextlib import contextmanager
 
 # Read once, when the first library that uses OpenMP (torch, scikit-learn) or OpenBLAS (numpy, scipy) is loaded.
-# GOMP_SPINCOUNT: a few microseconds of spinning, as a thread that sleeps at once is woken too late for the next product.
+# GOMP_SPINCOUNT: a few microseconds of spinning, as a thread that sleeps at once is woken late for the next product.
 SLEEPING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000", "OPENBLAS_THREAD_TIMEOUT": "4"}
 
 
