@@ -91,11 +91,20 @@ def fit(
     task = objectives.task(model, split, config)
     check_shared(task, config)
     task.valid()  # says now, and not after the first epoch, that valid has nobody to rank for
+    run = _trained(model, split, config, task, checkpoint_dir, log_dir, watch)
+    columns = [*dict.fromkeys(name for row in [COLUMNS, *run.rows] for name in row)]
+    return History(
+        pd.DataFrame(run.rows, columns=columns).set_index("epoch"), task.metric, run.best_epoch, run.stopped()
+    )
+
+
+def _trained(model, split, config, task: objectives.Task, checkpoint_dir, log_dir, watch) -> "Run":
+    """The run that came to its end; whatever ends it early is raised again, and the model left as `fit` promises."""
+    path = None if checkpoint_dir is None else Path(checkpoint_dir).expanduser() / RUN
     before = Snapshot(model)
     model.start = model.start or before
     if model.texts is not None:
         model.texts.learn_to_guess(config.mlm > 0, config.seed)
-    path = None if checkpoint_dir is None else Path(checkpoint_dir).expanduser() / RUN
     run = None
     try:
         run = Run(model, split, config, watch)
@@ -116,10 +125,7 @@ def fit(
         raise
     finally:
         progress.done()
-    columns = [*dict.fromkeys(name for row in [COLUMNS, *run.rows] for name in row)]
-    return History(
-        pd.DataFrame(run.rows, columns=columns).set_index("epoch"), task.metric, run.best_epoch, run.stopped()
-    )
+    return run
 
 
 class Run:
