@@ -1,20 +1,27 @@
-"""Files that are whole or absent, and the folder of the cache."""
+"""Files that are whole or absent: written in one step, checked when read; tensors, sealed folders, the cache."""
 
 import errno
 import functools
 import hashlib
+import json
 import os
 import platform
 import re
 import secrets
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
-from safetensors import SafetensorError
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
 
-from klm_utils.errors import AssetError, KLMError
+from klm_utils.errors import AssetError, CheckpointError, KLMError
+
+if TYPE_CHECKING:  # the package itself imports this module, and torch takes a second
+    import torch
 
 _TEMPORARY = re.compile(r"\.klm-tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}-.*")  # machine, process, chance, end of the name
 _REMEDY = {
@@ -25,6 +32,10 @@ _REMEDY = {
     "place (the cache: set KLM_CACHE)",
 }
 _REMEDY |= dict.fromkeys([errno.EPERM, errno.EROFS], _REMEDY[errno.EACCES])
+SEAL = "sha256.json"  # the list of the files of a sealed folder
+LEFT_BY_SYSTEMS = {".DS_Store", "desktop.ini", "Thumbs.db"}
+# What reading a description of wrong content may raise.
+WRONG = (ArithmeticError, AttributeError, LookupError, RecursionError, RuntimeError, TypeError, ValueError, KLMError)
 _REMEDY |= dict.fromkeys([errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY], _REMEDY[errno.EISDIR])
 
 
@@ -133,3 +144,174 @@ def unwritable(path: Path, fault: Exception, error: type[KLMError]) -> KLMError:
         expected="a writable folder with free space",
         remedy=_REMEDY.get(getattr(fault, "errno", None), _REMEDY[errno.ENOSPC]),
     )
+
+
+def write_tensors(path: Path, tensors: "dict[str, torch.Tensor]", about: dict) -> None:
+    """Write tensors and their description in one step: after a kill or on a full disk the old file is still there.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(about, ensure_ascii=False, default=lambda number: number.item())  # numpy's
+    metadata = {"about": text, "sha256": checksum(tensors, text)}
+    atomic_write(Path(path), lambda beside: save_file(tensors, beside, metadata), CheckpointError)
+
+
+def read_tensors(path: Path) -> "tuple[dict[str, torch.Tensor], dict]":
+    """What `write_tensors` wrote.
+
+    Raises:
+        CheckpointError: no such file, or one that is cut short or was edited.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(
+            "there is no checkpoint here",
+            where=str(path),
+            found="no such file",
+            expected="a file written by save_pretrained or fit",
+            remedy="check the path",
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            # cloned: as long as a tensor is a view of the file, Windows does not let the file be replaced
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as fault:
+        raise _unreadable(path, str(fault)) from fault
+    if "about" not in metadata:
+        raise CheckpointError(
+            "this file was not written by klm_utils",
+            where=str(path),
+            found=f"a safetensors file with {len(tensors)} tensors and no description",
+            expected="a file written by save_pretrained or fit",
+            remedy="check the path",
+        )
+    if metadata.get("sha256") != checksum(tensors, metadata["about"]):
+        raise _unreadable(path, "its checksum does not fit its content")
+    return tensors, _parsed(path, metadata["about"])
+
+
+def description(path: Path) -> dict:
+    """The description in a file that `write_tensors` wrote, without its tensors.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("about", "{}")
+    except (SafetensorError, OSError) as fault:
+        raise _unreadable(path, str(fault)) from fault
+    return _parsed(path, text)
+
+
+def wrong_content(path: Path, fault: object) -> CheckpointError:
+    """The error for a file that is whole and yet no model or run: somebody made it, or another version did."""
+    return CheckpointError(
+        "this file is whole, but its content is not what klm_utils writes",
+        where=str(path),
+        found=f"{type(fault).__name__}: {fault}"[:300] if isinstance(fault, Exception) else fault,
+        expected="a file written by save_pretrained or fit",
+        remedy="get it from where it was made; a file of a run can also be deleted, and the run made anew",
+    )
+
+
+def locked(folder: Path) -> FileLock:
+    """A lock for writers of this folder: one process at a time. The file that it needs lies in the cache."""
+    try:
+        home = cache_dir() / "locks"
+        home.mkdir(exist_ok=True)
+        usable = os.access(home, os.W_OK)
+    except (AssetError, OSError):
+        usable = False
+    name = hashlib.sha256(str(Path(folder).resolve()).encode("utf8", "surrogateescape")).hexdigest()[:16]
+    return FileLock((home if usable else Path(tempfile.gettempdir())) / f"save-{name}.lock", mode=0o666)
+
+
+def checksum(tensors: "dict[str, torch.Tensor]", about: str) -> str:
+    """sha256 of names, kinds, shapes and values of tensors, and of a text."""
+    import torch
+
+    digest = hashlib.sha256(about.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _parsed(path: Path, text: str) -> dict:
+    """A JSON object; with a key that stands twice, or of another kind, it is refused."""
+
+    def once(pairs: list[tuple]) -> dict:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("a key stands twice")
+        return dict(pairs)
+
+    try:
+        found = json.loads(text, object_pairs_hook=once)
+        if not isinstance(found, dict):
+            raise ValueError("no JSON object")
+    except (ValueError, RecursionError) as fault:
+        raise wrong_content(path, fault) from fault
+    return found
+
+
+def _unreadable(path: Path, found: str) -> CheckpointError:
+    return CheckpointError(
+        "the checkpoint is cut short or was edited",
+        where=str(path),
+        found=found,
+        expected="the file as it was written",
+        remedy="copy it again, or delete it and train again",
+    )
+
+
+def seal(folder: Path) -> None:
+    """Write down what is in a folder; it is now `sealed`."""
+    text = json.dumps(_checksums(folder), indent=1, sort_keys=True)
+    atomic_write(folder / SEAL, lambda beside: beside.write_text(text, encoding="utf8"))
+
+
+def sealed(folder: Path) -> bool:
+    """Whether `seal` was called on this folder."""
+    return os.path.isfile(folder / SEAL)  # of a name that no folder can have, too
+
+
+def check_seal(folder: Path, error: type[KLMError] = AssetError) -> None:
+    """Raise `error` if a sealed folder holds something else than when it was sealed; hidden files do not count."""
+    try:
+        wanted, found = json.loads((folder / SEAL).read_text(encoding="utf8")), _checksums(folder)
+        changed = {name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        changed = {SEAL}
+    if changed:
+        raise error(
+            "files of this folder are not as they were written",
+            where=str(folder),
+            found=", ".join(sorted(changed)),
+            expected=f"the files that {SEAL} lists, each with its checksum, and no others",
+            remedy="take away what was added, or copy the folder again; a model saves it anew",
+        )
+
+
+def foreign(folder: Path) -> set[str]:
+    """The files of a sealed folder that were not there when it was sealed, hidden ones too."""
+    try:
+        listed = {SEAL, *json.loads((folder / SEAL).read_text(encoding="utf8"))}
+    except (OSError, ValueError, TypeError, RecursionError):
+        listed = {SEAL}
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    return {name for name in there - listed if Path(name).name not in LEFT_BY_SYSTEMS}
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: sha256(path) for name, path in sorted(names.items()) if _counts(name)}
+
+
+def _counts(name: str) -> bool:
+    return name != SEAL and "/." not in f"/{name}" and Path(name).name not in LEFT_BY_SYSTEMS

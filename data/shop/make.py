@@ -15,7 +15,7 @@ import yaml
 from spoil import spoil_items, spoil_log, spoil_users
 
 from klm_utils.data.shop import draw_users, world_of
-from klm_utils.data.shop_world import DAY, NEW_AFTER, START, simulate, uniform
+from klm_utils.data.shop.world import DAY, NEW_AFTER, START, simulate, uniform
 
 HERE = Path(__file__).parent
 ITEMS, COPIES = 600, 2

@@ -17,7 +17,7 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 import klm_utils as klm
 from klm_utils.data import shop
-from klm_utils.data.shop_world import COMPLEMENT, DAY, NEW_AFTER, PROFILE, SAME_TYPE, SEASON, START, History, in_season
+from klm_utils.data.shop.world import COMPLEMENT, DAY, NEW_AFTER, PROFILE, SAME_TYPE, SEASON, START, History, in_season
 from klm_utils.evaluation import intervals, metrics
 
 HERE = Path(__file__).parent

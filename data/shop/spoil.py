@@ -6,7 +6,7 @@ Every kind of damage is one that shops have; which rows it hits is drawn from th
 import numpy as np
 import pandas as pd
 
-from klm_utils.data.shop_world import uniform
+from klm_utils.data.shop.world import uniform
 
 
 def rows_of(what: str, n: int, rows: int) -> list[int]:

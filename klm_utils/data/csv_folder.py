@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from klm_utils.data.tables import cell_fault, complain, table_fault
+from klm_utils.data.rules import cell_fault, complain, table_fault
 from klm_utils.errors import DataError
 
 _WHOLE = r"0|-?[1-9]\d{0,17}"  # what int() and str() turn into each other unchanged, and int64 holds

@@ -1,6 +1,7 @@
 """RecDataset: the items, the users and the log of a recommender, checked whenever one is made."""
 
 import os
+import re
 import warnings
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from klm_utils.data.tables import (
+from klm_utils.data.rules import (
     complain,
     exact,
     faults_of,
@@ -29,6 +30,7 @@ from klm_utils.data.tables import (
 )
 from klm_utils.errors import ConfigError, DataError, check_choice, check_kind, check_number, check_options
 
+_ARTICLE_LAST = re.compile(r"^(.+?), (The|An?|Las?|Les?|Los|El|Il|Das|Der|Die)(?= \(|$)")
 LOG_COLUMNS = ["user_id", "item_id", "timestamp", "rating", "label"]
 
 
@@ -50,7 +52,7 @@ class RecDataset:
         chosen_by: "row" when every row is a choice, "label" when only rows with label 1 are.
 
     Raises:
-        DataError: a table that breaks one of the rules of `klm_utils.data.tables`, with column, row and remedy.
+        DataError: a table that breaks one of the rules of `klm_utils.data.rules`, with column, row and remedy.
         ConfigError: an unknown `chosen_by`; a name, licence or source that is no text.
     """
 
@@ -263,3 +265,17 @@ def _checked_optimum(optimum, rows: int) -> np.ndarray:
             remedy="give it in the order of the interactions, or leave it out",
         )
     return values
+
+
+def title_text(title: str) -> str:
+    """The title as `item_text` writes it: on one line, without outer blanks, its article in front."""
+    return _ARTICLE_LAST.sub(r"\2 \1", value_text(title))
+
+
+def value_text(value) -> str:
+    """The value as text on one line, "" for a missing one; 1995.0 is 1995."""
+    if pd.isna(value):
+        return ""
+    if isinstance(value, float | np.floating) and value.is_integer():
+        value = int(value)
+    return " ".join(str(value).split())

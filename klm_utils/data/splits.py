@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from klm_utils.data.schema import RecDataset, scale_of
-from klm_utils.data.templates import title_text
+from klm_utils.data.schema import RecDataset, scale_of, title_text
 from klm_utils.errors import ConfigError, DataError, check_kind, check_seed, check_whole
 
 SPLITS = ("random", "temporal", "cold_item", "cold_user")

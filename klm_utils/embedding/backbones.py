@@ -21,9 +21,8 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, PreTrainedTokeniz
 
 from klm_utils import progress
 from klm_utils.data.assets import ASSETS, fetch, offline
-from klm_utils.data.sealed import check_seal, sealed
 from klm_utils.errors import AssetError, ConfigError
-from klm_utils.files import atomic_write, cache_dir, sha256, sweep, unwritable
+from klm_utils.files import atomic_write, cache_dir, check_seal, sealed, sha256, sweep, unwritable
 
 log = logging.getLogger(__name__)
 transformers.utils.logging.set_verbosity_error()  # load reports and hints

@@ -1,4 +1,4 @@
-"""Metrics, full ranking, intervals, reports and baselines (notebook 06).
+"""Metrics, full ranking, intervals and reports (notebook 06).
 
 `evaluate` knows nothing of training: it takes anything with `predict(user_ids, item_ids) -> probabilities`.
 """

@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from klm_utils.fusion.dot import BASE, ITEM_PARTS, USER, Catalogue, DotFusion
+from klm_utils.data.catalogue import Catalogue
+from klm_utils.fusion.dot import BASE, ITEM_PARTS, USER, DotFusion
 from klm_utils.fusion.layered import LayerFusion
 from klm_utils.fusion.layers import LAYERS, Inputs
 from klm_utils.lazy import modules

@@ -4,37 +4,17 @@ A fusion is called with positions of users and items and returns a score each, o
 the catalogue it holds itself, so that a saved model needs neither the data set nor the language model.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import embedding, embedding_bag, pad
 
+from klm_utils.data.catalogue import Catalogue
 from klm_utils.errors import check_choice, check_whole
 
 TABLE = 10**8  # pairs of users and items up to which "has met" is looked up in a table, a byte each
 BASE, USER = "average", "user"
 ITEM_PARTS = ("item id", "item text", "item tags")
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """What is known of users and items, by position.
-
-    text, user_text: vectors of the texts of items and of profiles, float [items, dim], [users, dim]; dim 0: no text.
-    item_features, user_features: side features, float [items, f] and [users, g].
-    pairs: (user, item) positions of what each user chose in train, or was shown for, int [2, n], each pair once.
-    known_users, known_items: whether the id occurs in train, bool [users], [items]; others have no id vector.
-    """
-
-    text: np.ndarray
-    user_text: np.ndarray
-    item_features: np.ndarray
-    user_features: np.ndarray
-    pairs: np.ndarray
-    known_users: np.ndarray
-    known_items: np.ndarray
 
 
 class DotFusion(nn.Module):

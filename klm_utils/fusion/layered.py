@@ -6,8 +6,9 @@ from numbers import Real
 import torch
 from torch.nn.functional import embedding, pad
 
+from klm_utils.data.catalogue import Catalogue
 from klm_utils.errors import ConfigError, check_choice, check_whole
-from klm_utils.fusion.dot import BASE, ITEM_PARTS, USER, Catalogue, DotFusion
+from klm_utils.fusion.dot import BASE, ITEM_PARTS, USER, DotFusion
 from klm_utils.fusion.layers import LAYERS, Inputs
 
 PAIRS_AT_ONCE = 16_384

@@ -1,4 +1,4 @@
-"""The model and the loop that trains it (notebook 05)."""
+"""The loop that trains a model, and what it lowers (notebook 05)."""
 
 from klm_utils.lazy import modules
 

@@ -44,7 +44,7 @@ class TrainConfig:
         the dropout within it.
     warmup: the learning rates rise to their values over so many steps.
     clip: a longer gradient is shortened to this norm; 0: never. All trained weights count as one vector.
-    mlm: lambda in L = L_rec + lambda L_MLM, see `klm_utils.training.mlm`; 0: none.
+    mlm: lambda in L = L_rec + lambda L_MLM, see `klm_utils.embedding.mlm`; 0: none.
     precision: "float32", "bfloat16" (matrix products and the like in half the bits), or "auto": bfloat16 on a GPU that
         has it, where it saves time.
     seed: of the order of the batches and the dropout.

@@ -8,12 +8,12 @@ from types import NoneType
 
 import torch
 
+from klm_utils.data.catalogue import known_pairs
 from klm_utils.data.splits import Split
 from klm_utils.errors import ConfigError, check_kind
+from klm_utils.models.recommender import KLMRecommender
 from klm_utils.training import distributed
-from klm_utils.training.catalogue import known_pairs
 from klm_utils.training.config import TrainConfig
-from klm_utils.training.model import KLMRecommender
 from klm_utils.training.objectives import Task
 
 

@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from klm_utils import progress
+from klm_utils import files, progress
 from klm_utils.data.schema import LOG_COLUMNS
+from klm_utils.embedding import mlm
 from klm_utils.errors import CheckpointError, ConfigError
 from klm_utils.evaluation.calibration import platt
+from klm_utils.models.recommender import KLMRecommender
 from klm_utils.threads import one_thread
-from klm_utils.training import checkpoint, distributed, mlm, objectives
+from klm_utils.training import distributed, objectives
 from klm_utils.training.config import TrainConfig
 from klm_utils.training.curves import curves_in
 from klm_utils.training.fit_checks import check_epochs, check_fit, check_folders, check_shared, checked_numbers
-from klm_utils.training.model import KLMRecommender
 from klm_utils.training.undo import Snapshot, leave_usable
 
 SMALL = 10_000_000  # scores of all pairs up to which one thread is as fast as several, where a score is a dot product
@@ -293,11 +294,11 @@ class Run:
         for place, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{place}.{key}": value for key, value in state.items()}
         if path.exists():  # another process may have begun another run here
-            self._check_own(path, checkpoint.about(path))
-        checkpoint.write(path, tensors, {"kind": "run", **self._identity(), "rows": self.rows, "steps": self.steps})
+            self._check_own(path, files.description(path))
+        files.write_tensors(path, tensors, {"kind": "run", **self._identity(), "rows": self.rows, "steps": self.steps})
 
     def load(self, path: Path) -> None:
-        tensors, saved = checkpoint.read(path)
+        tensors, saved = files.read_tensors(path)
         self._check_own(path, saved)
         if isinstance(saved.get("rows"), list) and len(saved["rows"]) > self.config.epochs:
             raise CheckpointError(
@@ -309,8 +310,8 @@ class Run:
             )
         try:
             self._take(tensors, saved)
-        except checkpoint.WRONG as fault:
-            raise checkpoint.wrong_content(path, fault) from fault
+        except files.WRONG as fault:
+            raise files.wrong_content(path, fault) from fault
 
     def _take(self, tensors: dict, saved: dict) -> None:
         """Continue from what `save` wrote."""
@@ -347,7 +348,7 @@ class Run:
         rows = pd.concat([self.split.train, self.split.valid])[LOG_COLUMNS]
         text = str([pd.util.hash_pandas_object(rows).tolist(), self.model.items.tolist()])
         buffers = self.model.fusion.named_buffers()  # without the text vectors, whose last bits depend on the machine
-        data = checkpoint.checksum({name: b for name, b in buffers if "text" not in name and name != "met_table"}, text)
+        data = files.checksum({name: b for name, b in buffers if "text" not in name and name != "met_table"}, text)
         own = {f"model {k}": v for k, v in self.model.about.items()} | {"model loaded from": self.model.origin}
         return {**config, **own, "rows and features": data}
 

@@ -29,9 +29,9 @@ import torch
 from torch.nn.functional import embedding
 
 from klm_utils import losses
+from klm_utils.data.catalogue import need_both_labels
 from klm_utils.errors import ConfigError, DataError
 from klm_utils.evaluation import metrics, ranking
-from klm_utils.evaluation.baseline import need_both_labels
 
 LOSSES = {
     "label": ("squared_error", "bce", "ordinal", "bpr"),

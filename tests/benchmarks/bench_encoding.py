@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 import klm_utils as klm
-from klm_utils.data.templates import item_texts
 from klm_utils.embedding import TextEncoder
+from klm_utils.knowledge.templates import item_texts
 
 
 def one_by_one(enc: TextEncoder, texts: list[str]) -> np.ndarray:

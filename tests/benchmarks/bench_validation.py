@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 import klm_utils as klm
-from klm_utils.data.cleaning import clean
+from klm_utils.data.shop.cleaning import clean
 
 ROWS, IDS = 1_000_000, 10_000
 

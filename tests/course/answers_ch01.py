@@ -5,9 +5,9 @@ import pandas as pd
 
 import klm_utils as klm
 from klm_utils.course.exercises import DONE, STUB, ch01
-from klm_utils.data.sequences import histories
-from klm_utils.data.templates import item_text
+from klm_utils.data.histories import histories
 from klm_utils.evaluation.leaks import changes_with_labels
+from klm_utils.knowledge.templates import item_text
 
 
 def half(text):

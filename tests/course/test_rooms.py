@@ -11,8 +11,8 @@ import pytest
 import klm_utils
 
 PACKAGE = Path(klm_utils.__file__).parent
-ORDER = ["errors", "lazy", "threads", "progress", "files", "data", "embedding", "fusion", "losses", "gradients"]
-ORDER += ["evaluation", "training", "plots", "course"]
+ORDER = ["errors", "lazy", "threads", "progress", "files", "data", "knowledge", "embedding", "fusion", "losses"]
+ORDER += ["gradients", "evaluation", "models", "training", "plots", "course"]
 DOORS = {"errors", "lazy", "threads", "files", "course", "data"}  # what the package itself and its command may import
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "pandas", "numpy", "transformers", "sklearn", "scipy", "matplotlib", "pooch", "nbformat"}
@@ -62,7 +62,7 @@ def test_a_module_imports_only_rooms_above_its_own(path):
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ("from klm_utils.training.model import KLMRecommender", {"training"}),
+        ("from klm_utils.models.recommender import KLMRecommender", {"models"}),
         ("import klm_utils.plots", {"plots"}),
         ("def f():\n    from ..course import run", {"course"}),
         ("from klm_utils import course", {"course"}),

@@ -1,13 +1,6 @@
 import pandas as pd
 import pytest
 
-import klm_utils as klm
-
-
-@pytest.fixture(scope="session")
-def movielens():
-    return klm.load_dataset("movielens-100k")
-
 
 @pytest.fixture
 def tables():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from opencc import OpenCC
 
 import klm_utils as klm
-from klm_utils.data.cleaning import DROPPED, KEPT, MISSING, REPAIRED, clean
+from klm_utils.data.shop.cleaning import DROPPED, KEPT, MISSING, REPAIRED, clean
 
 TRADITIONAL = OpenCC("s2t")
 ITEMS = pd.DataFrame(

@@ -9,7 +9,7 @@ import pytest
 
 import klm_utils as klm
 from klm_utils.data import shop
-from klm_utils.data.shop_world import DAY, NEW_AFTER, START, uniform
+from klm_utils.data.shop.world import DAY, NEW_AFTER, START, uniform
 from klm_utils.evaluation import metrics
 
 LANGUAGES = ("zh", "en")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import klm_utils as klm
 from klm_utils import DataError, RecDataset
 from klm_utils.data.splits import SPLITS
-from klm_utils.data.templates import item_texts
+from klm_utils.knowledge.templates import item_texts
 
 PARTS = ("train", "valid", "test", "shown")
 

@@ -20,9 +20,9 @@ from transformers import BertModel
 
 import klm_utils as klm
 from klm_utils.data.assets import fetch
-from klm_utils.data.templates import item_texts
 from klm_utils.embedding import TextEncoder, backbones, load_backbone
 from klm_utils.errors import AssetError, ConfigError
+from klm_utils.knowledge.templates import item_texts
 
 ROOT = Path(backbones.__file__).parents[2]
 TAGS = [

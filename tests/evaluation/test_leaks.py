@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from planted import Table, planted
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
+from worlds import Table, tasteful
 
 import klm_utils as klm
 from klm_utils.evaluation import intervals
@@ -196,7 +196,7 @@ def everything(split):
 
 @pytest.fixture(scope="module", params=["random", "temporal", "cold_item", "cold_user"])
 def any_split(request):
-    return klm.split(planted(), request.param, **({"shown": 2} if request.param == "cold_user" else {}))
+    return klm.split(tasteful(), request.param, **({"shown": 2} if request.param == "cold_user" else {}))
 
 
 def test_a_fit_that_does_not_read_test_predicts_the_same(any_split):

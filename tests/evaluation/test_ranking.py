@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from planted import Table
+from worlds import Table
 
 import klm_utils as klm
 from klm_utils.errors import ConfigError, DataError

@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from planted import Table, planted
 from sklearn.metrics import log_loss, roc_auc_score
+from worlds import Table, tasteful
 
 import klm_utils as klm
 from klm_utils.errors import ConfigError, DataError
-from klm_utils.evaluation import baselines, compare, evaluate, pooled, ranking
+from klm_utils.evaluation import compare, evaluate, pooled, ranking
 from klm_utils.evaluation.report import comparison_table
+from klm_utils.models import baselines
 
 
 def noisy(split, noise, seed=0, name="noisy", objective="label"):
@@ -105,7 +106,7 @@ def busy_user(users, label=None, **ids):
 
 
 def test_an_undefined_difference_is_called_so(small):
-    split = klm.split(planted(rows=300, like_at=0), "random")
+    split = klm.split(tasteful(rows=300, like_at=0), "random")
     text = str(compare(evaluate(Table({}), split), evaluate(Coin(0), split)))
     assert "auc undefined\n" in text and "nan" not in text and "exclude" not in text
 
@@ -117,7 +118,7 @@ def test_one_draw_is_no_interval(small):
 
 
 def test_undefined_metric_is_nan_and_null(small):
-    split = klm.split(planted(rows=300, like_at=0), "random")  # every label is 1
+    split = klm.split(tasteful(rows=300, like_at=0), "random")  # every label is 1
     report = evaluate(Table({}), split)
     assert np.isnan(report.metrics["auc"]) and np.isnan(report.intervals["auc"]).all()
     assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["metrics"]["auc"] is None
@@ -223,7 +224,7 @@ def test_what_cannot_be_compared(small):
 
 def test_same_protocol_but_other_labels_is_refused():
     """Two data sets may share name and protocol: the rows decide."""
-    a, b = (klm.split(planted(seed=seed), "random") for seed in (0, 1))
+    a, b = (klm.split(tasteful(seed=seed), "random") for seed in (0, 1))
     with pytest.raises(ConfigError, match="rows"):
         compare(evaluate(Table({}), a, n_boot=5), evaluate(Table({}), b, n_boot=5))
 

@@ -7,7 +7,8 @@ from scipy.stats import kendalltau
 from sklearn.decomposition import PCA
 from torch.func import functional_call
 
-from klm_utils.fusion import BASE, ITEM_PARTS, USER, Catalogue, DotFusion, dot
+from klm_utils.data.catalogue import Catalogue
+from klm_utils.fusion import BASE, ITEM_PARTS, USER, DotFusion, dot
 
 USERS, ITEMS, DIM, TAGS, PROFILE, WIDTH = 6, 9, 5, 3, 2, 4
 NEW_USER, ALONE, NEW_ITEM = 5, 4, 8  # not in train; with one item; not in train

@@ -6,7 +6,8 @@ import torch
 from test_dot import ITEMS, NEW_ITEM, USERS, WIDTH, built, catalogue
 from torch.overrides import TorchFunctionMode
 
-from klm_utils.fusion import FUSIONS, Catalogue, DotFusion
+from klm_utils.data.catalogue import Catalogue
+from klm_utils.fusion import FUSIONS, DotFusion
 
 LAYERED = sorted(FUSIONS.keys() - {"dot"})
 

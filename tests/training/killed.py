@@ -9,11 +9,12 @@ import signal
 import sys
 from pathlib import Path
 
+import safetensors.torch
 import torch
-from small import planted, rows_of, same
+from worlds import planted, rows_of, same
 
 import klm_utils as klm
-from klm_utils.training import checkpoint
+from klm_utils import files
 
 torch.set_num_threads(1)
 FOLDER, OBJECTIVE = Path(sys.argv[1]), sys.argv[2]
@@ -51,7 +52,7 @@ def in_a_later_step():
 
 
 def while_writing():
-    checkpoint.save_file = counted(checkpoint.save_file, 2, before=False)
+    safetensors.torch.save_file = counted(safetensors.torch.save_file, 2, before=False)
 
 
 def before_the_file_is_moved_in():
@@ -96,7 +97,7 @@ def main():
         folder = FOLDER / moment.__name__
         code = killed(moment, folder)
         path = folder / klm.training.loop.RUN
-        epochs = len(checkpoint.read(path)[1]["rows"]) if path.exists() else 0
+        epochs = len(files.read_tensors(path)[1]["rows"]) if path.exists() else 0
         again, resumed = run(folder)
         users, items = SPLIT.test["user_id"], SPLIT.test["item_id"]
         equal = same(whole, again) and (whole.predict(users, items) == again.predict(users, items)).all()

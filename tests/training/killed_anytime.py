@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import torch
-from small import planted, rows_of, same, tiny_encoder
+from worlds import planted, rows_of, same, tiny_encoder
 
 import klm_utils as klm
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from small import planted, tiny_encoder
+from worlds import planted, tiny_encoder
 
 import klm_utils as klm
-from klm_utils.training import checkpoint, distributed
+from klm_utils import files
+from klm_utils.training import distributed
 
 FOLDER, OBJECTIVE, MODE, WORLD = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 
@@ -34,7 +35,9 @@ def main():
     history = klm.fit(model, split, config, checkpoint_dir=FOLDER / "run", log_dir=FOLDER / "curves")
     weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
     about = {"world": distributed.world(), "rank": rank, "loss": history.epochs["loss"].tolist()}
-    checkpoint.write(FOLDER / f"rank_{rank}.safetensors", weights, about | {"valid": history.epochs["valid"].tolist()})
+    files.write_tensors(
+        FOLDER / f"rank_{rank}.safetensors", weights, about | {"valid": history.epochs["valid"].tolist()}
+    )
     if WORLD > 1:
         dist.destroy_process_group()
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from small import BOTH, INTERACTION, LABEL, ctrl_c, rows_of, same, stepped, tiny_encoder, weights
+from worlds import BOTH, INTERACTION, LABEL, ctrl_c, rows_of, same, stepped, tiny_encoder, weights
 
 import klm_utils as klm
+from klm_utils import files
+from klm_utils.embedding import modes
 from klm_utils.errors import CheckpointError
-from klm_utils.training import checkpoint, loop, modes
+from klm_utils.training import loop
 
 UNEVEN = [" ".join(["red", "big", "plus", "shoe"][: 1 + n % 4] * (1 + n % 3)) for n in range(30)]
 
@@ -41,7 +43,9 @@ def test_the_card_forgets_the_metrics_of_other_weights_and_keeps_its_own(build, 
 
 @pytest.mark.parametrize("step", [6, 18], ids=["while the head learns", "while the texts are read"])
 def test_the_same_model_goes_on_after_ctrl_c_bit_for_bit(split, deep, tmp_path, monkeypatch, step):
-    monkeypatch.setattr("klm_utils.training.texts.TOGETHER", 4)  # other batches than those of `encode`: other last bits
+    monkeypatch.setattr(
+        "klm_utils.models.item_texts.TOGETHER", 4
+    )  # other batches than those of `encode`: other last bits
 
     def build():
         return klm.KLMRecommender.from_dataset(split.dataset, split, deep, mode="full", texts=UNEVEN)
@@ -67,7 +71,7 @@ def test_a_run_that_another_process_began_here_is_not_overwritten(build, split, 
 
     with pytest.raises(CheckpointError, match="another run"):
         klm.fit(build(), split, klm.TrainConfig(**settings), checkpoint_dir=tmp_path, watch=meanwhile)
-    assert checkpoint.read(tmp_path / loop.RUN)[1]["config seed"] == 1
+    assert files.read_tensors(tmp_path / loop.RUN)[1]["config seed"] == 1
 
 
 def test_a_refused_run_leaves_the_model_as_it_was(build, split, tmp_path):

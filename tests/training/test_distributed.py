@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small import WORDS, tiny_encoder
+from worlds import WORDS, tiny_encoder
 
-from klm_utils.training import checkpoint, loop
+from klm_utils import files
+from klm_utils.training import loop
 
 HERE = Path(__file__).parent
 ROOT = Path(loop.__file__).parents[2]
@@ -19,11 +20,11 @@ ROOT = Path(loop.__file__).parents[2]
 def trained(folder, objective, mode, world):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(world)] if world > 1 else []
     command = [sys.executable, *launcher, str(HERE / "shared.py"), str(folder), objective, mode, str(world)]
-    path = os.pathsep.join([str(ROOT), str(HERE), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(ROOT), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
     assert run.returncode == 0, run.stderr[-3000:]
-    found = [checkpoint.read(folder / f"rank_{rank}.safetensors") for rank in range(world)]
+    found = [files.read_tensors(folder / f"rank_{rank}.safetensors") for rank in range(world)]
     return found, run.stdout
 
 

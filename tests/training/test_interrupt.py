@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small import BOTH, INTERACTION, LABEL, ctrl_c, rows_of, same, stepped, weights
+from worlds import BOTH, INTERACTION, LABEL, ctrl_c, rows_of, same, stepped, weights
 
 import klm_utils as klm
 from klm_utils.errors import ConfigError

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small import BOTH, INTERACTION, LABEL, ctrl_c, planted, rows_of, same, stepped, weights
+from worlds import BOTH, INTERACTION, LABEL, ctrl_c, planted, rows_of, same, stepped, weights
 
 import klm_utils as klm
 from klm_utils.errors import ConfigError, DataError

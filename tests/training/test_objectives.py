@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small import INTERACTION, LABEL, planted, same
+from worlds import INTERACTION, LABEL, planted, same
 
 import klm_utils as klm
 from klm_utils import losses

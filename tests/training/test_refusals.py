@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small import INTERACTION, LABEL
+from worlds import INTERACTION, LABEL
 
 import klm_utils as klm
+from klm_utils.course.lessons import cost, pairs
 from klm_utils.errors import ConfigError, DataError, check_seed
-from klm_utils.training import cost, pairs
 
 
 def test_arguments_of_the_wrong_kind_are_named(ds, split):

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import BOTH, LABEL, altered, ctrl_c, rows_of, same, stepped, weights
+from worlds import BOTH, LABEL, altered, ctrl_c, rows_of, same, stepped, weights
 
 import klm_utils as klm
+from klm_utils import files
 from klm_utils.errors import CheckpointError, ConfigError
-from klm_utils.training import checkpoint, loop
+from klm_utils.training import loop
 
 ROOT = Path(loop.__file__).parents[2]
 
@@ -26,7 +27,7 @@ def no_step():
 @pytest.mark.parametrize("objective", ["label", "interaction"])
 def test_a_killed_run_goes_on_as_if_it_had_never_stopped(tmp_path, objective):
     script = Path(__file__).with_name("killed.py")
-    code = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(script.parent)!r}]; import runpy; "
+    code = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(script.parents[1])!r}]; import runpy; "
     code += f"runpy.run_path({str(script)!r}, run_name='__main__')"
     command = [sys.executable, "-c", code, str(tmp_path), objective]
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
@@ -48,7 +49,7 @@ def test_an_interrupted_run_goes_on(build, split, settings, tmp_path, monkeypatc
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stepped(patch, 9, ctrl_c)
         klm.fit(build(), split, klm.TrainConfig(**settings), checkpoint_dir=tmp_path)
-    first = checkpoint.about(tmp_path / "run.safetensors")["rows"]
+    first = files.description(tmp_path / "run.safetensors")["rows"]
     assert 0 < len(first) < 4
     model = build()
     second = klm.fit(model, split, klm.TrainConfig(**settings), checkpoint_dir=tmp_path)
@@ -150,7 +151,7 @@ def test_a_full_disk_leaves_the_old_run_and_a_model_that_predicts(build, split, 
     model = build()
     with full_disk(), pytest.raises(CheckpointError, match="cannot write"):
         klm.fit(model, split, config, checkpoint_dir=tmp_path)
-    assert len(checkpoint.read(tmp_path / loop.RUN)[1]["rows"]) == 2
+    assert len(files.read_tensors(tmp_path / loop.RUN)[1]["rows"]) == 2
     assert [file.name for file in tmp_path.iterdir()] == [loop.RUN]
     rows = split.valid  # calibrated, though the training broke off
     assert model.predict(rows["user_id"], rows["item_id"]).mean() == pytest.approx(rows["label"].mean(), abs=0.02)
@@ -186,7 +187,7 @@ def test_numbers_of_numpy_can_be_written(build, split, tmp_path):
 def test_killed_at_any_time_it_goes_on_bit_for_bit(tmp_path):
     """SIGKILL from outside: ten times spread over the time of a run, and four inside the write of a checkpoint."""
     script = Path(__file__).with_name("killed_anytime.py")
-    path = os.pathsep.join([str(ROOT), str(script.parent)])
+    path = os.pathsep.join([str(ROOT), str(script.parents[1])])
     command = [sys.executable, str(script), str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
     assert run.returncode == 0, run.stderr[-3000:]

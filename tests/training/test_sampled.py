@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small import INTERACTION
+from worlds import INTERACTION
 
 import klm_utils as klm
 from klm_utils.training import objectives

@@ -5,12 +5,12 @@ import pandas as pd
 
 import klm_utils as klm
 from klm_utils.course.exercises import attempt, head, same, verdict
+from klm_utils.data.histories import histories
 from klm_utils.data.schema import RecDataset
-from klm_utils.data.sequences import histories
 from klm_utils.data.splits import Split
-from klm_utils.data.templates import item_text
 from klm_utils.errors import LeakError
 from klm_utils.evaluation.leaks import changes_with_labels
+from klm_utils.knowledge.templates import item_text
 
 _PROFILES = {  # what goes in -> what is to come out
     ("25", "male", "1"): (25, "male", 1),

@@ -1,0 +1,82 @@
+"""Knowledge true, shuffled, random, absent: a gain that survives the wrong knowledge is no gain from knowledge."""
+
+import numpy as np
+
+from klm_utils.data.rules import floats
+from klm_utils.errors import DataError, check_choice, check_seed
+
+KINDS = ("true", "shuffled", "random", "absent")
+
+
+def knowledge(X: np.ndarray, kind: str, seed: int = 0) -> np.ndarray:
+    """The vectors of n items, or a control of the same shape.
+
+    - true: X itself.
+    - shuffled: the rows of X, each at another item (n > 1). Every statistic of X is kept but the pairing.
+    - random: draws from the Gaussian with the mean and covariance of X. Rows of X of length 1 do not stay so.
+    - absent: zeros.
+
+    Args:
+        X: float [n, width], finite.
+        kind: one of the four.
+        seed: of the shuffle and the draws.
+
+    Returns:
+        float32 [n, width], never X's own memory.
+
+    Raises:
+        ConfigError: an unknown kind; no seed.
+        DataError: X is not a finite table of real numbers, none masked; one row is to be shuffled.
+
+    Source: Hewitt and Liang 2019, Designing and Interpreting Probes with Control Tasks, for the idea of a control.
+    """
+    check_choice("kind", kind, KINDS)
+    seed = check_seed(seed, "knowledge(seed)")
+    X = _finite_table(X)
+    if kind == "shuffled":
+        X = X[others(len(X), seed)]
+    elif kind == "random":
+        rng = np.random.default_rng(seed)
+        mean = X.mean(0)
+        covariance = (X - mean).T @ (X - mean) / len(X)
+        X = rng.multivariate_normal(mean, covariance, size=len(X), check_valid="ignore", method="eigh")
+    elif kind == "absent":
+        X = np.zeros_like(X)
+    return X.astype("float32")
+
+
+def others(n: int, seed: int = 0) -> np.ndarray:
+    """For each of n things (n > 1) another one, each taken once, int [n]: the next stop on a random round trip.
+
+    Raises:
+        DataError: there is one thing, which has no other: it would keep what is its own, and be no control.
+    """
+    if n == 1:
+        raise DataError(
+            "one thing alone cannot be shuffled",
+            where="others(n)",
+            found=n,
+            expected="2 or more",
+            remedy="use 'absent' as the control, or more items",
+        )
+    trip = np.random.default_rng(seed).permutation(n)
+    place = np.empty(n, dtype=int)
+    place[trip] = np.roll(trip, 1)
+    return place
+
+
+def _finite_table(X) -> np.ndarray:
+    try:
+        X = floats(X)
+    except (TypeError, ValueError):
+        X = np.array(np.nan)
+    if X.ndim == 2 and len(X) and np.isfinite(X).all():
+        return X
+    bad = np.argwhere(~np.isfinite(X))[:1].tolist()
+    raise DataError(
+        "the vectors are not a finite table of numbers",
+        where=f"knowledge(X), row {bad[0][0]}" if bad and X.ndim == 2 else "knowledge(X)",
+        found=f"shape {X.shape}" + (f", {X[tuple(bad[0])]}" if bad else ""),
+        expected="float [items, width], at least one item, no nan, no inf",
+        remedy="encode a missing text as '' rather than as nan",
+    )

@@ -1,0 +1,213 @@
+"""The baselines that need no text: what a recommender must beat before its text is worth anything.
+
+`BASELINES[objective][name]` is the class; `BASELINES["label"]["bias_als"]().fit(split)` is ready for `evaluate`.
+"""
+
+import numpy as np
+from scipy import sparse
+from scipy.special import expit
+
+from klm_utils.data.catalogue import past
+from klm_utils.errors import check_choice, check_number, check_whole
+from klm_utils.evaluation import metrics
+from klm_utils.evaluation.calibration import apply_platt, platt
+from klm_utils.evaluation.ranking import rank
+from klm_utils.models.baseline import SMALLEST, Baseline, choices
+from klm_utils.models.side_baselines import GradientBoosting, Logistic
+
+__all__ = [
+    "BASELINES",
+    "EASE",
+    "Baseline",
+    "BiasALS",
+    "GlobalMean",
+    "GradientBoosting",
+    "Logistic",
+    "Popularity",
+    "UserItemBias",
+]
+
+
+class GlobalMean(Baseline):
+    """One probability for everything: the floor of calibration, and chance in any order.
+
+    label: share of the rows of train with label 1. interaction: share of all (user, item) pairs that were chosen.
+    """
+
+    name = "global mean"
+
+    def __init__(self, objective: str = "label"):
+        check_choice("objective", objective, ("label", "interaction"))
+        self.objective = objective
+
+    def _fit(self, split):
+        if self.objective == "label":
+            self._mean = float(split.train["label"].mean())
+        else:
+            pairs = split.dataset.chosen(split.train)[["user_id", "item_id"]].drop_duplicates()
+            self._mean = len(pairs) / (len(self._users) * len(self._items))
+
+    def _score(self, u, i):
+        return np.full(len(u), self._mean)
+
+
+class Popularity(Baseline):
+    """Share of the users in train who chose the item; the same list for everybody. An item not in train has 0.
+
+    It answers "interaction" only: that many chose an item does not say that they liked it (for that see
+    `UserItemBias`, whose item bias is the smoothed mean).
+
+    Source: Ferrari Dacrema et al. 2019, Are we really making much progress? (TopPopular).
+    """
+
+    name = "popularity"
+    objective = "interaction"
+
+    def _fit(self, split):
+        pairs = split.dataset.chosen(split.train)[["user_id", "item_id"]].drop_duplicates()
+        _, i = self._places(pairs)
+        self._share = np.bincount(i, minlength=len(self._items)) / split.train["user_id"].nunique()
+
+    def _score(self, u, i):
+        return self._share[i]
+
+
+class BiasALS(Baseline):
+    """Matrix factorisation with biases on the ratings, by alternating least squares.
+
+    rating ~ mu + b_u + b_i + p_u . q_i, minimising the squared error plus sqrt(n_u) (reg |p_u|^2 + bias_reg b_u^2) and
+    the same for items, n the number of rows: users with all items held fixed (a small linear system for each), then
+    items. The mean of `starts` random starts. `reg` is picked by AUC on valid, then a logistic fit on valid
+    (`platt`) turns the rating into a probability of label 1. Who is not in train has zeros: an unknown item is
+    predicted by the user's bias, an unknown user by the item's. Cold users are solved from their shown rows.
+
+    Source: Zhou et al. 2008, Large-scale parallel collaborative filtering for the Netflix prize, section 3; Koren et
+    al. 2009, Matrix factorization techniques for recommender systems, eq. 5; the root of n between Zhou's n and a
+    constant as in Rendle et al. 2022, Revisiting the performance of iALS.
+    """
+
+    name = "bias + ALS"
+
+    def __init__(self, width: int = 8, regs=(0.8, 1.2, 1.8), bias_reg: float = 2.0, sweeps: int = 10, starts: int = 4):
+        self.width, self.sweeps = check_whole("width", width, least=0), check_whole("sweeps", sweeps)
+        self.regs, self.starts = choices("regs", regs, SMALLEST if width else 0.0), check_whole("starts", starts)
+        self.bias_reg = check_number("bias_reg", bias_reg, SMALLEST, np.inf)
+
+    def _fit(self, split):
+        valid, best = self._places(split.valid), -1.0
+        for reg in self.regs:
+            solutions = [self._solve(split, reg, seed) for seed in range(self.starts)]
+            score = np.mean([_rating(*solution, *valid) for solution in solutions], axis=0)
+            reached = np.nan_to_num(metrics.auc(split.valid["label"], score))
+            if reached > best:
+                best, self.reg_, self._solutions = reached, reg, solutions
+                self._platt = platt(score, split.valid["label"])
+
+    def _solve(self, split, reg: float, seed: int) -> tuple[float, np.ndarray, np.ndarray]:
+        mean, shape = split.train["rating"].mean(), (len(self._users), len(self._items))
+        rows, rows_known = ((f["rating"].to_numpy() - mean, *self._places(f)) for f in (split.train, past(split)))
+        by_user, by_user_known = _tables(rows, shape), _tables(rows_known, shape)
+        by_item = tuple(table.T.tocsr() for table in by_user)
+        regs = np.r_[np.full(self.width, reg), self.bias_reg]
+        items = np.zeros((shape[1], self.width + 1))  # last column: bias
+        items[:, :-1] = np.random.default_rng(seed).normal(0, 0.1, (shape[1], self.width))
+        for _ in range(self.sweeps):
+            items = _least_squares(*by_item, _least_squares(*by_user, items, regs), regs)
+        return mean, _least_squares(*by_user_known, items, regs), items
+
+    def _score(self, u, i):
+        return apply_platt(np.mean([_rating(*solution, u, i) for solution in self._solutions], axis=0), *self._platt)
+
+
+class UserItemBias(BiasALS):
+    """rating ~ mu + b_u + b_i: `BiasALS` without factors. How kind is the user, how good is the item?
+
+    b_u = sum over the user's rows of (rating - mu - b_i) / (n_u + reg sqrt(n_u)), and the same for items, alternating.
+
+    Source: Koren et al. 2009, Matrix factorization techniques for recommender systems, eq. 3.
+    """
+
+    name = "user + item bias"
+
+    def __init__(self, reg: float = 1.0):
+        reg = check_number("reg", reg, SMALLEST, np.inf)
+        super().__init__(width=0, regs=(0.0,), bias_reg=reg, starts=1)
+
+
+class EASE(Baseline):
+    """Linear item-to-item model in closed form: who chose these also chose those.
+
+    X [users, items] holds 1 for what was chosen in train; B minimises |X - XB|^2 + reg |B|^2 with a diagonal of zero:
+    P = (X'X + reg I)^-1, B_ij = -P_ij / P_jj. The score of item j is (x_u B)_j, x_u the user's history. `reg` is picked
+    by nDCG@10 on valid. Equal scores are ordered by popularity, which is all there is for a user without history; an
+    item not in train has 0. predict squashes the score with a sigmoid: the order stays, but it is *not* a calibrated
+    probability.
+
+    Source: Steck 2019, Embarrassingly shallow autoencoders for sparse data, eq. 8.
+    """
+
+    name = "EASE"
+    objective = "interaction"
+
+    def __init__(self, regs=(100.0, 300.0, 1000.0)):
+        self.regs = choices("regs", regs)
+
+    def _fit(self, split):
+        x = self._choices(split, split.train)
+        self._history = self._choices(split, past(split))
+        gram = (x.T @ x).toarray()
+        self._popularity = 1e-6 * gram.diagonal() / max(gram.diagonal().max(), 1)
+        best = -1.0
+        for reg in self.regs:
+            inverse = np.linalg.inv(gram + reg * np.eye(len(gram)))
+            self._weights = np.eye(len(gram)) - inverse / np.diag(inverse)
+            reached = rank(self, split, part="valid").values["ndcg@10"].mean() if len(self.regs) > 1 else 0.0
+            if reached > best:
+                best, self.reg_, weights = reached, reg, self._weights
+        self._weights = weights
+
+    def _choices(self, split, frame):
+        pairs = split.dataset.chosen(frame)[["user_id", "item_id"]].drop_duplicates()
+        return sparse.csr_array((np.ones(len(pairs)), self._places(pairs)), (len(self._users), len(self._items)))
+
+    def _score(self, u, i):
+        users, row = np.unique(u, return_inverse=True)
+        return expit((self._history[users] @ self._weights)[row, i] + self._popularity[i])
+
+
+BASELINES = {
+    "label": {
+        "global_mean": GlobalMean,
+        "user_item_bias": UserItemBias,
+        "logistic": Logistic,
+        "gradient_boosting": GradientBoosting,
+        "bias_als": BiasALS,
+    },
+    "interaction": {
+        "global_mean": lambda: GlobalMean("interaction"),
+        "popularity": Popularity,
+        "ease": EASE,
+    },
+}
+
+
+def _tables(rows, shape) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """(seen, residual): a table of ones and one of ratings less their mean, both sparse `shape`."""
+    residual, u, i = rows
+    return tuple(sparse.csr_array((values, (u, i)), shape) for values in (np.ones(len(u)), residual))
+
+
+def _least_squares(seen, residual, other: np.ndarray, regs: np.ndarray) -> np.ndarray:
+    """For each row of the table its factors and bias, those of the columns (`other`) held fixed; [rows, width + 1].
+
+    Row u solves (sum_i z_i z_i' + sqrt(n_u) diag(regs)) x = sum_i z_i (residual_ui - b_i) with z_i = (q_i, 1).
+    """
+    z = np.c_[other[:, :-1], np.ones(len(other))]
+    squares = (seen @ (z[:, :, None] * z[:, None, :]).reshape(len(z), -1)).reshape(-1, z.shape[1], z.shape[1])
+    n = np.maximum(seen.sum(1), 1)  # who has no row gets zeros
+    right = residual @ z - seen @ (z * other[:, -1:])
+    return np.linalg.solve(squares + np.sqrt(n)[:, None, None] * np.diag(regs), right[..., None])[..., 0]
+
+
+def _rating(mean: float, users: np.ndarray, items: np.ndarray, u: np.ndarray, i: np.ndarray) -> np.ndarray:
+    return mean + users[u, -1] + items[i, -1] + (users[u, :-1] * items[i, :-1]).sum(1)
