@@ -127,7 +127,7 @@ def full_disk():
 @pytest.fixture(scope="module")
 def model(ds, split, encoder):
     """Trained with text. Nothing here may change it."""
-    model = klm.KLMRecommender.from_dataset(ds, split, encoder)
+    model = klm.KLMRecommender.from_split(split, encoder)
     klm.fit(model, split, klm.TrainConfig(**FAST))
     return model
 
@@ -147,7 +147,7 @@ def copy(saved, tmp_path):
 @pytest.fixture
 def build(ds, split):
     """A new untrained model."""
-    return lambda split=split, **options: klm.KLMRecommender.from_dataset(split.dataset, split, **options)
+    return lambda split=split, **options: klm.KLMRecommender.from_split(split, **options)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ def encoder():
 
 
 def trained(ds, split, objective, encoder=None, knowledge="true", **settings):
-    model = klm.KLMRecommender.from_dataset(ds, split, encoder=encoder, knowledge=knowledge)
+    model = klm.KLMRecommender.from_split(split, encoder=encoder, knowledge=knowledge)
     klm.fit(model, split, klm.TrainConfig(objective=objective, **settings))
     return klm.evaluate(model, split)
 

@@ -29,9 +29,9 @@ class Catalogue:
     known_items: np.ndarray
 
 
-def catalogue_of(ds, split, text: np.ndarray | None, user_text: np.ndarray | None, profile: str) -> Catalogue:
+def catalogue_of(split, text: np.ndarray | None, user_text: np.ndarray | None, profile: str) -> Catalogue:
     """What is known of users and items: of the interactions, those of train and the shown ones."""
-    chosen = _chosen(split)
+    ds, chosen = split.dataset, _chosen(split)
     users = user_features(split)[1]
     return Catalogue(
         text=np.zeros((len(ds.items), 0), dtype=np.float32) if text is None else text,

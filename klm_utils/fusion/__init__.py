@@ -2,14 +2,25 @@
 
 from functools import partial
 
-from klm_utils.data.catalogue import Catalogue
-from klm_utils.fusion.dot import BASE, ITEM_PARTS, USER, DotFusion
+from klm_utils.fusion.dot import DotFusion
 from klm_utils.fusion.layered import LayerFusion
 from klm_utils.fusion.layers import LAYERS, Inputs
+from klm_utils.fusion.vectors import BASE, ITEM_PARTS, USER, Vectors
 from klm_utils.lazy import modules
 
 FUSIONS = {"dot": DotFusion} | {name: partial(LayerFusion, layer=name) for name in LAYERS}
 
-__all__ = ["BASE", "FUSIONS", "ITEM_PARTS", "LAYERS", "USER", "Catalogue", "DotFusion", "Inputs", "LayerFusion"]
+__all__ = [
+    "BASE",
+    "FUSIONS",
+    "ITEM_PARTS",
+    "LAYERS",
+    "USER",
+    "Catalogue",
+    "DotFusion",
+    "Inputs",
+    "LayerFusion",
+    "Vectors",
+]
 
 __getattr__, __dir__ = modules(__name__)

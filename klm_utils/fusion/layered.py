@@ -8,28 +8,28 @@ from torch.nn.functional import embedding, pad
 
 from klm_utils.data.catalogue import Catalogue
 from klm_utils.errors import ConfigError, check_choice, check_whole
-from klm_utils.fusion.dot import BASE, ITEM_PARTS, USER, DotFusion
 from klm_utils.fusion.layers import LAYERS, Inputs
+from klm_utils.fusion.vectors import BASE, ITEM_PARTS, USER, Dropped, Vectors
 
 PAIRS_AT_ONCE = 16_384
 ROOM = 262_144  # items times items of the history, a vector each, that `overview` holds at a time
 
 
-class LayerFusion(DotFusion):
+class LayerFusion(Vectors):
     """score(u, i) = c + b_u + b_i + layer(user, id, text, tags, history), with one of `LAYERS`.
 
-    The vectors and biases are those of `DotFusion`, the dropout of ids and users too; how they meet is the layer's.
+    The vectors and biases are those of `Vectors`, the dropout of ids and users too; how they meet is the layer's.
     The history is the last `past` items that the user chose in train (or was shown for), without the target itself.
 
     Args:
         catalogue: see `Catalogue`; `pairs` in order of time.
         layer: a name in `LAYERS`.
-        width, text_width, start, seed: as for `DotFusion`.
+        width, text_width, start, seed: as for `Vectors`.
         past: items of a history at most; 0: no history.
         recency: weight of an item of the history against the one chosen after it; 1: all alike.
         hidden: units of the layer's MLP, if it has one.
 
-    Parameters: those of `DotFusion` and of the layer.
+    Parameters: those of `Vectors` and of the layer.
     """
 
     full_matrix = False  # each pair goes through the layer
@@ -59,28 +59,35 @@ class LayerFusion(DotFusion):
         self.register_buffer("past_rows", _rows([self._last(one) for one in own]))
 
     def groups(self) -> dict[str, list[torch.nn.Parameter]]:
-        """As `DotFusion.groups`, and the weights of the layer, which want no decay."""
+        """As `Vectors.groups`, and the weights of the layer, which want no decay."""
         return super().groups() | {"layer": list(self.layer.parameters())}
 
-    def forward(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
-        """One score per pair of positions: int [n], int [n] -> float [n]. `draw` decides the dropout in training."""
-        return self._scores(users, items, self._items(draw), self._users(draw))
+    def forward(
+        self,
+        users: torch.Tensor,
+        items: torch.Tensor,
+        text: torch.Tensor | None = None,
+        draw: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        """As `DotFusion.forward`."""
+        return self._scores(users, items, text, self.drop(draw))
 
-    def _scores(self, users, items, of_items, of_users) -> torch.Tensor:
-        p, bu, keep = of_users
-        x = self._inputs(users, items, of_items, p, keep)
-        biases = embedding(items, sum(of_items.values())[:, -1:]) + embedding(users, bu[:, None])
-        return self.constant + biases[:, 0] + self.layer(x)
+    def _scores(self, users, items, text, dropped: Dropped) -> torch.Tensor:
+        x, biases = self._inputs(users, items, text, dropped)
+        return self.constant + biases + self.layer(x)
 
-    def _inputs(self, users, items, of_items, p, keep) -> Inputs:
-        """`embedding` where `[...]` would do: its gradient is summed in a fixed order, so that equal seeds agree."""
+    def _inputs(self, users, items, text, dropped: Dropped) -> tuple[Inputs, torch.Tensor]:
+        """What the layer sees, and the biases of user and item, [n].
+
+        `embedding` where `[...]` would do: its gradient is summed in a fixed order, so that equal seeds agree.
+        """
+        of_items, (p, bu, keep) = self.item_rows(items, text, dropped), self.user_rows(users, dropped)
         tags, history = self.tag_rows[items], self.past_rows[users]
-        ids, text, _ = (embedding(items, of_items[part][:, :-1]) for part in ITEM_PARTS)
-        there = self._weights((history >= 0) & (history != items[:, None])) * keep[users]  # no item is its own past
-        tag_vectors, past_vectors = (
-            embedding(rows.clamp_min(0), table) for rows, table in ((tags, self._tags()), (history, self._past()))
-        )
-        return Inputs(embedding(users, p), ids, text, tag_vectors, (tags >= 0).float(), past_vectors, there)
+        ids, text, _ = (of_items[part][:, :-1] for part in ITEM_PARTS)
+        there = self._weights((history >= 0) & (history != items[:, None])) * keep  # no item is its own past
+        tag_vectors, past_vectors = embedding(tags.clamp_min(0), self._tags()), self.past_of(history.clamp_min(0))
+        inputs = Inputs(p, ids, text, tag_vectors, (tags >= 0).float(), past_vectors, there)
+        return inputs, bu + sum(of_items.values())[:, -1]
 
     def _last(self, history: torch.Tensor) -> torch.Tensor:
         return history[max(len(history) - self.past, 0) :]
@@ -95,12 +102,21 @@ class LayerFusion(DotFusion):
         """A vector for each feature of items, at least one row, [features, width]."""
         return self.item_map[:, :-1] if len(self.item_map) else self.item_map.new_zeros(1, self.width)
 
-    def grid(self, users: torch.Tensor, items: torch.Tensor, draw: torch.Generator | None = None) -> torch.Tensor:
+    def grid(
+        self,
+        users: torch.Tensor,
+        items: torch.Tensor,
+        text: torch.Tensor | None = None,
+        draw: torch.Generator | None = None,
+    ) -> torch.Tensor:
         """Scores of all pairs of these users and items, float [users, items]; the same numbers as `forward`."""
-        u, i = users.repeat_interleave(len(items)), items.repeat(len(users))
-        chunks = zip(u.split(PAIRS_AT_ONCE), i.split(PAIRS_AT_ONCE), strict=True)
-        tables = self._items(draw), self._users(draw)  # one dropout for all chunks
-        return torch.cat([self._scores(a, b, *tables) for a, b in chunks]).reshape(len(users), len(items))
+        u, place = torch.cartesian_prod(users, torch.arange(len(items), device=items.device)).T
+        dropped = self.drop(draw)  # one for all chunks
+        chunks = [
+            self._scores(a, items[b], None if text is None else embedding(b, text), dropped)
+            for a, b in zip(u.split(PAIRS_AT_ONCE), place.split(PAIRS_AT_ONCE), strict=True)
+        ]
+        return torch.cat(chunks).reshape(len(users), len(items))
 
     @torch.no_grad()
     def parts(self, user: int, items: torch.Tensor, history: torch.Tensor | None = None) -> dict:
@@ -109,29 +125,28 @@ class LayerFusion(DotFusion):
         A layer is no sum, so a part is what the score loses without it, and "average" is what is left over: the values
         sum to the score. `history` (positions, the oldest first) replaces the user's own; the last `past` of it count.
         """
-        of_items = self._items(None)
-        p, bu, keep = self._users(None)
-        users = torch.full_like(items, user)
-        x = self._inputs(users, items, of_items, p, keep)
+        dropped = (None, None)
+        x, biases = self._inputs(torch.full_like(items, user), items, None, dropped)
+        of_items, bu = self.item_rows(items, None, dropped), self.user_rows(items.new_tensor([user]), dropped)[1]
         if history is None:
             history = self.past_rows[user][self.past_rows[user] >= 0]
         else:
             history = self._last(history)
             x = replace(
                 x,
-                past=self._past()[history].expand(len(items), -1, -1),
+                past=self.past_of(history).expand(len(items), -1, -1),
                 past_mask=self._weights(history[None, :] != items[:, None]),
             )
         total = self.layer(x)
-        parts = {USER: bu[user].expand(len(items))}
+        parts = {USER: bu.expand(len(items))}
         for name, field in zip(ITEM_PARTS, ("item", "text", "tag_mask"), strict=True):
             without = replace(x, **{field: torch.zeros_like(getattr(x, field))})
-            parts[name] = of_items[name][items, -1] + total - self.layer(without)
+            parts[name] = of_items[name][:, -1] + total - self.layer(without)
         for place, j in enumerate(history.tolist()):
             mask = x.past_mask.clone()
             mask[:, place] = 0
             parts[j] = total - self.layer(replace(x, past_mask=mask))
-        score = self.constant + bu[user] + sum(of_items.values())[items, -1] + total
+        score = self.constant + biases + total
         return {BASE: score - sum(parts.values())} | parts
 
     @torch.no_grad()

@@ -1,11 +1,10 @@
-"""What `KLMRecommender.from_dataset` and `save_pretrained` refuse, and checks that `fit` shares with them."""
+"""What `KLMRecommender.from_split` and `save_pretrained` refuse, and checks that `fit` shares with them."""
 
 from inspect import signature
 from os import PathLike
 from pathlib import Path
 
 from klm_utils import files
-from klm_utils.data.schema import RecDataset
 from klm_utils.data.splits import Split
 from klm_utils.embedding import modes
 from klm_utils.errors import CheckpointError, ConfigError, DataError, check_choice, check_kind
@@ -30,7 +29,7 @@ def checked_texts(ds, texts, encoder) -> list[str]:
     if encoder is None or not isinstance(texts, list | tuple) or len(texts) != len(ds.items):
         raise (ConfigError if encoder is None else DataError)(
             "there must be one text for each item, and an encoder to read them",
-            where="from_dataset(texts)",
+            where="from_split(texts)",
             found="encoder=None" if encoder is None else f"{type(texts).__name__}: {texts!r}"[:100],
             expected=f"an encoder, and a list of {len(ds.items)} texts in the order of ds.items",
             remedy="for example texts=klm_utils.knowledge.templates.item_texts(ds)",
@@ -62,10 +61,9 @@ def check_home(folder) -> None:
         )
 
 
-def check_build(ds, split, encoder, fusion, mode, tuning, knowledge, profile, settings) -> None:
-    """Refuse what `from_dataset` can make no sense of."""
-    check_kind("from_dataset(ds)", ds, RecDataset, "a RecDataset", "klm.load_dataset or klm.RecDataset.from_frames")
-    check_kind("from_dataset(split)", split, Split, "a Split", "klm.split(ds, ...)")
+def check_build(split, encoder, fusion, mode, tuning, knowledge, profile, settings) -> None:
+    """Refuse what `from_split` can make no sense of."""
+    check_kind("from_split(split)", split, Split, "a Split", "klm.split(ds, ...)")
     check_choice("fusion", fusion, tuple(FUSIONS))
     modes.options(mode, tuning)
     check_choice("knowledge", knowledge, KINDS if mode == "frozen" else READABLE)
@@ -73,7 +71,7 @@ def check_build(ds, split, encoder, fusion, mode, tuning, knowledge, profile, se
     if encoder is not None and not hasattr(type(encoder), "fingerprint"):  # of the instance it costs a hash
         raise ConfigError(
             "this is no text encoder",
-            where="from_dataset(encoder)",
+            where="from_split(encoder)",
             found=encoder,
             expected="a TextEncoder, or None for no text",
             remedy="klm.TextEncoder.from_pretrained('minilm')",
@@ -81,7 +79,7 @@ def check_build(ds, split, encoder, fusion, mode, tuning, knowledge, profile, se
     if encoder is None and mode != "frozen":
         raise ConfigError(
             "there is no language model to train",
-            where="from_dataset(mode)",
+            where="from_split(mode)",
             found=f"mode={mode!r} with encoder=None",
             expected="a TextEncoder",
             remedy='pass encoder=..., or mode="frozen"',
@@ -89,7 +87,7 @@ def check_build(ds, split, encoder, fusion, mode, tuning, knowledge, profile, se
     if encoder is None and profile != "features":
         raise ConfigError(
             "a profile as text needs an encoder",
-            where="from_dataset(profile)",
+            where="from_split(profile)",
             found=f"profile={profile!r} with encoder=None",
             expected="a TextEncoder",
             remedy='pass encoder=..., or profile="features"',
@@ -99,17 +97,8 @@ def check_build(ds, split, encoder, fusion, mode, tuning, knowledge, profile, se
     if encoder is None and settings.get("start") == "text":
         raise ConfigError(
             "ids cannot start at texts without an encoder",
-            where="from_dataset(start)",
+            where="from_split(start)",
             found="start='text' with encoder=None",
             expected="a TextEncoder",
             remedy='pass encoder=..., or start="random"',
-        )
-    same = [split.dataset.name == ds.name, split.dataset.items.index.equals(ds.items.index)]
-    if not all([*same, split.dataset.users.index.equals(ds.users.index)]):
-        raise DataError(
-            "the split is of another data set",
-            where="from_dataset(ds, split)",
-            found=repr(split.dataset),
-            expected=f"{ds!r}, with the same ids in the same order",
-            remedy="split this data set with klm.split(ds, ...)",
         )

@@ -37,14 +37,14 @@ PAIRS_AT_ONCE = 262_144  # bounds the memory of predict: about 100 MB
 class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
     """A recommender over one data set: text, tags, ids, profile and history fused to one score per user and item.
 
-    Build it with `from_dataset` or `from_pretrained`; train it with `klm.fit`.
+    Build it with `from_split` or `from_pretrained`; train it with `klm.fit`.
 
     Attributes:
         fusion: the network, see `klm_utils.fusion`.
         texts: the texts of the items and a copy of the encoder, if the mode trains the language model; else None. A
             model from `from_pretrained` has none: it holds the vectors, and the trained encoder lies in its folder.
         objective: the question it was trained for, "label" or "interaction"; `fit` sets it.
-        scale, shift: probability = sigmoid(scale * score + shift); `fit` sets them.
+        scale, shift: probability = sigmoid(scale * score + shift); `fit` sets them, and they are part of `state_dict`.
         about: where it comes from: data set, split, encoder, settings.
         measured, trained: for the model card, of metrics and of the encoder beside it; `save_pretrained` sets them.
         unfinished: how a training that did not come to its end ended; "" for all others. It is part of the `name`.
@@ -58,14 +58,15 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         self.fusion, self.texts, self.about = fusion, texts, about
         self.items = pd.Series(list(titles), index=pd.Index(item_ids, name="item_id"), name="title")
         self.users = pd.Index(user_ids, name="user_id")
-        self.objective, self.scale, self.shift, self.measured, self.trained = "label", 1.0, 0.0, [], None
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("shift", torch.zeros(()))
+        self.objective, self.measured, self.trained = "label", [], None
         self.unfinished, self.start, self.origin = "", None, ""
         self.eval()
 
     @classmethod
-    def from_dataset(
+    def from_split(
         cls,
-        ds,
         split,
         encoder=None,
         fusion="dot",
@@ -81,8 +82,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         """An untrained model that knows of the interactions what is in `split.train` (and `split.shown`).
 
         Args:
-            ds: a `RecDataset`.
-            split: a `Split` of it.
+            split: a `Split`, which knows its data set.
             encoder: a `TextEncoder`; None: no text.
             fusion: a name in `klm_utils.fusion.FUSIONS`; `settings` are its own (width, text_width, start, ...). "dot"
                 has the highest AUC on valid, mean over the four tables of notebook 03 (docs/results/03.json,
@@ -98,16 +98,17 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
 
         Raises:
             ConfigError: a name without meaning; texts, a profile as text, or a mode that trains, without an encoder.
-            DataError: the split is of another data set; not one text per item.
+            DataError: not one text per item.
         """
-        check_build(ds, split, encoder, fusion, mode, tuning, knowledge, profile, settings)
+        check_build(split, encoder, fusion, mode, tuning, knowledge, profile, settings)
+        ds = split.dataset
         texts = checked_texts(ds, texts, encoder)
         profiles = [] if profile == "features" else user_texts(ds)
-        seed = check_seed(seed, "KLMRecommender.from_dataset(seed)")
+        seed = check_seed(seed, "KLMRecommender.from_split(seed)")
         text = None if encoder is None else controlled(encoder.encode(texts), knowledge, seed)
         user_text = encoder.encode(profiles) if profiles else None
         settings = settings_of(fusion) | settings
-        network = FUSIONS[fusion](catalogue.catalogue_of(ds, split, text, user_text, profile), seed=seed, **settings)
+        network = FUSIONS[fusion](catalogue.catalogue_of(split, text, user_text, profile), seed=seed, **settings)
         about = {
             "data": ds.name,
             "protocol": split.protocol,
@@ -136,20 +137,44 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         kind = "" if about["knowledge"] == "true" else f" {about['knowledge']}"
         return f"KLM {fusion}{Path(about['encoder']['name']).name}{mode}{kind}{end}"
 
-    def read(self, items: torch.Tensor) -> None:
-        """Let the language model read the texts of these items (positions, each once) and give the fusion the vectors.
+    def forward(
+        self,
+        users: torch.Tensor,
+        items: torch.Tensor,
+        text: torch.Tensor | None = None,
+        draw: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        """Logits of pairs of positions: int [n], int [n] -> float [n]; under "squared_error" in training, ratings.
 
-        Under autograd the vectors carry their graph, so that a loss of these items' scores reaches the language model;
-        those of all other items stay as they were last read. Without `texts` there is nothing to do.
+        Args:
+            users, items: positions in `self.users` and `self.items`.
+            text: vectors of the items' texts, float [n, dim], such as `self.read(items)`; None: those that are stored.
+            draw: of the dropout in training.
         """
-        if self.texts is not None:
-            old = self.fusion.text.detach()  # the language model may be on a GPU, and the rest not
-            self.fusion.text = old.index_copy(0, items, self.texts(items).to(old.device))
+        return self.scale * self.fusion(users, items, text, draw) + self.shift
+
+    def grid(self, users, items, text=None, draw=None) -> torch.Tensor:
+        """`forward` for each of these users with each of these items (and their texts), float [users, items]."""
+        return self.scale * self.fusion.grid(users, items, text, draw) + self.shift
+
+    def read(self, items: torch.Tensor) -> torch.Tensor | None:
+        """The vectors of these items' texts as the language model sees them now, float [n, dim], with their graph.
+
+        None where no language model is trained along.
+        """
+        return None if self.texts is None else self.texts(items).to(self.device)
 
     @torch.no_grad()
-    def read_all(self) -> None:
-        """`read` all items, for good: after training."""
-        self.read(torch.arange(len(self.items), device=self.fusion.constant.device))
+    def store(self, items: torch.Tensor | None = None) -> None:
+        """`read` these items, or all, and keep their vectors for every `forward` without text."""
+        if self.texts is not None:
+            items = torch.arange(len(self.items), device=self.device) if items is None else items
+            self.fusion.text = self.fusion.text.index_copy(0, items, self.read(items))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the fusion is; the language model may be elsewhere."""
+        return self.fusion.constant.device
 
     def positions(self, user_ids, item_ids) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions of ids, int64 [n] each.
@@ -163,11 +188,14 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
     @torch.no_grad()
     def scores(self, user_ids, item_ids) -> np.ndarray:
         """The raw score of each pair, float64 [n]: predicted rating, or logit; errors of `positions`."""
-        u, i = self.positions(user_ids, item_ids)
+        return self._in_pieces(self.fusion, *self.positions(user_ids, item_ids))
+
+    def _in_pieces(self, score, u: torch.Tensor, i: torch.Tensor) -> np.ndarray:
         self.eval()
-        chunks = [self.fusion(a, b) for a, b in zip(u.split(PAIRS_AT_ONCE), i.split(PAIRS_AT_ONCE), strict=True)]
+        chunks = [score(a, b) for a, b in zip(u.split(PAIRS_AT_ONCE), i.split(PAIRS_AT_ONCE), strict=True)]
         return torch.cat(chunks).double().cpu().numpy() if len(u) else np.zeros(0)
 
+    @torch.no_grad()
     def predict(self, user_ids, item_ids) -> np.ndarray:
         """Probability of a like (objective "label") or a choice ("interaction") for each pair, float64 [n].
 
@@ -176,14 +204,14 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         Raises:
             DataError: an id that is not in the data set, or two lists of different lengths.
         """
-        return expit(self.scale * self.scores(user_ids, item_ids) + self.shift)
+        return expit(self._in_pieces(self, *self.positions(user_ids, item_ids)))
 
     @torch.no_grad()
     def predict_grid(self, user_ids, item_ids) -> np.ndarray:
         """`predict` for every user with every item, float64 [users, items]."""
         u, i = self._places(self.users, user_ids, "user_ids"), self._places(self.items.index, item_ids, "item_ids")
         self.eval()
-        return expit(self.scale * self.fusion.grid(u, i).double().cpu().numpy() + self.shift)
+        return expit(self.grid(u, i).double().cpu().numpy())
 
     def recommend(self, user_id, k: int = 10, exclude_seen: bool = True, history=None) -> pd.DataFrame:
         """The k items with the highest probability for one user, and why.
@@ -215,7 +243,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
             order = order[~seen[order]]
         order, because = order[:k], []
         for some in order.split(WINNERS):  # an item is chosen for what sets it apart
-            gain = self._parts(user, past, some) - self.scale * np.array(list(means.values()))
+            gain = self._parts(user, past, some) - self.scale.item() * np.array(list(means.values()))
             because += [_because(gain.iloc[at], self.items.iloc[place]) for at, place in enumerate(some.tolist())]
         places = order.cpu().numpy()
         return pd.DataFrame(
@@ -236,7 +264,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         """
         item = self._places(self.items.index, [item_id], "item_id")
         parts = self._parts(*self._asked(user_id, history), item).iloc[0]
-        parts[BASE] += self.shift
+        parts[BASE] += self.shift.item()
         return parts.rename(self.items.iloc[int(item)])
 
     def _places(self, index: pd.Index, ids, argument: str) -> torch.Tensor:
@@ -251,7 +279,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
                 remedy="pass a flat list, and a single id where one is asked for",
             )
         places = find(index, ids, argument)
-        return torch.from_numpy(places.astype(np.int64)).to(self.fusion.constant.device)
+        return torch.from_numpy(places.astype(np.int64)).to(self.device)
 
     def _asked(self, user_id, history) -> tuple[int, torch.Tensor | None]:
         """Positions of a user, and of a history that is to replace their own."""
@@ -259,7 +287,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         if history is not None:
             places = self._places(self.items.index, history, "history").tolist()
             last = list(dict.fromkeys(reversed(places)))[::-1]  # each once, where it was chosen last
-            history = torch.tensor(last, dtype=torch.int64, device=self.fusion.constant.device)
+            history = torch.tensor(last, dtype=torch.int64, device=self.device)
         return user, history
 
     def _parts(self, user: int, history: torch.Tensor | None, items: torch.Tensor) -> pd.DataFrame:
@@ -267,7 +295,7 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         self.eval()
         parts = self.fusion.parts(user, items, history)
         names = [PAST + self.items.iloc[key] if isinstance(key, int) else key for key in parts]
-        table = np.stack([part.double().cpu().numpy() for part in parts.values()], axis=1) * self.scale
+        table = np.stack([part.double().cpu().numpy() for part in parts.values()], axis=1) * self.scale.item()
         return pd.DataFrame(table, columns=names)
 
     def load_state_dict(self, *args, **options):
@@ -342,9 +370,9 @@ class KLMRecommender(nn.Module, PyTorchModelHubMixin, library_name="klm-utils"):
         folder = Path(model_id).expanduser()
         if not folder.is_absolute() and len(folder.parts) == 2 and not folder.parent.is_dir():
             folder = _downloaded(model_id, hub)
-        network, saved = saving.load(folder / FILE)
+        network, scale, shift, saved = saving.load(folder / FILE)
         model = cls(network, saved["item_ids"], saved["user_ids"], saved["titles"], saved["about"])
-        model.objective, model.scale, model.shift = saved["objective"], saved["scale"], saved["shift"]
+        model.scale, model.shift, model.objective = scale, shift, saved["objective"]
         model.trained, model.measured = saved.get("trained"), saved.get("measured", [])
         model.unfinished, model.origin = saved.get("unfinished", ""), files.checksum(network.state_dict(), "")
         return model

@@ -1,6 +1,5 @@
 """A model to a file and back: what is written, and what of it is believed."""
 
-import math
 from inspect import signature
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from klm_utils.fusion import FUSIONS
 from klm_utils.models import card
 
 FILE = "model.safetensors"
-FORMAT = 2  # 1 had no user_text
+FORMAT = 3  # 1 had no user_text, 2 kept scale and shift beside the tensors
 SETTINGS = ("pooling", "normalize", "max_length", "prefix")  # of an encoder
 LARGEST = 65_536  # units of a layer: a file of some kilobytes must not ask for gigabytes
 
@@ -33,22 +32,20 @@ def save(model, folder: Path) -> None:
             "trained": model.trained,
             "measured": model.measured,
             "objective": model.objective,
-            "scale": model.scale,
-            "shift": model.shift,
             "unfinished": model.unfinished,
             "item_ids": model.items.index.tolist(),
             "titles": model.items.tolist(),
             "user_ids": model.users.tolist(),
         }
-        fusion = {f"fusion.{name}": tensor for name, tensor in model.fusion.state_dict().items()}
-        files.write_tensors(folder / FILE, fusion, about)
+        tensors = {name: value for name, value in model.state_dict().items() if not name.startswith("texts.")}
+        files.write_tensors(folder / FILE, tensors, about)
         own = model.trained["folder"] if model.trained else ""
         card.save(folder, model, model.trained if own and (folder / own).is_dir() else None)
         modes.sweep(folder, keep=own)
 
 
-def load(path: Path) -> tuple[nn.Module, dict]:
-    """The network that `save` wrote, and the rest of what it wrote.
+def load(path: Path) -> tuple[nn.Module, torch.Tensor, torch.Tensor, dict]:
+    """The network that `save` wrote, its scale and shift, and the rest of what it wrote.
 
     Raises:
         CheckpointError: no such file, one that was cut short or edited, or one whose content is no model.
@@ -64,14 +61,15 @@ def load(path: Path) -> tuple[nn.Module, dict]:
         )
     about, state = saved["about"], {name.removeprefix("fusion."): tensor for name, tensor in tensors.items()}
     try:
-        for fault, wrong in _faults(state, saved):
+        scale, shift = state.pop("scale").reshape(()), state.pop("shift").reshape(())
+        for fault, wrong in _faults(state | {"scale": scale, "shift": shift}, saved):
             if wrong:
                 raise ValueError(fault)
         network = FUSIONS[about["fusion"]](catalogue.saved(state), seed=about["seed"], **about["settings"])
         network.load_state_dict(state)
     except files.WRONG as fault:
         raise files.wrong_content(path, fault) from fault
-    return network, saved
+    return network, scale, shift, saved
 
 
 def _faults(state: dict[str, torch.Tensor], saved: dict):
@@ -79,7 +77,6 @@ def _faults(state: dict[str, torch.Tensor], saved: dict):
     about, trained = saved["about"], saved.get("trained")
     items, users = saved["item_ids"], saved["user_ids"]
     yield "a weight that is no number", any(t.is_floating_point() and not t.isfinite().all() for t in state.values())
-    yield "scale or shift", not (math.isfinite(saved["scale"]) and math.isfinite(saved["shift"]))
     yield "objective", saved["objective"] not in ("label", "interaction")
     yield "ids and titles", not len(set(items)) == len(saved["titles"]) == len(items) == len(state["known_items"])
     yield "user ids", not len(set(users)) == len(users) == len(state["known_users"])

@@ -32,22 +32,22 @@ def check_fit(model, split, config) -> None:
             where="fit(model, split)",
             found=split.protocol,
             expected=model.about["protocol"],
-            remedy="build the model with from_dataset(ds, split, ...) and train it on that split",
+            remedy="build the model with from_split(split, ...) and train it on that split",
         )
     if not torch.equal(model.fusion.pairs.cpu(), known_pairs(split, model.users, model.items.index)):
         raise ConfigError(
             "the model was built for other rows: its history may hold what it is tested on",
             where="fit(model, split)",
             found=f"another train under the same protocol, {split.protocol!r}",
-            expected="the split that from_dataset was given",
-            remedy="build the model with from_dataset(ds, split, ...) and train it on that split",
+            expected="the split that from_split was given",
+            remedy="build the model with from_split(split, ...) and train it on that split",
         )
     if model.about["mode"] != "frozen" and model.texts is None:
         raise ConfigError(
             "the language model that this model trains is not here: a saved model holds only the vectors",
             where="fit(model)",
             found=f"a model of mode {model.about['mode']!r} from from_pretrained",
-            expected="a model from from_dataset",
+            expected="a model from from_split",
             remedy="build it anew; an unfinished training goes on from its checkpoint_dir",
         )
     if config.mlm and model.texts is None:
@@ -97,7 +97,7 @@ def check_epochs(given: TrainConfig, config: TrainConfig) -> None:
 
 def check_shared(task: Task, config: TrainConfig) -> None:
     """Refuse a loss that several processes cannot share."""
-    if distributed.world() > 1 and (task.terms is None or config.mlm):
+    if distributed.world() > 1 and (not task.shared or config.mlm):
         raise ConfigError(
             "this loss cannot be shared between processes: in parts its steps would draw or count otherwise",
             where="fit under torchrun",

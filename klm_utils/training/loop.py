@@ -70,7 +70,7 @@ def fit(
     `torchrun` the processes share each step, see `klm_utils.training.distributed`.
 
     Args:
-        model, split: the model from `KLMRecommender.from_dataset(ds, split, ...)`, and the same split.
+        model, split: the model from `KLMRecommender.from_split(split, ...)`, and the same split.
         config: see `TrainConfig`.
         checkpoint_dir: a folder to write the run to after each epoch. If it holds a run of the same model, split and
             config, that run goes on, and ends as if it had never stopped.
@@ -167,7 +167,8 @@ class Run:
                 self.model.fusion.constant.fill_(constant)
             self.average = self._copy()
         # Those of an earlier training say nothing of this one.
-        self.model.scale, self.model.shift, self.model.measured = 1.0, 0.0, []
+        _scale(self.model, 1.0, 0.0)
+        self.model.measured = []
         self.model.unfinished = "in training"
 
     def epoch(self, task: objectives.Task) -> dict:
@@ -180,10 +181,10 @@ class Run:
             self.model.texts.dropout(self.config.dropout_text)
         with torch.random.fork_rng():
             torch.manual_seed(seed + distributed.rank())  # of the dropout inside the language model
-            for at, batch in enumerate(torch.randperm(task.n, generator=draw).split(task.batch)):
+            for at, batch in enumerate(task.batches(draw)):
                 if distributed.first() and self.config.verbose is None:
                     progress.line(f"epoch {number}: {at * task.batch:,} of {task.n:,}", every=1.0)
-                size = (task.terms or len)(batch)
+                size = task.terms(batch)
                 total, terms = total + self.step(task, batch, draw) * size, terms + size
         size = sum(p.detach().square().sum().item() for p in self.weights.values())
         if not np.isfinite(total + size):  # the size: the last step may be the one that went too far
@@ -198,8 +199,7 @@ class Run:
         now = self._copy()
         self._put(self.average)  # what is measured, and kept if it is the best
         if self.reading:  # else the vectors are still those that the model was built with
-            with torch.no_grad():
-                self.model.read(task.valid_items)
+            self.model.store(task.valid_items())
         row = {"epoch": number, "loss": total / terms, "valid": float(task.valid())}
         row |= {"seconds": time.perf_counter() - start} | self._watched()
         self._put(now)
@@ -214,14 +214,13 @@ class Run:
         mine = distributed.part(batch)
         share = 1.0 if len(mine) == len(batch) else task.terms(mine) / task.terms(batch) if len(mine) else 0.0
         value = torch.zeros(())
-        reading = self.reading and task.items is not None
+        reading = self.reading and task.reads
         self.optimizer.zero_grad()
         if share:
             reads = self.model.texts.model if self.model.texts is not None else self.model.fusion.constant
             with _precision(self.config.precision, reads.device):
-                if reading:
-                    self.model.read(task.items(mine))
-                loss = share * task.loss(mine, draw)
+                text = self.model.read(task.items(mine)) if reading else None
+                loss = share * task.loss(mine, text, draw)
                 if reading and self.config.mlm:
                     loss = loss + self.config.mlm * self.model.texts.masked_loss(task.items(mine), draw)
             loss.backward()
@@ -250,7 +249,7 @@ class Run:
             return {}
         self.model.objective = self.config.objective
         if self.reading:
-            self.model.read_all()
+            self.model.store()
         found = checked_numbers(self.watch(self.model))
         if taken := found.keys() & set(COLUMNS):
             raise ConfigError(
@@ -282,7 +281,7 @@ class Run:
         """Give the model its best weights, its question, and what turns its scores into probabilities."""
         self._put(self.best)
         self.model.eval()
-        self.model.read_all()
+        self.model.store()
         _calibrate(self.model, self.split, self.config)
 
     def save(self, path: Path) -> None:
@@ -384,7 +383,14 @@ def _precision(name: str, device: torch.device):
 
 def _calibrate(model, split, config) -> None:
     """Tell the model its question, and turn scores into probabilities: fitted on valid, or the sigmoid itself."""
-    model.objective, model.scale, model.shift = config.objective, 1.0, 0.0
+    model.objective = config.objective
+    _scale(model, 1.0, 0.0)
     if config.objective == "label":
         scores = model.scores(split.valid["user_id"], split.valid["item_id"])
-        model.scale, model.shift = platt(scores, split.valid["label"])
+        _scale(model, *platt(scores, split.valid["label"]))
+
+
+def _scale(model, scale: float, shift: float) -> None:
+    """Set what turns a score into log-odds."""
+    model.scale.fill_(scale)
+    model.shift.fill_(shift)

@@ -6,11 +6,12 @@ import torch
 class Snapshot:
     """All that `fit` changes in a model, as it is now."""
 
-    FIELDS = ("objective", "scale", "shift", "measured", "unfinished")
+    FIELDS = ("objective", "measured", "unfinished")
 
     def __init__(self, model):
         self.weights = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
         self.text = model.fusion.text  # is replaced in training, never written to
+        self.scale, self.shift = model.scale.clone(), model.shift.clone()
         self.head = None if model.texts is None else model.texts.head
         self.fields = {name: getattr(model, name) for name in self.FIELDS}
 
@@ -20,6 +21,7 @@ class Snapshot:
         if model.texts is not None:
             model.texts.head = self.head
         self.put_weights_back(model)
+        model.scale, model.shift = self.scale.to(model.device), self.shift.to(model.device)
         for name, value in self.fields.items():
             setattr(model, name, value)
 

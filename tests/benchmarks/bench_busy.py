@@ -19,7 +19,7 @@ BUSY = "import torch; torch.set_num_threads(2); a = torch.randn(2000, 2000)\nwhi
 CASES = {
     "frozen fit": """
 split = klm.split(ds, "random")
-model = klm.KLMRecommender.from_dataset(ds, split)
+model = klm.KLMRecommender.from_split(split)
 work = lambda: klm.fit(model, split, klm.TrainConfig(epochs=4))
 """,
     "encoding": """
@@ -31,7 +31,7 @@ work = lambda: encoder.encode(texts, cache=False)
 split = klm.split(ds, "cold_item")
 few = klm.RecDataset.from_frames(ds.items.head(100), ds.users, ds.interactions[ds.interactions.item_id <= 100])
 split = klm.split(few, "cold_item")
-model = klm.KLMRecommender.from_dataset(few, split, klm.TextEncoder.from_pretrained("minilm"), mode="full")
+model = klm.KLMRecommender.from_split(split, klm.TextEncoder.from_pretrained("minilm"), mode="full")
 work = lambda: klm.fit(model, split, klm.TrainConfig(objective="interaction", epochs=1, head_epochs=0))
 """,
 }

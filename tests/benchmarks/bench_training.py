@@ -20,7 +20,7 @@ def main():
     ds, encoder = klm.load_dataset("movielens-100k"), klm.TextEncoder.from_pretrained("minilm")
     for name, settings in CASES:
         split = klm.split(ds, name)
-        model = klm.KLMRecommender.from_dataset(ds, split, encoder=encoder)
+        model = klm.KLMRecommender.from_split(split, encoder=encoder)
         print(f"{name}, {settings['objective']}: {klm.fit(model, split, klm.TrainConfig(**settings))}")
     users, items = ds.users.index.to_numpy(), ds.items.index.to_numpy()
     start = time.perf_counter()

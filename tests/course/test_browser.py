@@ -29,7 +29,7 @@ return order[order != at][:k]
 {KEYS.BACKSPACE}exercises.ch00.check_nearest(my_nearest)"""  # as typed: the editor indents
 FIT = """import klm_utils as klm
 split = klm.split(klm.load_dataset("shop"), "random")
-model = klm.KLMRecommender.from_dataset(split.dataset, split, encoder=None)
+model = klm.KLMRecommender.from_split(split, encoder=None)
 print("it begins:", "now")
 klm.fit(model, split, klm.TrainConfig(epochs=100_000, patience=100_000))"""
 

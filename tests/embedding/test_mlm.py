@@ -28,7 +28,7 @@ def guesser():
 def test_the_gradient_of_the_joint_loss_is_the_sum_of_both(guesser):
     ds = planted()
     split = klm.split(ds, "random")
-    model = klm.KLMRecommender.from_dataset(ds, split, guesser, mode="full")
+    model = klm.KLMRecommender.from_split(split, guesser, mode="full")
     model.texts.learn_to_guess()
     task = objectives.task(model, split, klm.TrainConfig(objective="interaction").of("full"))
     at = torch.arange(12)
@@ -63,7 +63,7 @@ def test_a_step_of_fit_lowers_the_sum_with_this_lambda(guesser, split, monkeypat
             grads.append(model.texts.model.embeddings.LayerNorm.weight.grad.clone())
             return step(optimizer, *args)
 
-        model = klm.KLMRecommender.from_dataset(split.dataset, split, guesser, mode="full")
+        model = klm.KLMRecommender.from_split(split, guesser, mode="full")
         settings = {"objective": "interaction", "batch": 30, "epochs": 1, "head_epochs": 0, "dropout_text": 0.0}
         with monkeypatch.context() as patch:
             patch.setattr(torch.optim.AdamW, "step", kept)
@@ -74,7 +74,7 @@ def test_a_step_of_fit_lowers_the_sum_with_this_lambda(guesser, split, monkeypat
 
 
 def test_the_head_has_its_own_learning_rate_and_all_of_the_language_model_its_decay(guesser, split):
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, guesser, mode="full")
+    model = klm.KLMRecommender.from_split(split, guesser, mode="full")
     model.texts.learn_to_guess()
     config = klm.TrainConfig(objective="interaction", mlm=0.1, decay_text=0.07).of("full")
     of_text = [group for group in loop.parameter_groups(model, config) if group["of_text"]]
@@ -93,7 +93,7 @@ def test_fifteen_percent_of_the_words_are_guessed(guesser, monkeypatch):
 def test_both_losses_fall(guesser):
     ds = planted()
     split = klm.split(ds, "random")
-    model = klm.KLMRecommender.from_dataset(ds, split, guesser, mode="full")
+    model = klm.KLMRecommender.from_split(split, guesser, mode="full")
     model.texts.learn_to_guess()
     texts = klm.knowledge.templates.item_texts(ds)
     before = mlm.perplexity(model.texts.encoder, model.texts.head, texts)
@@ -108,7 +108,7 @@ def test_a_joint_run_goes_on_bit_for_bit(guesser, tmp_path):
     split = klm.split(ds, "random")
 
     def run(epochs, folder=None):
-        model = klm.KLMRecommender.from_dataset(ds, split, guesser, mode="full")
+        model = klm.KLMRecommender.from_split(split, guesser, mode="full")
         config = klm.TrainConfig(objective="interaction", batch=8, head_epochs=0, epochs=epochs, mlm=0.1)
         return model, klm.fit(model, split, config, checkpoint_dir=folder)
 
@@ -173,7 +173,7 @@ def test_pretraining_learns_the_texts_and_leaves_the_encoder_alone(guesser):
 
 def test_nothing_global_moves(guesser, split):
     state = torch.get_rng_state()
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, guesser, mode="full")
+    model = klm.KLMRecommender.from_split(split, guesser, mode="full")
     klm.fit(model, split, klm.TrainConfig(objective="interaction", batch=8, head_epochs=0, epochs=1, mlm=0.1))
     mlm.pretrain(guesser, TEXTS, epochs=1)
     assert torch.equal(state, torch.get_rng_state())
@@ -197,7 +197,7 @@ def test_texts_without_a_word_give_no_loss_and_no_perplexity(guesser):
 def test_models_without_a_mask_and_frozen_ones_are_refused(guesser, ds, split):
     with pytest.raises(ConfigError, match="cannot guess"):
         mlm.MaskedHead(tiny_encoder())
-    model = klm.KLMRecommender.from_dataset(ds, split, guesser)
+    model = klm.KLMRecommender.from_split(split, guesser)
     with pytest.raises(ConfigError, match="nothing to gain"):
         klm.fit(model, split, klm.TrainConfig(mlm=0.1))
 

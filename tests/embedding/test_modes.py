@@ -24,7 +24,7 @@ def deep(tmp_path_factory):
 
 
 def fitted(split, encoder, mode, objective="interaction", tuning=None, folder=None, **changed):
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, encoder, mode=mode, tuning=tuning)
+    model = klm.KLMRecommender.from_split(split, encoder, mode=mode, tuning=tuning)
     start = {name: p.detach().clone() for name, p in model.named_parameters()}
     history = klm.fit(model, split, klm.TrainConfig(**SETTINGS[objective] | LM | changed), checkpoint_dir=folder)
     return model, history, start
@@ -120,12 +120,12 @@ def test_only_the_encoder_of_an_older_model_goes(split, deep, tmp_path):
     assert len(list(here.glob("encoder-*"))) == 3 and "encoder = " in (here / "README.md").read_text()
     klm.KLMRecommender.from_pretrained(here).save_pretrained(there)
     assert not list(there.glob("encoder-*")) and "encoder = " not in (there / "README.md").read_text()
-    klm.KLMRecommender.from_dataset(split.dataset, split, deep).save_pretrained(here)
+    klm.KLMRecommender.from_split(split, deep).save_pretrained(here)
     assert sorted(old.name for old in here.glob("encoder-*")) == ["encoder-mine", "encoder-notes.txt"]
 
 
 def test_head_epochs_of_the_preset_must_leave_some_for_the_language_model(split, deep):
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, deep, mode="full")
+    model = klm.KLMRecommender.from_split(split, deep, mode="full")
     with pytest.raises(ConfigError, match="would never be trained"):
         klm.fit(model, split, klm.TrainConfig(epochs=20))
 
@@ -188,7 +188,7 @@ def test_patience_counts_from_the_first_epoch_of_the_language_model(split, deep)
 
 def test_one_step_has_the_gradient_of_the_definition(split, deep):
     """dL/dtheta through the texts of the batch, against the loss written out with all texts read anew."""
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, deep, mode="full")
+    model = klm.KLMRecommender.from_split(split, deep, mode="full")
     config = klm.TrainConfig(objective="interaction", batch=8, id_dropout=0.0, user_dropout=0.0).of("full")
     task = objectives.task(model, split, config)
     at = torch.arange(8)
@@ -245,7 +245,7 @@ def test_half_the_bits_give_nearly_the_same(split, deep):
 def test_each_text_has_its_own_vector_whatever_its_length(split, deep, monkeypatch):
     monkeypatch.setattr("klm_utils.models.item_texts.TOGETHER", 4)
     texts = [" ".join(["red", "big", "plus", "shoe"][: 1 + n % 4] * (1 + n % 3)) for n in range(30)]
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, deep, mode="full", texts=texts)
+    model = klm.KLMRecommender.from_split(split, deep, mode="full", texts=texts)
     items = torch.tensor([3, 0, 29, 7, 11, 4, 5])
     want = deep.encode([texts[item] for item in items], cache=False)
     assert np.allclose(model.texts(items).detach().numpy(), want, atol=1e-6)
@@ -264,15 +264,15 @@ def test_each_epoch_and_each_process_drops_other_units_of_the_language_model(spl
 
 
 def test_shuffled_texts_are_those_of_the_shuffled_vectors(ds, split, deep):
-    frozen = klm.KLMRecommender.from_dataset(ds, split, deep, knowledge="shuffled", seed=3)
-    full = klm.KLMRecommender.from_dataset(ds, split, deep, knowledge="shuffled", mode="full", seed=3)
+    frozen = klm.KLMRecommender.from_split(split, deep, knowledge="shuffled", seed=3)
+    full = klm.KLMRecommender.from_split(split, deep, knowledge="shuffled", mode="full", seed=3)
     vectors = full.texts(torch.arange(len(ds.items))).detach()
     assert torch.allclose(vectors, frozen.fusion.text, atol=1e-6)
     assert full.name == "KLM tiny full shuffled"
 
 
 def test_each_text_is_read_once_for_all_of_its_rows(split, deep):
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, deep, mode="full")
+    model = klm.KLMRecommender.from_split(split, deep, mode="full")
     config = klm.TrainConfig(objective="label", head_epochs=0, epochs=1, batch=128)
     with cost.positions_read(model.texts.model) as count:
         klm.fit(model, split, config)
@@ -297,14 +297,14 @@ def test_each_text_is_read_once_for_all_of_its_rows(split, deep):
 )
 def test_what_has_no_meaning_is_refused(ds, split, deep, options, match):
     with pytest.raises(ConfigError, match=match):
-        klm.KLMRecommender.from_dataset(ds, split, **{"encoder": deep} | options)
+        klm.KLMRecommender.from_split(split, **{"encoder": deep} | options)
 
 
 @pytest.mark.parametrize(
     "settings", [{"objective": "label", "loss": "bpr"}, {"objective": "interaction", "loss": "softmax"}]
 )
 def test_losses_that_score_more_than_a_step_can_read_are_refused(split, deep, settings):
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, deep, mode="full")
+    model = klm.KLMRecommender.from_split(split, deep, mode="full")
     with pytest.raises(ConfigError, match="more items than a step can read"):
         klm.fit(model, split, klm.TrainConfig(**settings))
 
@@ -318,7 +318,7 @@ def test_the_other_losses_reach_the_language_model(split, deep, loss):
 
 
 def test_a_fusion_that_scores_pairs_can_be_trained_to_the_end(split, deep):
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, deep, fusion="gate", mode="partial")
+    model = klm.KLMRecommender.from_split(split, deep, fusion="gate", mode="partial")
     start = {name: p.detach().clone() for name, p in model.texts.named_parameters()}
     klm.fit(model, split, klm.TrainConfig(**SETTINGS["interaction"] | LM))
     assert any(not torch.equal(p, start[n]) for n, p in model.texts.named_parameters())
@@ -327,7 +327,7 @@ def test_a_fusion_that_scores_pairs_can_be_trained_to_the_end(split, deep):
 def test_curves_for_tensorboard_and_what_is_watched(split, deep, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, deep, mode="full")
+    model = klm.KLMRecommender.from_split(split, deep, mode="full")
     seen, written = [], []
 
     def watch(now):
@@ -350,7 +350,7 @@ def test_curves_for_tensorboard_and_what_is_watched(split, deep, tmp_path):
 
 @BOTH
 def test_watching_changes_nothing(split, deep, settings):
-    models = [klm.KLMRecommender.from_dataset(split.dataset, split, deep, mode="full") for _ in range(2)]
+    models = [klm.KLMRecommender.from_split(split, deep, mode="full") for _ in range(2)]
     config = klm.TrainConfig(**settings | {"head_epochs": 1, "epochs": 3})
     one = klm.fit(models[0], split, config)
     two = klm.fit(models[1], split, config, watch=lambda model: {"half": 0.5})
@@ -365,7 +365,7 @@ def test_text_helps_where_the_text_tells_and_training_helps_more():
     split = klm.split(ds, "random")
     encoder = tiny_encoder(layers=2)
     texts = [f"{tags[0]} {'red' if place % 2 else 'green'} car" for place, tags in enumerate(ds.items["tags"])]
-    model = klm.KLMRecommender.from_dataset(ds, split, encoder, mode="full", texts=texts)
+    model = klm.KLMRecommender.from_split(split, encoder, mode="full", texts=texts)
     config = klm.TrainConfig(objective="label", batch=128, lr=0.02, lr_text=0.01, head_epochs=0, epochs=15)
     klm.fit(model, split, config)
     plus = np.array([tags[0] == "plus" for tags in ds.items["tags"]])

@@ -42,7 +42,7 @@ def test_a_card_that_somebody_wrote_stays(build, tmp_path):
 
 @pytest.mark.parametrize("mode", ["frozen", "partial"])
 def test_the_card_names_the_mode_and_the_folder_of_a_trained_encoder(split, tmp_path, mode):
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, tiny_encoder(layers=2), mode=mode)
+    model = klm.KLMRecommender.from_split(split, tiny_encoder(layers=2), mode=mode)
     model.save_pretrained(tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert f"language model: tiny, mode {mode}" in text and ("TextEncoder" in text) == (mode == "partial")

@@ -35,7 +35,7 @@ def test_a_saved_model_is_the_same_model(model, saved, ds, split):
 def test_text_ids_survive(tmp_path, objective):
     ds = planted(text_ids=True)
     split = klm.split(ds, "cold_user", shown=2)
-    model = klm.KLMRecommender.from_dataset(ds, split, width=np.int64(8))
+    model = klm.KLMRecommender.from_split(split, width=np.int64(8))
     klm.fit(model, split, klm.TrainConfig(objective=objective, **FAST | {"batch": 16}))
     model.save_pretrained(tmp_path / "модель é")
     again = klm.KLMRecommender.from_pretrained(tmp_path / "модель é")
@@ -45,11 +45,11 @@ def test_text_ids_survive(tmp_path, objective):
 
 def test_a_saved_model_keeps_its_settings_when_defaults_change(ds, split, tmp_path, monkeypatch):
     """What was left out when it was built is written down."""
-    model = klm.KLMRecommender.from_dataset(ds, split)
+    model = klm.KLMRecommender.from_split(split)
     model.save_pretrained(tmp_path)
     defaults = klm.fusion.DotFusion.__init__.__defaults__
     monkeypatch.setattr(klm.fusion.DotFusion.__init__, "__defaults__", (5, *defaults[1:]))
-    assert klm.KLMRecommender.from_dataset(ds, split).fusion.width == 5
+    assert klm.KLMRecommender.from_split(split).fusion.width == 5
     equal_models(model, klm.KLMRecommender.from_pretrained(tmp_path), ds)
 
 
@@ -59,7 +59,7 @@ def test_the_folder_needs_nothing_else(saved, model):
 
 
 def test_saving_again_replaces(model, copy, ds, split):
-    other = klm.KLMRecommender.from_dataset(ds, split, seed=5)
+    other = klm.KLMRecommender.from_split(split, seed=5)
     other.save_pretrained(copy)
     equal_models(other, klm.KLMRecommender.from_pretrained(copy), ds)
 
@@ -105,7 +105,7 @@ def test_a_file_of_something_else(copy, model, ds, split, tmp_path):
     save_file({"embeddings.weight": torch.ones(3, 3)}, copy / FILE, {"format": "pt"})
     with pytest.raises(CheckpointError):
         klm.KLMRecommender.from_pretrained(copy)
-    fresh = klm.KLMRecommender.from_dataset(ds, split)
+    fresh = klm.KLMRecommender.from_split(split)
     klm.fit(fresh, split, klm.TrainConfig(epochs=1), checkpoint_dir=tmp_path / "run")
     shutil.copy(tmp_path / "run" / "run.safetensors", copy / FILE)
     with pytest.raises(CheckpointError, match="not a KLMRecommender"):
@@ -117,7 +117,7 @@ def digest(folder):
 
 
 def test_a_full_disk_leaves_the_old_model(model, copy, ds, split, full_disk):
-    other, before = klm.KLMRecommender.from_dataset(ds, split, seed=5), digest(copy)
+    other, before = klm.KLMRecommender.from_split(split, seed=5), digest(copy)
     with full_disk(), pytest.raises(CheckpointError) as caught:
         other.save_pretrained(copy)
     assert str(copy) in caught.value.where and digest(copy) == before

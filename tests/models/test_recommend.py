@@ -43,7 +43,7 @@ def by_all_parts(model, user, exclude_seen, history, split):
 @pytest.mark.parametrize("exclude_seen", [True, False])
 @pytest.mark.parametrize("fusion", ["dot", "gate"])
 def test_the_list_is_that_of_all_parts_of_all_items(ds, split, encoder, fusion, exclude_seen, history, monkeypatch):
-    model = klm.KLMRecommender.from_dataset(ds, split, encoder, fusion)
+    model = klm.KLMRecommender.from_split(split, encoder, fusion)
     klm.fit(model, split, klm.TrainConfig(**FAST))
     monkeypatch.setattr(module, "WINNERS", 4)
     for user in (1, 7):

@@ -44,7 +44,7 @@ def test_pieces_give_what_the_whole_gives(model, ds, monkeypatch):
 @pytest.mark.parametrize("text_ids", [False, True])
 def test_no_pair_has_no_prediction(text_ids):
     ds = planted(text_ids=text_ids)
-    model = klm.KLMRecommender.from_dataset(ds, klm.split(ds, "random"))
+    model = klm.KLMRecommender.from_split(klm.split(ds, "random"))
     for empty in ([], np.array([]), ds.users.index[:0]):
         assert model.predict(empty, empty).shape == (0,) and model.predict(empty, empty).dtype == np.float64
     assert model.predict_grid([], ds.items.index[:2]).shape == (0, 2)
@@ -105,7 +105,7 @@ def test_evaluate_takes_the_model_as_it_is(model, split):
 @pytest.mark.parametrize("with_text", [False, True])
 def test_names_without_meaning(ds, split, encoder, wrong, with_text):
     with pytest.raises(ConfigError) as caught:
-        klm.KLMRecommender.from_dataset(ds, split, encoder if with_text else None, **wrong)
+        klm.KLMRecommender.from_split(split, encoder if with_text else None, **wrong)
     assert next(iter(wrong)) in caught.value.where and caught.value.found == next(iter(wrong.values()))
 
 
@@ -113,8 +113,8 @@ def test_the_split_must_be_one_of_the_data_set(ds, split):
     other = replace(ds, items=ds.items.iloc[::-1])  # the same name, the rows elsewhere
     for wrong in (replace(ds, name="other"), other):
         with pytest.raises(DataError, match="another data set"):
-            klm.KLMRecommender.from_dataset(wrong, split)
-    klm.KLMRecommender.from_dataset(planted(), split)  # loaded once more
+            klm.KLMRecommender.from_split(split)
+    klm.KLMRecommender.from_split(split)  # loaded once more
 
 
 def test_building_and_training_change_neither_encoder_nor_data(ds, split):
@@ -122,7 +122,7 @@ def test_building_and_training_change_neither_encoder_nor_data(ds, split):
     before = {name: p.clone() for name, p in encoder.model.state_dict().items()}
     frames = [ds.items, ds.users, ds.interactions, split.train, split.valid, split.test]
     copies = [frame.copy(deep=True) for frame in frames]
-    model = klm.KLMRecommender.from_dataset(ds, split, encoder)
+    model = klm.KLMRecommender.from_split(split, encoder)
     klm.fit(model, split, klm.TrainConfig(**FAST))
     model.recommend(1)
     assert same(before, dict(encoder.model.state_dict())), "frozen"
@@ -132,7 +132,7 @@ def test_building_and_training_change_neither_encoder_nor_data(ds, split):
 
 def test_text_reaches_the_score_and_controls_are_what_they_say(ds, split, encoder):
     def text(knowledge):
-        made = klm.KLMRecommender.from_dataset(ds, split, encoder, knowledge=knowledge, seed=3)
+        made = klm.KLMRecommender.from_split(split, encoder, knowledge=knowledge, seed=3)
         return made, made.fusion.text
 
     model, true = text("true")
@@ -148,7 +148,7 @@ def test_text_reaches_the_score_and_controls_are_what_they_say(ds, split, encode
 
 
 def test_without_an_encoder(ds, split, tmp_path):
-    model = klm.KLMRecommender.from_dataset(ds, split, encoder=None)
+    model = klm.KLMRecommender.from_split(split, encoder=None)
     klm.fit(model, split, klm.TrainConfig(**FAST))
     assert model.name == "KLM without text" and model.explain(1, 101)["item text"] == 0
     model.save_pretrained(tmp_path / "m")
@@ -169,7 +169,7 @@ def test_nothing_of_test_reaches_the_weights_and_nothing_but_the_choice_of_valid
             assert other.protocol == split.protocol and getattr(other, part).index.equals(getattr(split, part).index)
             assert not getattr(other, part).equals(getattr(split, part))
             split = other
-        model = klm.KLMRecommender.from_dataset(split.dataset, split)
+        model = klm.KLMRecommender.from_split(split)
         history = klm.fit(model, split, klm.TrainConfig(epochs=2, patience=2, batch=128, lr=0.02))
         return model, history
 
@@ -185,7 +185,7 @@ def test_nothing_of_test_reaches_the_weights_and_nothing_but_the_choice_of_valid
 @pytest.mark.parametrize("shown", [0, 3])
 def test_shown_rows_of_a_cold_user_are_history(ds, shown):
     split = klm.split(ds, "cold_user", shown=shown)
-    model = klm.KLMRecommender.from_dataset(ds, split)
+    model = klm.KLMRecommender.from_split(split)
     klm.fit(model, split, klm.TrainConfig(**FAST))
     user, item = split.test.iloc[0][["user_id", "item_id"]]
     past = [name for name in model.explain(user, item).index if name.startswith("history: ")]
@@ -201,7 +201,7 @@ def test_shown_rows_of_a_cold_user_are_history(ds, shown):
 
 def test_a_cold_item_is_scored_without_its_id(ds):
     split = klm.split(ds, "cold_item")
-    model = klm.KLMRecommender.from_dataset(ds, split)
+    model = klm.KLMRecommender.from_split(split)
     item = split.test.item_id.iloc[0]
     before = model.predict([1, 2], [item, item])
     model.fusion.item_ids.data[model.items.index.get_loc(item)] += 1
@@ -214,7 +214,7 @@ def test_a_cold_item_is_scored_without_its_id(ds):
 def test_movielens_from_end_to_end(movielens, tmp_path):
     """Twins of equal title, missing years and 100,000 ratings; a few epochs are far better than chance."""
     split = klm.split(movielens, "random")
-    model = klm.KLMRecommender.from_dataset(movielens, split)
+    model = klm.KLMRecommender.from_split(split)
     history = klm.fit(model, split, klm.TrainConfig(epochs=4))
     assert history.epochs["valid"].max() > 0.75
     user = split.train["user_id"].value_counts().index[0]
@@ -234,7 +234,7 @@ def test_movielens_from_end_to_end(movielens, tmp_path):
 
 @pytest.mark.parametrize(("profile", "features", "text"), [("features", 2, 0), ("text", 0, 8), ("both", 2, 8)])
 def test_the_profile_as_features_as_text_or_both(ds, split, encoder, profile, features, text):
-    model = klm.KLMRecommender.from_dataset(ds, split, encoder, profile=profile)
+    model = klm.KLMRecommender.from_split(split, encoder, profile=profile)
     assert model.fusion.user_features.shape == (len(ds.users), features)
     assert model.fusion.user_text.shape == (len(ds.users), text) and model.about["profile"] == profile
     if text:
@@ -244,32 +244,32 @@ def test_the_profile_as_features_as_text_or_both(ds, split, encoder, profile, fe
 @pytest.mark.parametrize("profile", ["text", "both"])
 def test_a_profile_as_text_needs_an_encoder(ds, split, profile):
     with pytest.raises(ConfigError, match="needs an encoder"):
-        klm.KLMRecommender.from_dataset(ds, split, profile=profile)
+        klm.KLMRecommender.from_split(split, profile=profile)
 
 
 def test_texts_of_ones_own(ds, split, encoder):
     texts = [f"red car {i}" for i in range(len(ds.items))]
-    model = klm.KLMRecommender.from_dataset(ds, split, encoder, texts=texts)
+    model = klm.KLMRecommender.from_split(split, encoder, texts=texts)
     np.testing.assert_array_equal(model.fusion.text, encoder.encode(texts))
-    other = klm.KLMRecommender.from_dataset(ds, split, encoder, texts=[*texts[:-1], "big shoe"])
+    other = klm.KLMRecommender.from_split(split, encoder, texts=[*texts[:-1], "big shoe"])
     assert model.about["texts"] != other.about["texts"]
     by_id = dict(zip(ds.items.index, texts, strict=True))
     for wrong in (texts[1:], "red car", by_id, pd.Series(by_id), 5):
         with pytest.raises(DataError, match="one text for each item"):
-            klm.KLMRecommender.from_dataset(ds, split, encoder, texts=wrong)
+            klm.KLMRecommender.from_split(split, encoder, texts=wrong)
     with pytest.raises(ConfigError, match="an encoder to read them"):
-        klm.KLMRecommender.from_dataset(ds, split, texts=texts)
+        klm.KLMRecommender.from_split(split, texts=texts)
     with pytest.raises(DataError, match="not a text"):
-        klm.KLMRecommender.from_dataset(ds, split, encoder, texts=[None, *texts[1:]])
+        klm.KLMRecommender.from_split(split, encoder, texts=[None, *texts[1:]])
 
 
 def test_a_run_does_not_go_on_with_other_profiles(ds, split, encoder, tmp_path):
     """Profiles as text are no features: only the texts tell them apart."""
-    model = klm.KLMRecommender.from_dataset(ds, split, encoder, profile="text")
+    model = klm.KLMRecommender.from_split(split, encoder, profile="text")
     klm.fit(model, split, klm.TrainConfig(**FAST), checkpoint_dir=tmp_path)
     others = replace(ds, users=ds.users.assign(gender=ds.users["gender"].to_numpy()[::-1]))
     again = klm.split(others, "random")
-    model = klm.KLMRecommender.from_dataset(others, again, encoder, profile="text")
+    model = klm.KLMRecommender.from_split(again, encoder, profile="text")
     with pytest.raises(klm.errors.CheckpointError, match="another run"):
         klm.fit(model, again, klm.TrainConfig(**FAST), checkpoint_dir=tmp_path)
 
@@ -284,7 +284,7 @@ def test_a_run_does_not_go_on_with_other_profiles(ds, split, encoder, tmp_path):
     ],
 )
 def test_whatever_it_is_made_of_it_comes_back(ds, split, encoder, settings, tmp_path):
-    model = klm.KLMRecommender.from_dataset(ds, split, encoder, **settings)
+    model = klm.KLMRecommender.from_split(split, encoder, **settings)
     klm.fit(model, split, klm.TrainConfig(**FAST))
     model.save_pretrained(tmp_path)
     again = klm.KLMRecommender.from_pretrained(tmp_path)
@@ -297,24 +297,22 @@ def test_whatever_it_is_made_of_it_comes_back(ds, split, encoder, settings, tmp_
 @pytest.mark.parametrize("fusion", ["gate", "dot"])
 def test_a_setting_that_a_fusion_does_not_have(ds, split, fusion):
     with pytest.raises(ConfigError, match="setting"):
-        klm.KLMRecommender.from_dataset(ds, split, fusion=fusion, layer="concat")
+        klm.KLMRecommender.from_split(split, fusion=fusion, layer="concat")
 
 
 def test_ids_cannot_start_at_texts_that_are_not_there(ds, split):
     with pytest.raises(ConfigError, match="without an encoder"):
-        klm.KLMRecommender.from_dataset(ds, split, start="text")
+        klm.KLMRecommender.from_split(split, start="text")
 
 
 def test_names_tell_fusions_apart(ds, split, encoder):
-    names = [
-        klm.KLMRecommender.from_dataset(ds, split, e, fusion=f).name for e in (None, encoder) for f in ("dot", "gate")
-    ]
+    names = [klm.KLMRecommender.from_split(split, e, fusion=f).name for e in (None, encoder) for f in ("dot", "gate")]
     assert names == ["KLM without text", "KLM gate without text", "KLM tiny", "KLM gate tiny"]
 
 
 def test_the_default_fusion_is_the_one_that_the_docstring_claims():
     measured = course.results("03")["metrics"]
-    default = inspect.signature(klm.KLMRecommender.from_dataset).parameters["fusion"].default
+    default = inspect.signature(klm.KLMRecommender.from_split).parameters["fusion"].default
     assert default == max(measured["on_valid"], key=measured["on_valid"].get)
     assert default == min(measured["seconds_per_epoch"], key=measured["seconds_per_epoch"].get)
     assert set(measured["on_valid"]) == set(klm.fusion.FUSIONS)

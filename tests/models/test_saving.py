@@ -27,7 +27,7 @@ from pathlib import Path
 from worlds import planted, tiny_encoder
 import klm_utils as klm
 split = klm.split(planted(), "random")
-model = klm.KLMRecommender.from_dataset(split.dataset, split, tiny_encoder(layers={layers}), mode="full")
+model = klm.KLMRecommender.from_split(split, tiny_encoder(layers={layers}), mode="full")
 print("ready", flush=True); sys.stdin.readline()
 for _ in range(15):
     model.save_pretrained({folder!r})
@@ -39,7 +39,7 @@ def trained(split, tmp_path_factory):
     """A model that brings its own encoder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KLM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield klm.KLMRecommender.from_dataset(split.dataset, split, tiny_encoder(layers=2), mode="full")
+        yield klm.KLMRecommender.from_split(split, tiny_encoder(layers=2), mode="full")
 
 
 def home_of(folder):
@@ -192,7 +192,7 @@ def without_us(name):
 metadata.version = without_us
 import klm_utils as klm
 from worlds import planted
-klm.KLMRecommender.from_dataset(planted(), klm.split(planted(), "random")).save_pretrained({str(tmp_path)!r})
+klm.KLMRecommender.from_split(klm.split(planted(), "random")).save_pretrained({str(tmp_path)!r})
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -68,7 +68,7 @@ def after_the_last_epoch():
 
 
 def run(folder):
-    model = klm.KLMRecommender.from_dataset(DS, SPLIT)
+    model = klm.KLMRecommender.from_split(SPLIT)
     return model, klm.fit(model, SPLIT, CONFIG, checkpoint_dir=folder)
 
 

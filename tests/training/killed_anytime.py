@@ -24,7 +24,7 @@ ENCODER = tiny_encoder(layers=2, width=128)
 
 
 def run(folder):
-    model = klm.KLMRecommender.from_dataset(SPLIT.dataset, SPLIT, ENCODER, mode="full")
+    model = klm.KLMRecommender.from_split(SPLIT, ENCODER, mode="full")
     return model, klm.fit(model, SPLIT, CONFIG, checkpoint_dir=folder)
 
 

@@ -28,7 +28,7 @@ def main():
     os.environ["KLM_CACHE"] = str(FOLDER / f"cache_{rank}")
     split = klm.split(planted(), "random")
     # Of the eight directions of a text one is empty, after a layer norm: its gradient is rounding, which Adam blows up.
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, tiny_encoder(layers=2), mode=MODE, text_width=4)
+    model = klm.KLMRecommender.from_split(split, tiny_encoder(layers=2), mode=MODE, text_width=4)
     batch = 7 if OBJECTIVE == "interaction" else 128  # 30 items: the last step has 2, the parts of the others 4 and 3
     settings = {"head_epochs": 1, "id_dropout": 0.2, "epochs": 4, "warmup": 4, "verbose": True, "dropout_text": 0.0}
     config = klm.TrainConfig(objective=OBJECTIVE, batch=batch, **settings)

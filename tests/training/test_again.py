@@ -48,7 +48,7 @@ def test_the_same_model_goes_on_after_ctrl_c_bit_for_bit(split, deep, tmp_path, 
     )  # other batches than those of `encode`: other last bits
 
     def build():
-        return klm.KLMRecommender.from_dataset(split.dataset, split, deep, mode="full", texts=UNEVEN)
+        return klm.KLMRecommender.from_split(split, deep, mode="full", texts=UNEVEN)
 
     config = klm.TrainConfig(**INTERACTION | {"epochs": 6, "head_epochs": 3, "lr_text": 0.01})
     whole, model = build(), build()
@@ -95,7 +95,7 @@ def test_an_encoder_that_is_deleted_is_there_or_not(split, deep, tmp_path, monke
     def killed(path):
         raise Killed
 
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, deep, mode="full")
+    model = klm.KLMRecommender.from_split(split, deep, mode="full")
     model.save_pretrained(tmp_path)
     (home,) = tmp_path.glob("encoder-*")
     with monkeypatch.context() as patch, pytest.raises(Killed):

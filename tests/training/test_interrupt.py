@@ -110,7 +110,7 @@ def test_a_second_ctrl_c_while_the_best_weights_are_put_in_leaves_the_model_as_i
     model = build()
     before = weights(model)
     interrupting(monkeypatch, loop.Run, "step", lambda n, run, *args: len(run.rows) == 1)
-    interrupting(monkeypatch, klm.KLMRecommender, "read_all", lambda n, *args: True)
+    interrupting(monkeypatch, klm.KLMRecommender, "store", lambda n, *args: True)
     with pytest.raises(KeyboardInterrupt):
         klm.fit(model, split, klm.TrainConfig(**settings))
     assert same(model, before) and model.name == "KLM without text" and model.objective == "label"

@@ -63,7 +63,7 @@ def test_two_ratings_are_labels(split):
     two = klm.split(ds, "random")
 
     def trained(loss):
-        model = klm.KLMRecommender.from_dataset(ds, two)
+        model = klm.KLMRecommender.from_split(two)
         klm.fit(model, two, klm.TrainConfig(**LABEL | {"loss": loss, "epochs": 1}))
         return model
 
@@ -95,7 +95,7 @@ def test_a_large_decay_holds_its_group_down(build, split):
 
 @BOTH
 def test_frozen_text_vectors_and_all_else_known_stay(ds, split, encoder, settings):
-    model = klm.KLMRecommender.from_dataset(ds, split, encoder, profile="both")
+    model = klm.KLMRecommender.from_split(split, encoder, profile="both")
     before = {name: b.clone() for name, b in model.fusion.named_buffers()}
     language_model = {name: p.clone() for name, p in encoder.model.state_dict().items()}
     start = weights(model)
@@ -197,7 +197,7 @@ def test_one_label_alone_teaches_nothing(ds, split, part):
     log = ds.interactions.copy()
     log.loc[getattr(split, part).index, "label"] = 1
     one = klm.split(replace(ds, interactions=log), "random")
-    model = klm.KLMRecommender.from_dataset(one.dataset, one)
+    model = klm.KLMRecommender.from_split(one)
     with pytest.raises(DataError, match=f"split.{part}") as caught:
         klm.fit(model, one, klm.TrainConfig(**LABEL))
     assert caught.value.found == 1
@@ -208,7 +208,7 @@ def test_nothing_chosen_teaches_nothing(ds):
     none = replace(ds, interactions=ds.interactions.assign(label=0), chosen_by="label")
     split = klm.split(none, "random")
     with pytest.raises(DataError, match="nothing to tell apart"):
-        klm.fit(klm.KLMRecommender.from_dataset(none, split), split, klm.TrainConfig(**INTERACTION))
+        klm.fit(klm.KLMRecommender.from_split(split), split, klm.TrainConfig(**INTERACTION))
 
 
 def test_only_chosen_rows_are_positives():
@@ -217,7 +217,7 @@ def test_only_chosen_rows_are_positives():
     log = ds.interactions.assign(label=(ds.interactions["item_id"] % 2).astype("int64"))
     ds = replace(ds, interactions=log)
     split = klm.split(ds, "random")
-    model = klm.KLMRecommender.from_dataset(ds, split)
+    model = klm.KLMRecommender.from_split(split)
     klm.fit(model, split, klm.TrainConfig(**INTERACTION | {"epochs": 8, "lr": 0.05}))
     odd = ds.items.index % 2 == 1
     p = model.predict_grid(ds.users.index, ds.items.index).mean(0)
@@ -313,7 +313,7 @@ def test_the_average_of_the_weights_is_what_is_kept(ds, split):
     """Without averaging the weights of the last step are kept; with it they lag behind, so other weights result."""
     kept = []
     for average in (0.0, 0.95):
-        model = klm.KLMRecommender.from_dataset(ds, split)
+        model = klm.KLMRecommender.from_split(split)
         klm.fit(model, split, klm.TrainConfig(epochs=2, average=average))
         kept.append(model.fusion.item_ids.detach().clone())
     assert not torch.equal(*kept)
@@ -341,7 +341,7 @@ def test_two_threads_add_up_in_one_order(movielens, monkeypatch):
     split = klm.split(ds, "random")
     torch.set_num_threads(2)
     try:
-        models = [klm.KLMRecommender.from_dataset(ds, split) for _ in range(2)]
+        models = [klm.KLMRecommender.from_split(split) for _ in range(2)]
         for model in models:
             klm.fit(model, split, klm.TrainConfig(epochs=2))
     finally:

@@ -24,13 +24,13 @@ class Spy(torch.nn.Module):
     def __getattr__(self, name):
         return super().__getattr__(name) if name in ("fusion", "asked") else getattr(self.fusion, name)
 
-    def forward(self, users, items, draw=None):
+    def forward(self, users, items, text=None, draw=None):
         self.asked.append((users, items))
-        return self.fusion(users, items, draw)
+        return self.fusion(users, items, text, draw)
 
-    def grid(self, users, items, draw=None):
+    def grid(self, users, items, text=None, draw=None):
         self.asked.append((users, items))
-        return self.fusion.grid(users, items, draw)
+        return self.fusion.grid(users, items, text, draw)
 
 
 def made(build, split, objective, loss):
@@ -48,7 +48,7 @@ def generator():
 def test_ordinal_parts_the_grades_at_their_shares(build, split):
     model, task = made(build, split, "label", "ordinal")
     at = torch.arange(20)
-    value = task.loss(at, generator())
+    value = task.loss(at, None, generator())
     y = np.unique(split.train["rating"], return_inverse=True)[1]
     share = np.cumsum(np.bincount(y) / len(y))[:-1]
     thresholds = torch.tensor(np.log(share / (1 - share)), dtype=torch.float32)
@@ -64,7 +64,7 @@ def test_ordinal_parts_the_grades_at_their_shares(build, split):
 
 def test_a_liked_row_meets_a_disliked_one_of_its_user(build, split):
     model, task = made(build, split, "label", "bpr")
-    task.loss(torch.arange(task.n), generator())
+    task.loss(torch.arange(task.n), None, generator())
     ((users, items),) = model.fusion.asked
     (u, v), (better, worse) = users.chunk(2), items.chunk(2)
     label = split.train.set_index(["user_id", "item_id"])["label"]
@@ -80,7 +80,7 @@ def test_a_liked_row_meets_a_disliked_one_of_its_user(build, split):
 def test_softmax_is_over_all_known_items(build, split):
     model, task = made(build, split, "interaction", "softmax")
     at = torch.arange(0, task.n, 7)
-    value = task.loss(at, generator())
+    value = task.loss(at, None, generator())
     u, i = objectives._choices(model.fusion.fusion)
     known = model.fusion.known_items[:, 0].nonzero()[:, 0]
     z = model.fusion.fusion(u[at].repeat_interleave(len(known)), known.repeat(len(at))).view(len(at), -1)
@@ -91,7 +91,7 @@ def test_softmax_is_over_all_known_items(build, split):
 def test_a_sample_is_drawn_by_popularity_and_corrected_for_it(build, split):
     model, task = made(build, split, "interaction", "sampled_softmax")
     at = torch.arange(task.n)
-    value = task.loss(at, generator())
+    value = task.loss(at, None, generator())
     users, items = model.fusion.asked[0]
     of = items.view(len(at), 1 + objectives.SAMPLE)
     u, i = objectives._choices(model.fusion.fusion)
@@ -108,7 +108,7 @@ def test_a_sample_is_drawn_by_popularity_and_corrected_for_it(build, split):
 def test_in_a_batch_the_others_choices_are_the_negatives(build, split):
     model, task = made(build, split, "interaction", "info_nce")
     at = torch.arange(0, task.n, 9)
-    value = task.loss(at, generator())
+    value = task.loss(at, None, generator())
     ((users, items),) = model.fusion.asked
     u, i = objectives._choices(model.fusion.fusion)
     assert torch.equal(users, u[at]) and torch.equal(items, i[at]) and len(items.unique()) < len(items)
@@ -120,7 +120,7 @@ def test_in_a_batch_the_others_choices_are_the_negatives(build, split):
 def test_a_choice_meets_an_item_that_its_user_did_not_choose(build, split):
     model, task = made(build, split, "interaction", "bpr")
     at = torch.arange(task.n)
-    value = task.loss(at, generator())
+    value = task.loss(at, None, generator())
     users, items = model.fusion.asked[0]
     (u, _), (better, worse) = users.chunk(2), items.chunk(2)
     keep = ~model.fusion.met(u, worse)
@@ -132,7 +132,7 @@ def test_a_choice_meets_an_item_that_its_user_did_not_choose(build, split):
 def test_a_batch_in_which_every_negative_was_chosen_is_no_news(build, split, monkeypatch):
     model, task = made(build, split, "interaction", "bpr")
     monkeypatch.setattr(model.fusion.fusion, "met", lambda u, i: torch.ones_like(u + i, dtype=torch.bool))
-    assert task.loss(torch.arange(3), generator()) == 0
+    assert task.loss(torch.arange(3), None, generator()) == 0
 
 
 @pytest.mark.parametrize("loss", ["sampled_softmax", "info_nce"])
@@ -151,7 +151,7 @@ def test_without_log_q_popular_items_sink(split, build, loss):
 
 def test_a_last_row_alone_teaches_nothing_and_harms_nothing(build, split):
     task = made(build, split, "interaction", "info_nce")[1]
-    value = task.loss(torch.arange(1), generator())
+    value = task.loss(torch.arange(1), None, generator())
     assert value == 0 and value.requires_grad
 
 
@@ -169,7 +169,7 @@ def test_settings_that_mean_nothing(settings):
 
 
 def test_all_items_at_once_want_a_product(split):
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, fusion="hadamard")
+    model = klm.KLMRecommender.from_split(split, fusion="hadamard")
     with pytest.raises(ConfigError, match="sampled_softmax"):
         klm.fit(model, split, klm.TrainConfig(**INTERACTION | {"loss": "softmax"}))
     assert (
@@ -181,7 +181,7 @@ def test_grades_that_are_none(build):
     ds = planted()
     log = ds.interactions.assign(rating=4.0)
     split = klm.split(replace(ds, interactions=log), "random")
-    model = klm.KLMRecommender.from_dataset(split.dataset, split)
+    model = klm.KLMRecommender.from_split(split)
     with pytest.raises(DataError, match="one grade has no order"):
         klm.fit(model, split, klm.TrainConfig(**LABEL | {"loss": "ordinal"}))
 
@@ -190,7 +190,7 @@ def test_users_of_one_mind():
     ds = planted()
     log = ds.interactions.assign(label=(ds.interactions["user_id"] % 2).astype("int64"))
     split = klm.split(replace(ds, interactions=log), "random")
-    model = klm.KLMRecommender.from_dataset(split.dataset, split)
+    model = klm.KLMRecommender.from_split(split)
     with pytest.raises(DataError, match="nobody likes one thing"):
         klm.fit(model, split, klm.TrainConfig(**LABEL | {"loss": "bpr"}))
 

@@ -12,14 +12,14 @@ from klm_utils.errors import ConfigError, DataError, check_seed
 
 
 def test_arguments_of_the_wrong_kind_are_named(ds, split):
-    model = klm.KLMRecommender.from_dataset(ds, split)
+    model = klm.KLMRecommender.from_split(split)
     for wrong in ((split, model), (model, ds), (model, split, "label"), (model, split, {"objective": "label"})):
         with pytest.raises(klm.ConfigError, match="wrong kind"):
             klm.fit(*wrong)
     with pytest.raises(klm.ConfigError, match="no text encoder"):
-        klm.KLMRecommender.from_dataset(ds, split, encoder="minilm")
+        klm.KLMRecommender.from_split(split, encoder="minilm")
     with pytest.raises(klm.ConfigError, match="setting"):
-        klm.KLMRecommender.from_dataset(ds, split, widht=8)
+        klm.KLMRecommender.from_split(split, widht=8)
     with pytest.raises(klm.ConfigError, match="no predict"):
         klm.evaluate("minilm", split)
 
@@ -40,20 +40,20 @@ def test_functions_and_folders_of_a_training(build, split, tmp_path):
 
 def test_data_and_split_of_a_model(ds, split):
     for wrong in ((ds, None), (ds, "random"), ("planted", split)):
-        with pytest.raises(ConfigError, match="from_dataset"):
-            klm.KLMRecommender.from_dataset(*wrong)
+        with pytest.raises(ConfigError, match="from_split"):
+            klm.KLMRecommender.from_split(*wrong)
     with pytest.raises(ConfigError, match="TextPairs"):
         pairs.TextPairs(ds)
     with pytest.raises(ConfigError, match="no such seed"):
-        klm.KLMRecommender.from_dataset(ds, split, seed=2**64)
+        klm.KLMRecommender.from_split(split, seed=2**64)
 
 
 def test_options_of_a_mode(ds, split, encoder):
     for tuning in (5, ["tokens"], {"tokens": 2}, {"tokens": "no"}):
         with pytest.raises(ConfigError, match=r"tuning|tokens"):
-            klm.KLMRecommender.from_dataset(ds, split, encoder, mode="full", tuning=tuning)
+            klm.KLMRecommender.from_split(split, encoder, mode="full", tuning=tuning)
     for yes in (1, np.True_):
-        model = klm.KLMRecommender.from_dataset(ds, split, encoder, mode="full", tuning={"tokens": yes})
+        model = klm.KLMRecommender.from_split(split, encoder, mode="full", tuning={"tokens": yes})
         assert model.about["tuning"]["tokens"] is True
 
 

@@ -98,9 +98,7 @@ def test_more_epochs_go_on_from_the_last_one_not_from_the_best(build, split, tmp
     ],
 )
 def test_a_run_of_something_else_is_refused_and_kept(ds, split, encoder, tmp_path, change, named, values):
-    klm.fit(
-        klm.KLMRecommender.from_dataset(ds, split, encoder), split, klm.TrainConfig(**LABEL), checkpoint_dir=tmp_path
-    )
+    klm.fit(klm.KLMRecommender.from_split(split, encoder), split, klm.TrainConfig(**LABEL), checkpoint_dir=tmp_path)
     before = (tmp_path / loop.RUN).read_bytes()
     other = klm.split(ds, change["split"]) if "split" in change else split
     if "part" in change:
@@ -108,7 +106,7 @@ def test_a_run_of_something_else_is_refused_and_kept(ds, split, encoder, tmp_pat
     if "titles" in change:
         other = klm.split(replace(ds, items=ds.items.assign(title=ds.items["title"] + "!")), "random")
     options = {"encoder": encoder} | change.get("model", {})
-    model = klm.KLMRecommender.from_dataset(other.dataset, other, **options)
+    model = klm.KLMRecommender.from_split(other, **options)
     start = weights(model)
     with pytest.raises(CheckpointError, match="another run") as caught:
         klm.fit(model, other, klm.TrainConfig(**LABEL | change.get("config", {})), checkpoint_dir=tmp_path)
@@ -120,9 +118,9 @@ def test_a_run_of_something_else_is_refused_and_kept(ds, split, encoder, tmp_pat
 
 def test_test_rows_do_not_make_another_run(ds, split, tmp_path):
     """Nobody reads them, so a run goes on when they change."""
-    klm.fit(klm.KLMRecommender.from_dataset(ds, split), split, klm.TrainConfig(**LABEL), checkpoint_dir=tmp_path)
+    klm.fit(klm.KLMRecommender.from_split(split), split, klm.TrainConfig(**LABEL), checkpoint_dir=tmp_path)
     other = klm.split(altered(ds, split.test.index), "random")
-    model = klm.KLMRecommender.from_dataset(other.dataset, other)
+    model = klm.KLMRecommender.from_split(other)
     assert len(klm.fit(model, other, klm.TrainConfig(**LABEL), checkpoint_dir=tmp_path).epochs) == 4
 
 

@@ -11,7 +11,7 @@ from klm_utils.training import objectives
 
 def at_the_shares(split):
     """A fusion that knows nothing but how often each item was chosen, and users and items as the loop has them."""
-    fusion = klm.KLMRecommender.from_dataset(split.dataset, split, fusion="hadamard", width=4).fusion
+    fusion = klm.KLMRecommender.from_split(split, fusion="hadamard", width=4).fusion
     users, items = fusion.known_users[:, 0].nonzero()[:, 0], fusion.known_items[:, 0].nonzero()[:, 0]
     share = fusion.met(users[:, None], items[None, :]).float().mean(0)
     with torch.no_grad():
@@ -63,9 +63,9 @@ def test_what_was_chosen_is_never_a_negative(split):
 
 @pytest.mark.parametrize("name", ["concat", "target"])
 def test_a_layer_learns_what_is_chosen_and_how_often(split, name):
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, fusion=name)
+    model = klm.KLMRecommender.from_split(split, fusion=name)
     history = klm.fit(model, split, klm.TrainConfig(**INTERACTION | {"epochs": 15}))
-    again = klm.KLMRecommender.from_dataset(split.dataset, split, fusion=name)
+    again = klm.KLMRecommender.from_split(split, fusion=name)
     assert (
         klm.fit(again, split, klm.TrainConfig(**INTERACTION | {"epochs": 15}))
         .epochs["loss"]
@@ -82,6 +82,6 @@ def test_a_layer_learns_what_is_chosen_and_how_often(split, name):
 def test_layers_learn_from_samples_and_dot_from_all_pairs(split, monkeypatch, name, calls):
     made, sampled = [], objectives._sampled_pairs
     monkeypatch.setattr(objectives, "_sampled_pairs", lambda *args: made.append(1) or sampled(*args))
-    model = klm.KLMRecommender.from_dataset(split.dataset, split, fusion=name)
+    model = klm.KLMRecommender.from_split(split, fusion=name)
     klm.fit(model, split, klm.TrainConfig(**INTERACTION | {"epochs": 1}))
     assert len(made) == calls

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 
-from klm_utils import losses
 from klm_utils.data import load_dataset
 from klm_utils.data.splits import split as split_of
 from klm_utils.embedding import modes
@@ -57,7 +56,7 @@ def measure(
     """Train some steps on MovieLens-100K, cold_item, in this process.
 
     Args:
-        mode, tuning: as for `KLMRecommender.from_dataset`.
+        mode, tuning: as for `KLMRecommender.from_split`.
         name: of the language model.
         objective: as for `TrainConfig`.
         grouped: each step reads a set of items once and takes all their rows or pairs along. Else (objective "label")
@@ -86,10 +85,10 @@ def measure(
     split = split_of(load_dataset("movielens-100k"), "cold_item", seed=0)
     model = _model(split, name, trimmed, mode, tuning)
     config = TrainConfig(objective=objective, head_epochs=0).of(mode)
-    task = objectives.task(model, split, config) if grouped else _row_by_row(model, split)
+    task = objectives.task(model, split, config) if grouped else RowByRow(model, split, config)
     run, draw = Run(model, split, config), torch.Generator().manual_seed(0)
     model.train()
-    batches = torch.randperm(task.n, generator=draw).split(task.batch)
+    batches = task.batches(draw)
     run.step(task, batches[0], draw)
     with positions_read(model.texts.model if model.texts else torch.nn.Identity()) as count:
         start = time.perf_counter()
@@ -129,22 +128,21 @@ def _model(split, name: str, trimmed: bool, mode: str, tuning: dict | None) -> K
     if trimmed:
         tokenizer, model = trim_vocabulary(encoder.model, encoder.tokenizer, item_texts(ds))
         encoder = TextEncoder(tokenizer, model, name, device="cpu")
-    return KLMRecommender.from_dataset(ds, split, encoder=encoder, mode=mode, tuning=tuning)
+    return KLMRecommender.from_split(split, encoder=encoder, mode=mode, tuning=tuning)
 
 
-def _row_by_row(model, split) -> objectives.Task:
+class RowByRow(objectives.Rows):
     """The loop over interactions: the text of a row's item is read for that row, whoever else has it in the batch."""
-    users, items = model.positions(split.train["user_id"], split.train["item_id"])
-    labels = torch.tensor(split.train["label"].to_numpy(), dtype=torch.float32)
 
-    def loss(at, draw):
-        some, where = items[at].unique(return_inverse=True)
-        vectors = model.texts(items[at])  # equal for equal items; their mean shares the gradient out
-        mean = torch.zeros(len(some), vectors.shape[1]).index_add(0, where, vectors) / torch.bincount(where)[:, None]
-        model.fusion.text = model.fusion.text.detach().index_copy(0, some, mean)
-        return losses.bce_with_logits(model.fusion(users[at], items[at], draw), labels[at])
+    reads = False  # not once for each item
 
-    return objectives.Task(len(users), ROWS, loss, None, len, lambda: 0.0, "", items[:0], 0.0)
+    def __init__(self, model, split, config):
+        super().__init__(model, split, config)
+        self.by_item, self.n, self.batch = False, len(self.users), ROWS
+
+    def loss(self, at, text, draw):
+        items = self.row_items[at]
+        return self.error(self.model(self.users[at], items, self.model.read(items), draw), self.target[at])
 
 
 def _peak() -> float:
