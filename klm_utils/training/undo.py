@@ -7,11 +7,13 @@ class Snapshot:
     """All that `fit` changes in a model, as it is now."""
 
     FIELDS = ("objective", "scale", "shift", "measured", "unfinished")
+    RATES = ("p", "id_dropout", "user_dropout")  # of torch's Dropout, of a fusion
 
     def __init__(self, model):
         self.weights = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
         self.text = model.fusion.text  # is replaced in training, never written to
         self.head = None if model.texts is None else model.texts.head
+        self.rates = [(m, name, getattr(m, name)) for m in model.modules() for name in self.RATES if hasattr(m, name)]
         self.fields = {name: getattr(model, name) for name in self.FIELDS}
 
     def put_back(self, model) -> None:
@@ -20,6 +22,8 @@ class Snapshot:
         if model.texts is not None:
             model.texts.head = self.head
         self.put_weights_back(model)
+        for module, name, rate in self.rates:
+            setattr(module, name, rate)
         for name, value in self.fields.items():
             setattr(model, name, value)
 
