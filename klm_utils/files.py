@@ -8,14 +8,16 @@ import platform
 import re
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from klm_utils.errors import AssetError, KLMError
 
+WAIT = 600  # seconds for which a process waits for another one that writes
 _TEMPORARY = re.compile(r"\.klm-tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}-.*")  # machine, process, chance, end of the name
 _REMEDY = {
     errno.EACCES: "mend the permissions, or choose another place (the cache: set KLM_CACHE)",
@@ -79,6 +81,40 @@ def atomic_write(path: Path, write: Callable[[Path], object], error: type[KLMErr
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def locked(path: Path, error: type[KLMError] = AssetError, wait: float | None = None, **options):
+    """Hold the lock file `path`: one process at a time. The file stays, as others may be waiting for it.
+
+    Args:
+        path: the file; its folder is there.
+        error: the kind raised.
+        wait: seconds, default `WAIT`.
+        options: of FileLock.
+
+    Raises:
+        error: another process still holds it after `wait` seconds, or it cannot be written.
+    """
+    wait = WAIT if wait is None else wait
+    lock = FileLock(path, timeout=wait, **options)
+    try:
+        lock.acquire()
+    except Timeout as fault:
+        raise error(
+            "another process holds the lock of this folder",
+            where=str(path),
+            found=f"still locked after {wait:g} seconds",
+            expected="a process that is done with it by then",
+            remedy="wait until that process is over or end it, then try again; deleting the lock file would let two "
+            f"processes write at once (who holds it, on Linux: `fuser {path}`)",
+        ) from fault
+    except OSError as fault:
+        raise unwritable(path, fault, error) from fault
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sweep(folder: Path, locked: bool = False) -> None:

@@ -2,17 +2,16 @@
 
 import hashlib
 import json
-import os
 import tempfile
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from klm_utils.errors import AssetError, CheckpointError, KLMError
-from klm_utils.files import atomic_write, cache_dir
+from klm_utils import files
+from klm_utils.errors import CheckpointError, KLMError
+from klm_utils.files import atomic_write
 
 # What reading a description of wrong content may raise.
 WRONG = (ArithmeticError, AttributeError, LookupError, RecursionError, RuntimeError, TypeError, ValueError, KLMError)
@@ -90,16 +89,16 @@ def wrong_content(path: Path, fault: object) -> CheckpointError:
     )
 
 
-def locked(folder: Path) -> FileLock:
-    """A lock for writers of this folder: one process at a time. The file that it needs lies in the cache."""
-    try:
-        home = cache_dir() / "locks"
-        home.mkdir(exist_ok=True)
-        usable = os.access(home, os.W_OK)
-    except (AssetError, OSError):
-        usable = False
+def locked(folder: Path):
+    """A lock for writers of this folder: one process at a time.
+
+    Raises:
+        CheckpointError: another process still holds it after `klm_utils.files.WAIT` seconds.
+    """
+    # In the temporary folder of the system, which all processes share whatever their KLM_CACHE, and all users (so
+    # mode): a file in the folder itself would be pushed to the hub. A process with another TMPDIR is not seen.
     name = hashlib.sha256(str(Path(folder).resolve()).encode("utf8", "surrogateescape")).hexdigest()[:16]
-    return FileLock((home if usable else Path(tempfile.gettempdir())) / f"save-{name}.lock", mode=0o666)
+    return files.locked(Path(tempfile.gettempdir()) / f"klm-save-{name}.lock", CheckpointError, mode=0o666)
 
 
 def checksum(tensors: dict[str, torch.Tensor], about: str) -> str:

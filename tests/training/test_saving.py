@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from small import FAST, INTERACTION, LABEL, same, tiny_encoder
 
 import klm_utils as klm
+from klm_utils import files
 from klm_utils.data import sealed
 from klm_utils.errors import CheckpointError, ConfigError
 from klm_utils.training import card, checkpoint, modes
@@ -66,6 +67,33 @@ def test_two_processes_save_to_one_folder(tmp_path, layers):
     model = klm.KLMRecommender.from_pretrained(folder)
     assert home_of(folder).name == model.trained["folder"]
     sealed.check_seal(home_of(folder))
+
+
+HOLD = """
+import sys; sys.path.insert(0, {root!r})
+from pathlib import Path
+from klm_utils.training import checkpoint
+with checkpoint.locked(Path({folder!r})):
+    print("ready", flush=True); sys.stdin.readline()
+"""
+
+
+def test_a_folder_that_another_process_holds_is_told_after_a_while(build, tmp_path, monkeypatch):
+    """The other one has a cache of its own."""
+    code, pipe = HOLD.format(root=str(ROOT), folder=str(tmp_path / "model")), subprocess.PIPE
+    own = os.environ | {"KLM_CACHE": str(tmp_path / "its cache")}
+    monkeypatch.setenv("KLM_CACHE", str(tmp_path / "our cache"))
+    monkeypatch.setattr(files, "WAIT", 0.2)
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True, env=own) as other:
+        assert other.stdout.readline() == "ready\n"
+        with pytest.raises(CheckpointError, match="another process holds") as caught:
+            build().save_pretrained(tmp_path / "model")
+        lock = Path(caught.value.where)
+        assert lock.is_file() and "0.2 seconds" in caught.value.found and "end it" in caught.value.remedy
+        other.communicate("go\n")
+    build().save_pretrained(tmp_path / "model")  # the remedy
+    assert klm.KLMRecommender.from_pretrained(tmp_path / "model").name
+    lock.unlink()
 
 
 def test_an_altered_encoder_is_seen_and_saved_anew(trained, tmp_path):
