@@ -10,12 +10,12 @@ import re
 import secrets
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 
 from klm_utils.errors import AssetError, CheckpointError, KLMError
@@ -23,6 +23,7 @@ from klm_utils.errors import AssetError, CheckpointError, KLMError
 if TYPE_CHECKING:  # the package itself imports this module, and torch takes a second
     import torch
 
+WAIT = 600  # seconds for which a process waits for another one that writes
 _TEMPORARY = re.compile(r"\.klm-tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}-.*")  # machine, process, chance, end of the name
 _REMEDY = {
     errno.EACCES: "mend the permissions, or choose another place (the cache: set KLM_CACHE)",
@@ -90,6 +91,40 @@ def atomic_write(path: Path, write: Callable[[Path], object], error: type[KLMErr
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def locked(path: Path, error: type[KLMError] = AssetError, wait: float | None = None, **options):
+    """Hold the lock file `path`: one process at a time. The file stays, as others may be waiting for it.
+
+    Args:
+        path: the file; its folder is there.
+        error: the kind raised.
+        wait: seconds, default `WAIT`.
+        options: of FileLock.
+
+    Raises:
+        error: another process still holds it after `wait` seconds, or it cannot be written.
+    """
+    wait = WAIT if wait is None else wait
+    lock = FileLock(path, timeout=wait, **options)
+    try:
+        lock.acquire()
+    except Timeout as fault:
+        raise error(
+            "another process holds the lock of this folder",
+            where=str(path),
+            found=f"still locked after {wait:g} seconds",
+            expected="a process that is done with it by then",
+            remedy="wait until that process is over or end it, then try again; deleting the lock file would let two "
+            f"processes write at once (who holds it, on Linux: `fuser {path}`)",
+        ) from fault
+    except OSError as fault:
+        raise unwritable(path, fault, error) from fault
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sweep(folder: Path, locked: bool = False) -> None:
@@ -220,16 +255,16 @@ def wrong_content(path: Path, fault: object) -> CheckpointError:
     )
 
 
-def locked(folder: Path) -> FileLock:
-    """A lock for writers of this folder: one process at a time. The file that it needs lies in the cache."""
-    try:
-        home = cache_dir() / "locks"
-        home.mkdir(exist_ok=True)
-        usable = os.access(home, os.W_OK)
-    except (AssetError, OSError):
-        usable = False
+def locked_folder(folder: Path):
+    """A lock for writers of this folder: one process at a time.
+
+    Raises:
+        CheckpointError: another process still holds it after `WAIT` seconds.
+    """
+    # In the temporary folder of the system, which all processes share whatever their KLM_CACHE, and all users (so
+    # mode): a file in the folder itself would be pushed to the hub. A process with another TMPDIR is not seen.
     name = hashlib.sha256(str(Path(folder).resolve()).encode("utf8", "surrogateescape")).hexdigest()[:16]
-    return FileLock((home if usable else Path(tempfile.gettempdir())) / f"save-{name}.lock", mode=0o666)
+    return locked(Path(tempfile.gettempdir()) / f"klm-save-{name}.lock", CheckpointError, mode=0o666)
 
 
 def checksum(tensors: "dict[str, torch.Tensor]", about: str) -> str:

@@ -21,12 +21,13 @@ from filelock import FileLock, Timeout
 from klm_utils import progress
 from klm_utils.data.pinned import ASSETS, Asset
 from klm_utils.errors import AssetError, ConfigError
-from klm_utils.files import abandoned, atomic_write, cache_dir, sha256, sweep, unwritable
+from klm_utils.files import abandoned, atomic_write, cache_dir, locked, sha256, sweep, unwritable
 
 log = logging.getLogger(__name__)
 pooch.get_logger().setLevel("WARNING")  # its "Downloading file ..." lines would end up in notebook cells
 
 PARTS = ("assets", "wheels", "models", "vectors")  # the folders of the cache in which files of ours lie
+PATIENCE = 3600  # seconds for which a process waits while another one fetches: 470 MB on a slow line
 _HALF = r"tmp\w{8}"  # what pooch and tempfile call an unfinished download
 
 
@@ -58,7 +59,7 @@ def fetch(name: str) -> Path:
         return folder
     try:
         (cache_dir() / "locks").mkdir(exist_ok=True)
-        with FileLock(cache_dir() / "locks" / f"{name}.lock"):
+        with locked(cache_dir() / "locks" / f"{name}.lock", wait=PATIENCE):
             faults = _faults(name)
             for member, state in faults.items():
                 if state != "missing":

@@ -14,6 +14,7 @@ from klm_utils.errors import DataError
 
 _WHOLE = r"0|-?[1-9]\d{0,17}"  # what int() and str() turn into each other unchanged, and int64 holds
 _LIST = re.compile(r"""\[\s*(['"].*['"])?\s*\]""", re.DOTALL)
+_TAGS = re.compile(r"""[\[(]\s*(['"].*)?[\])]""", re.DOTALL)  # a list, a tuple, or one with something else in it
 _JOINED = re.compile("[,;，；、]")
 _TEXT = ("item_id", "user_id", "title", "tags")
 
@@ -32,6 +33,9 @@ def read_folder(folder: Path) -> list[pd.DataFrame]:
             if name == "items" and column == "tags":
                 frame[column] = _tags(frame[column].fillna(""))
                 continue
+            if name == "items" and column == "title":
+                frame[column] = frame[column].fillna("")  # so to_csv writes an empty title
+                continue
             there = frame[column][frame[column].notna()]
             own = _TEXT if name == "items" else _TEXT[:2]  # ids, and in items titles, are no lists
             if column not in own and there.str.fullmatch(_LIST).eq(True).all():
@@ -45,19 +49,19 @@ def read_folder(folder: Path) -> list[pd.DataFrame]:
 
 
 def text_list(text: str) -> list[str] | None:
-    """The list of str that `text` writes out as Python's `str` or JSON does, or None.
+    """The list of str that `text` writes out as Python's `str` (of a list or a tuple) or JSON does, or None.
 
     Of other writings None, too: "['a' 'b']", the text of an array, would be read as ['ab'].
     """
-    if not _LIST.fullmatch(text):
+    if not _TAGS.fullmatch(text):
         return None
     for read, same in ((json.loads, lambda values: True), (ast.literal_eval, lambda values: str(values) == text)):
         try:
             values = read(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        if isinstance(values, list) and all(isinstance(value, str) for value in values) and same(values):
-            return values
+        if isinstance(values, list | tuple) and all(isinstance(value, str) for value in values) and same(values):
+            return list(values)
     return None
 
 
@@ -81,8 +85,8 @@ def line_of(folder: Path, table: str, row: int | None) -> str:
 
 
 def _tags(texts: pd.Series) -> list[list[str]]:
-    """The tags of each text, separated by | or written as a list."""
-    written = texts.str.fullmatch(_LIST)
+    """The tags of each text, separated by | or written as a list or a tuple."""
+    written = texts.str.fullmatch(_TAGS)
     tags = [text_list(text) if is_list else text.split("|") for text, is_list in zip(texts, written, strict=True)]
     unread = pd.Series([found is None for found in tags], index=texts.index)
     if not texts[~written].str.contains("|", regex=False).any():
@@ -90,7 +94,7 @@ def _tags(texts: pd.Series) -> list[list[str]]:
     if unread.any():
         only = "a|b (a tag that holds a comma, alone in its row: end it with |) or a list as to_csv writes it"
         split = r"frame['tags'].str.replace(r'\s*[,;，；、]\s*', '|', regex=True)"
-        remedy = f"separate the tags by |: {split}; make arrays lists before to_csv: .map(list)"
+        remedy = f"make arrays lists of str before to_csv: .map(list); else separate the tags by |: {split}"
         raise complain([cell_fault("items", "tags", "is not separated by |", texts, unread, only, remedy)])
     return [[tag.strip() for tag in found if tag.strip()] for found in tags]
 

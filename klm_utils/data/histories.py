@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from klm_utils.data.rules import TO_SECONDS, exact, number
+from klm_utils.data.rules import TO_DATES, TO_SECONDS, exact, number
 from klm_utils.errors import DataError, check_whole
 
-_TO_SECONDS = TO_SECONDS.replace("log[column]", "frame['timestamp']")
+_TO_SECONDS, _TO_DATES = (code.replace("log[column]", "frame['timestamp']") for code in (TO_SECONDS, TO_DATES))
 
 
 def histories(log: pd.DataFrame, targets: pd.DataFrame, length: int = 20) -> list[list]:
@@ -65,7 +65,7 @@ def _times(frame: pd.DataFrame, name: str, columns: tuple = ("user_id", "timesta
             where=f"histories({name}), row {frame.index[row]!r} (position {row})",
             found=times.iloc[row],
             expected="seconds since 1970",
-            remedy=f"from dates: {_TO_SECONDS}; else drop such rows",
+            remedy=f"from dates: {_TO_SECONDS}; else drop such rows (periods become dates by {_TO_DATES})",
         )
     times = exact(times)
     whole = pd.api.types.is_integer_dtype(times.dtype) and not (times >= 2**63).any()

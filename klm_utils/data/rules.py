@@ -15,6 +15,7 @@ from klm_utils.errors import DataError
 SHOWN = 3  # so many wrong rows are named, the rest is counted
 _NAMELESS = re.compile(r"Unnamed: \d+(\.\d+)*|")  # what read_csv makes of a column without a name
 TO_SECONDS = "(pd.to_datetime(log[column], utc=True) - pd.Timestamp(0, tz='UTC')) // pd.Timedelta(seconds=1)"
+TO_DATES = "log[column] = pd.PeriodIndex(log[column]).to_timestamp()"  # of periods, whose numbers are no seconds
 # astype('int64') would cut 2.5 and wrap round what is too long; 'Int64' refuses both
 _TO_IDS = "drop missing ids, then frame[column].astype('Int64') for whole numbers, .astype(str) for all else"
 _TO_UTF8 = "repair each text t: t.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
@@ -37,11 +38,14 @@ class Fault:
 
 def item_rules() -> dict[str, list[pa.Check]]:
     """What must hold of the columns of items."""
-    title = _rule("is not text", "a str", "fill missing titles, convert numbers with .astype(str)", _is_text)
-    split_them = "give [] for none; frame['tags'].str.split('|') for one text, .map(list) for tuples and arrays"
+    fill = "fill missing titles: frame[column].fillna(''), convert numbers with .astype(str)"
+    split_them = (
+        "give [] for none; texts, tuples and arrays become lists with "
+        "frame[column].map(lambda tags: tags.split('|') if isinstance(tags, str) else list(tags))"
+    )
     return {
         "item_id": _key_rules(),
-        "title": [title],
+        "title": [_rule("is not text", "a str", fill, _is_text)],
         "tags": [_rule("is not a list of str", "a list of str", split_them, _is_tags)],
     }
 
@@ -62,7 +66,7 @@ def interaction_rules(item_ids: pd.Index, user_ids: pd.Index) -> dict[str, list[
     time = _rule(
         "is not a time",
         "seconds since 1970, a finite number >= 0 and below 2^63",
-        f"from dates, as datetimes or as text: {TO_SECONDS}; else drop such rows",
+        f"from dates, as datetimes or as text: {TO_SECONDS}; else drop such rows (periods become dates by {TO_DATES})",
         is_time,
     )
     return {
@@ -148,7 +152,9 @@ def repeats(log: pd.DataFrame) -> list[Fault]:
         "repeat an earlier row",
         found,
         "each event once; a pair may come again at another time",
-        f"keep one of each: log.drop_duplicates({event}), with keep='last' the later one",
+        f"keep one of each: log.drop_duplicates({event}), with keep='last' the later one; if they are several events, "
+        "give the fraction of the second too (of dates: / in place of // pd.Timedelta), or no times (from_frames then "
+        "only warns of copies): log.sort_values('timestamp', kind='stable').drop(columns='timestamp')",
         rows,
         log.index[rows].tolist(),
         len(again),
@@ -177,13 +183,14 @@ def complain(faults: list[Fault], place: Callable[[Fault, int], str] | None = No
 
 
 def number(column: pd.Series) -> pd.Series:
-    """The column as float64, nan for what is no number (dates and complex numbers are none)."""
+    """The column as float64, nan for what is no number (dates, periods and complex numbers are none)."""
     return pd.Series(exact(column).to_numpy(dtype="float64", na_value=np.nan), index=column.index)
 
 
 def exact(column: pd.Series) -> pd.Series:
     """The same, but a column of whole numbers stays one: float64 holds 15 digits, a time in nanoseconds has 19."""
-    if pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
+    dated = pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype)
+    if dated or isinstance(column.dtype, pd.PeriodDtype):  # of a period to_numeric gives its ordinal
         return pd.Series(np.nan, index=column.index)
     try:
         values = pd.to_numeric(column, errors="coerce")
@@ -251,18 +258,19 @@ def _key_rules() -> list[pa.Check]:
 
 
 def _known_rules(table: str, ids: pd.Index) -> list[pa.Check]:
-    kind = _kind(ids)
+    kind = kind_of(ids)
     convert = f"convert one of them, such as log[column].astype({kind})"
     drop = f"add it to {table}, or drop its rows: log[log[column].isin({table}[column])]"
     return [
-        _rule(f"has another type than the ids of {table}", kind, convert, lambda s: s.notna() & (_kind(s) == kind)),
+        _rule(f"has another type than the ids of {table}", kind, convert, lambda s: s.notna() & (kind_of(s) == kind)),
         _rule(f"is not in the table {table}", f"an id of {table}", drop, lambda s: _isin(s, ids)),
     ]
 
 
-def _kind(ids: pd.Series | pd.Index) -> str:
+def kind_of(ids: pd.Series | pd.Index) -> str:
+    """ "int" or "str"; numpy's whole numbers of several widths are ints too."""
     ids = ids.astype(object) if isinstance(ids.dtype, pd.CategoricalDtype) else ids
-    return "int" if pd.api.types.is_integer_dtype(ids.infer_objects().dtype) else "str"
+    return "int" if pd.api.types.infer_dtype(ids, skipna=True) == "integer" else "str"
 
 
 def _isin(ids: pd.Series, known: pd.Index) -> pd.Series:
@@ -275,7 +283,7 @@ def _isin(ids: pd.Series, known: pd.Index) -> pd.Series:
 def _fits_int64(ids: pd.Series) -> pd.Series:
     if pd.api.types.is_integer_dtype(ids.dtype):
         return ids.fillna(0) <= np.iinfo("int64").max
-    whole = ids.astype(object).map(lambda v: isinstance(v, int) and not -(2**63) <= v < 2**63)
+    whole = ids.astype(object).map(lambda v: isinstance(v, int | np.integer) and not -(2**63) <= v < 2**63)
     return ~whole.astype(bool)
 
 
@@ -374,7 +382,8 @@ def cell_fault(table: str, name: str, what: str, column: pd.Series, bad, expecte
     rows = bad[:SHOWN].tolist()
     found = [_short(value) for value in column.iloc[rows].astype(object)]
     remedy = remedy.replace("column", repr(name))
-    return Fault(table, name, what, found, expected, remedy, rows, column.index[rows].tolist(), len(bad))
+    labels = [_short(label) for label in column.index[rows]]
+    return Fault(table, name, what, found, expected, remedy, rows, labels, len(bad))
 
 
 def _short(value):

@@ -20,11 +20,13 @@ from klm_utils.data.rules import (
     interaction_rules,
     is_nameless,
     item_rules,
+    kind_of,
     no_label,
     number,
     plain,
     repeats,
     shape_faults,
+    table_fault,
     triple_rules,
     user_rules,
 )
@@ -103,14 +105,18 @@ class RecDataset:
         `rating` (then the label); `label` when there is a `rating` (then `rating >= like_at`: 4 is for ratings of 1
         to 5; where it cuts another scale, the printed data set and its splits say so).
         `interactions=None` stands for a data set without a log. `fields` are the other fields of RecDataset.
+        A table of another library (polars, pyarrow, ...) is taken if it has a `to_pandas()`.
 
         Raises:
-            DataError: as RecDataset; also an `interactions` without rows.
+            DataError: as RecDataset; also an `interactions` without rows, a `to_pandas()` that fails.
             ConfigError: a `like_at` that is no number; an unknown field.
         """
         own = {field.name for field in fields_of(cls)} - {"items", "users", "interactions", "name"}
         check_options("RecDataset.from_frames", fields, own | {"name", "like_at"})
         like_at = check_number("like_at", like_at, -1e15, 1e15, "like_at=4 is for ratings of 1 to 5")
+        given = {"items": items, "users": users, "interactions": interactions, "triples": fields.get("triples")}
+        items, users, interactions, triples = (_in_pandas(frame, table) for table, frame in given.items())
+        fields |= {"triples": triples}
         for frame, table, needed, key in (
             (items, "items", ["item_id", "title"], "item_id"),
             (users, "users", ["user_id"], "user_id"),
@@ -131,8 +137,9 @@ class RecDataset:
     def from_csv(cls, folder, *, name: str | None = None, **fields) -> "RecDataset":
         """The same from `items.csv`, `users.csv` and `interactions.csv` (UTF-8, with a header) in a folder.
 
-        Tags are separated by `|`. Lists as `to_csv` writes them ("['a', 'b']") are read as lists, among the tags and
-        in any other column of items or users that holds nothing else. Ids become int64 if all of them, in all three
+        Tags are separated by `|`. Lists as `to_csv` writes them ("['a', 'b']") are read as lists, among the tags
+        (where tuples are lists too) and in any other column of items or users that holds nothing else. An empty title
+        is one (""), not a missing one. Ids become int64 if all of them, in all three
         files, are plain whole numbers, else they stay text, leading zeros included.
 
         Raises:
@@ -176,6 +183,24 @@ def _check_words(name: str, value) -> None:
             expected="text that UTF-8 can hold",
             remedy=f"{name}.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')",
         )
+
+
+def _in_pandas(frame, table: str):
+    """A frame of another library as one of pandas, arrays in its cells as lists; anything else as it is."""
+    if isinstance(frame, pd.DataFrame) or not callable(getattr(frame, "to_pandas", None)):
+        return frame
+    try:
+        frame = frame.to_pandas()
+    except Exception as fault:  # whatever that library raises, such as polars for want of pyarrow
+        found = f"{type(fault).__name__}: {fault}"[:300]
+        remedy = "install what is missing (polars needs pyarrow for it), or make a pandas DataFrame of it yourself"
+        raise complain([table_fault(table, "cannot be made a table of pandas", found, "a table", remedy)]) from fault
+    if isinstance(frame, pd.DataFrame):
+        frame = frame.copy(deep=False)  # it may be that library's own
+        for at in [at for at, dtype in enumerate(frame.dtypes) if pd.api.types.is_object_dtype(dtype)]:
+            cells = frame.iloc[:, at].map(lambda cell: cell.tolist() if isinstance(cell, np.ndarray) else cell)
+            frame.isetitem(at, cells)
+    return frame
 
 
 def _completed_log(log: pd.DataFrame, like_at: float) -> pd.DataFrame:
@@ -246,7 +271,7 @@ def _sorted_log(log, item_ids: pd.Index, user_ids: pd.Index) -> tuple[pd.DataFra
 def _plain_ids(ids: pd.Series) -> pd.Series:
     """Checked ids as int64 or as text."""
     ids = (ids.astype(object) if isinstance(ids.dtype, pd.CategoricalDtype) else ids).infer_objects()
-    return ids.astype("int64") if pd.api.types.is_integer_dtype(ids.dtype) else ids
+    return ids.astype("int64") if kind_of(ids) == "int" else ids
 
 
 def _checked_optimum(optimum, rows: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from klm_utils.data.rules import cell_fault, complain
 from klm_utils.data.schema import RecDataset, scale_of, title_text
 from klm_utils.errors import ConfigError, DataError, check_kind, check_seed, check_whole
 
@@ -60,7 +61,7 @@ def split(ds: RecDataset, name: str, seed: int = 0, *, shown: int = 0) -> Split:
 
     Raises:
         ConfigError: no data set; an unknown name; a seed or `shown` that is no int >= 0; `shown` with another split.
-        DataError: the data set has no log, or one too small for the split.
+        DataError: the data set has no log, or one too small for the split; a list of years (cold_item).
     """
     _check_arguments(ds, name, seed, shown)
     cut = _cut_rows if name in ("random", "temporal") else _cut_ids
@@ -145,9 +146,17 @@ def _twins(items: pd.DataFrame) -> np.ndarray:
     Titles are equal if their texts are: train must not know the text of a cold item. No title is no text to know.
     """
     titles = items["title"].map(title_text).astype(object)
-    keys = [titles, items["year"]] if "year" in items.columns else [titles]
+    keys = [titles, _years(items["year"])] if "year" in items.columns else [titles]
     groups = items.groupby(keys, dropna=False, sort=False).ngroup().to_numpy()
     return pd.factorize(np.where(titles == "", len(items) + np.arange(len(items)), groups))[0]
+
+
+def _years(years: pd.Series) -> pd.Series:
+    """The years as they are; a list of them cannot be compared."""
+    if (several := years.map(pd.api.types.is_list_like).astype(bool)).any():
+        remedy = "keep one: items[column].map(lambda y: next(iter(y), None) if pd.api.types.is_list_like(y) else y)"
+        raise complain([cell_fault("items", "year", "is not one value", years, several, "a year", remedy)])
+    return years
 
 
 def _draw_cold(eligible: np.ndarray, groups: np.ndarray, least: int, rng, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -181,9 +190,9 @@ def _refuse_empty(parts: dict[str, pd.DataFrame], name: str, ds: RecDataset) -> 
     for part in PARTS[:3]:
         if parts[part].empty:
             why, found, remedy = "the log is too small", f"{len(ds.interactions)} interactions", "use more data"
-            groups = _twins(ds.items)
+            groups = _twins(ds.items) if name == "cold_item" else np.arange(len(ds.items))
             twins = groups == np.bincount(groups).argmax()
-            if name == "cold_item" and twins.sum() > max(1, VALID_SHARE * len(twins)):
+            if twins.sum() > max(1, VALID_SHARE * len(twins)):
                 why = "too many items share one title, and stay together,"
                 found = f"{twins.sum()} of {len(twins)} items with the title {ds.items['title'].iloc[twins.argmax()]!r}"
                 remedy = "give each its own title, or '' where there is none"
@@ -209,9 +218,9 @@ def _refuse_leaks(split: Split) -> None:
         if times[0].max() > times[1].min() or times[1].max() > times[2].min():
             leaks.append("an earlier part knows a later row")
     if split.name in ("cold_item", "cold_user"):
-        key = "item_id" if split.name == "cold_item" else "user_id"
-        groups = pd.Series(_twins(split.dataset.items), index=split.dataset.items.index)
-        ids = [set(groups[part[key]]) if key == "item_id" else set(part[key]) for part in parts]
+        key, items = "item_id" if split.name == "cold_item" else "user_id", split.dataset.items
+        groups = pd.Series(_twins(items), index=items.index) if key == "item_id" else None
+        ids = [set(part[key] if groups is None else groups[part[key]]) for part in parts]
         if ids[0] & (ids[1] | ids[2] | ids[3]):
             leaks.append(f"train knows a cold {key}, or its twin of equal title and year")
         if ids[1] & ids[2]:

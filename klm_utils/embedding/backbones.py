@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 import transformers
-from filelock import FileLock
 from huggingface_hub import HfApi
 from huggingface_hub import constants as hub
 from huggingface_hub.errors import HfHubHTTPError
@@ -22,7 +21,7 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, PreTrainedTokeniz
 from klm_utils import progress
 from klm_utils.data.assets import ASSETS, fetch, offline
 from klm_utils.errors import AssetError, ConfigError
-from klm_utils.files import atomic_write, cache_dir, check_seal, sealed, sha256, sweep, unwritable
+from klm_utils.files import atomic_write, cache_dir, check_seal, locked, sealed, sha256, sweep, unwritable
 
 log = logging.getLogger(__name__)
 transformers.utils.logging.set_verbosity_error()  # load reports and hints
@@ -238,7 +237,7 @@ def _rebuilt(packed: Path, source: str, folder: Path) -> Path:
     try:
         locks = cache_dir() / "locks"
         locks.mkdir(exist_ok=True)
-        with FileLock(locks / f"models-{folder.name}.lock"):  # spares the second of two processes the work
+        with locked(locks / f"models-{folder.name}.lock"):  # spares the second of two processes the work
             if _is_whole(folder, source):
                 return folder
             if (folder / "sha256.json").exists():

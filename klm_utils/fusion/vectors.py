@@ -157,7 +157,7 @@ class Vectors(nn.Module):
         first = size.cumsum(0) - size
         step = torch.arange(int(size.sum()), device=users.device)
         items = self.pairs[step + (self.history_start[at] - first).repeat_interleave(size)] % len(self.known_items)
-        known = self.known_items[items, 0].float()
+        known = self.known_items[items, 0].to(self.history.dtype)
         return embedding(place, embedding_bag(items, self.history, first, mode="sum", per_sample_weights=known))
 
     def drop(self, draw: torch.Generator | None) -> Dropped:

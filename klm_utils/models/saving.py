@@ -21,7 +21,7 @@ LARGEST = 65_536  # units of a layer: a file of some kilobytes must not ask for 
 
 def save(model, folder: Path) -> None:
     """Write a model, its card and its trained encoder; one process at a time, and what was there is replaced."""
-    with files.locked(folder):
+    with files.locked_folder(folder):
         if model.texts is not None:
             home = modes.save(model.texts.encoder, folder)
             call = {key: getattr(model.texts.encoder, key) for key in SETTINGS}

@@ -75,8 +75,8 @@ def fit(
         checkpoint_dir: a folder to write the run to after each epoch. If it holds a run of the same model, split and
             config, that run goes on, and ends as if it had never stopped.
         log_dir: a folder for TensorBoard, which then shows the columns of `History.epochs` as curves.
-        watch: called with the model after each epoch, as valid has met it; the numbers it returns become columns of
-            `History.epochs`. They decide nothing.
+        watch: called with the model after each epoch, as valid has met it, with the threads of the caller; the
+            numbers it returns become columns of `History.epochs`. They decide nothing.
 
     Raises:
         ConfigError: the model was built for another split; the loss is no longer a finite number; a loss that this
@@ -112,8 +112,7 @@ def _trained(model, split, config, task: objectives.Task, checkpoint_dir, log_di
         with curves_in(log_dir) as curves:
             run.begin(path, task.start)
             while run.stopped() is None:
-                with one_thread(run.small and not run.reading):
-                    curves(run.epoch(task))
+                curves(run.epoch(task))
                 if path and distributed.first():
                     run.save(path)
         run.finish()
@@ -172,6 +171,19 @@ class Run:
         self.model.unfinished = "in training"
 
     def epoch(self, task: objectives.Task) -> dict:
+        with one_thread(self.small and not self.reading):
+            row, now = self._learned(task)
+        row |= self._watched()
+        self._put(now)
+        better = not self.rows or row["valid"] > max(earlier["valid"] for earlier in self.rows)
+        best = {name: value.clone() for name, value in self.average.items()} if better else self.best
+        self.rows, self.best = [*self.rows, row], best  # both or, after Ctrl-C, neither
+        said = f"epoch {row['epoch']:3d}  loss {row['loss']:.4f}  {task.metric} on valid {row['valid']:.4f}"
+        self._tell(said, better)
+        return row
+
+    def _learned(self, task: objectives.Task) -> tuple[dict, dict[str, torch.Tensor]]:
+        """The row of one more epoch, and the weights to go on with; the model has their average, which was measured."""
         number, start, total, terms = len(self.rows) + 1, time.perf_counter(), 0.0, 0
         seed = (self.config.seed * 1_000_003 + number) % 2**63  # so that a resumed run draws the same
         draw = torch.Generator().manual_seed(seed)
@@ -201,13 +213,7 @@ class Run:
         if self.reading:  # else the vectors are still those that the model was built with
             self.model.store(task.valid_items())
         row = {"epoch": number, "loss": total / terms, "valid": float(task.valid())}
-        row |= {"seconds": time.perf_counter() - start} | self._watched()
-        self._put(now)
-        better = not self.rows or row["valid"] > max(earlier["valid"] for earlier in self.rows)
-        best = {name: value.clone() for name, value in self.average.items()} if better else self.best
-        self.rows, self.best = [*self.rows, row], best  # both or, after Ctrl-C, neither
-        self._tell(f"epoch {number:3d}  loss {row['loss']:.4f}  {task.metric} on valid {row['valid']:.4f}", better)
-        return row
+        return row | {"seconds": time.perf_counter() - start}, now
 
     def step(self, task: objectives.Task, batch: torch.Tensor, draw: torch.Generator) -> float:
         """One step of the optimiser; the loss of the batch before it."""

@@ -7,12 +7,14 @@ class Snapshot:
     """All that `fit` changes in a model, as it is now."""
 
     FIELDS = ("objective", "measured", "unfinished")
+    RATES = ("p", "id_dropout", "user_dropout")  # of torch's Dropout, of a fusion
 
     def __init__(self, model):
         self.weights = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
         self.text = model.fusion.text  # is replaced in training, never written to
         self.scale, self.shift = model.scale.clone(), model.shift.clone()
         self.head = None if model.texts is None else model.texts.head
+        self.rates = [(m, name, getattr(m, name)) for m in model.modules() for name in self.RATES if hasattr(m, name)]
         self.fields = {name: getattr(model, name) for name in self.FIELDS}
 
     def put_back(self, model) -> None:
@@ -22,6 +24,8 @@ class Snapshot:
             model.texts.head = self.head
         self.put_weights_back(model)
         model.scale, model.shift = self.scale.to(model.device), self.shift.to(model.device)
+        for module, name, rate in self.rates:
+            setattr(module, name, rate)
         for name, value in self.fields.items():
             setattr(model, name, value)
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from klm_utils.data import assets
 from klm_utils.errors import AssetError, ConfigError
@@ -256,6 +257,14 @@ def locked_folder():
         os.chmod(folder, 0o555)
         yield Path(folder)
         os.chmod(folder, 0o755)
+
+
+def test_a_fetch_that_another_process_does_not_end_is_told(empty, monkeypatch, no_pip):
+    monkeypatch.setattr(assets, "PATIENCE", 0.2)
+    (empty / "locks").mkdir(parents=True)
+    with FileLock(empty / "locks" / f"{NAME}.lock"), pytest.raises(AssetError, match="another process") as caught:
+        assets.fetch(NAME)
+    assert caught.value.where.endswith(f"{NAME}.lock") and caught.value.remedy
 
 
 def test_a_read_only_cache_is_named_and_a_complete_one_serves(fetched, monkeypatch, no_pip):

@@ -99,12 +99,44 @@ def test_tags_in_their_three_writings(tmp_path):
     assert tags_of(tmp_path, "[OC]", "rock") == [["[OC]"], ["rock"]]
 
 
-@pytest.mark.parametrize("cell", ["x, y", "x;y", "手机、数码", "手机，数码", "['a' 'b']", "['a', nan]", "('a', 'b')"])
+@pytest.mark.parametrize("cell", ["x, y", "x;y", "手机、数码", "手机，数码", "['a' 'b']", "['a', nan]", "('a', 1)"])
 def test_tags_that_something_else_separates_are_refused_with_their_line(tmp_path, cell):
     with pytest.raises(DataError, match=r"not separated by \|") as caught:
         tags_of(tmp_path, "rock", cell)
     error = caught.value
     assert error.where.endswith("items.csv, line 3") and error.found == cell and "|" in error.remedy
+
+
+@pytest.mark.parametrize("other", ["rock", "x|y"])
+def test_tags_that_are_tuples_are_lists_and_never_one_tag(tmp_path, other):
+    tuples = [(), ("a",), ("a", "b"), ("it's", 'a "b"')]
+    cells = [str(tags).replace('"', '""') for tags in tuples]
+    assert tags_of(tmp_path, other, *cells) == [other.split("|"), *map(list, tuples)]
+    for cell in ("('a' 'b')", "('a', nan)", "['a', nan]"):
+        with pytest.raises(DataError, match="not separated by") as caught:
+            tags_of(tmp_path, other, cell)
+        assert caught.value.found == cell
+
+
+def test_an_empty_title_comes_back(tmp_path, tables):
+    ds = RecDataset.from_frames(**tables | {"items": tables["items"].assign(title=["", "b", " "])})
+    for name in ("items", "users", "interactions"):
+        getattr(ds, name).to_csv(tmp_path / f"{name}.csv", index=name != "interactions")
+    again = RecDataset.from_csv(tmp_path)
+    assert again.items["title"].tolist() == ["", "b", " "]
+    pd.testing.assert_frame_equal(again.items, ds.items, check_dtype=False)
+
+
+def test_the_remedy_for_titles_that_are_placeholders_works_in_a_file_too(tmp_path, movielens):
+    items = movielens.items.assign(title="N/A").drop(columns="year")
+    movielens.users.to_csv(tmp_path / "users.csv")
+    movielens.interactions.to_csv(tmp_path / "interactions.csv", index=False)
+    items.to_csv(tmp_path / "items.csv")
+    with pytest.raises(DataError, match="share one title") as caught:
+        klm.split(RecDataset.from_csv(tmp_path), "cold_item")
+    assert "'' where there is none" in caught.value.remedy
+    items.assign(title="").to_csv(tmp_path / "items.csv")
+    assert len(klm.split(RecDataset.from_csv(tmp_path), "cold_item").test)
 
 
 def test_lists_of_users_are_lists_or_refused_with_their_line(tmp_path):

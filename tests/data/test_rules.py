@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import numpy as np
 import pandas as pd
 import pytest
+from klm_utils.data.sequences import histories
 
 import klm_utils as klm
 from klm_utils import DataError, RecDataset
@@ -40,6 +41,24 @@ def test_a_log_joined_to_itself_is_refused_and_the_remedy_restores_it(tables):
     code = re.search(r"log\.drop_duplicates\(\[.*?\]\)", error.remedy).group()
     mended = eval(code, {"log": doubled})
     assert RecDataset.from_frames(**tables | {"interactions": mended}).interactions["rating"].sum() == 12
+    code = re.search(r"log\.sort_values.*", error.remedy).group()
+    with pytest.warns(UserWarning, match="1 rows are copies"):
+        kept = RecDataset.from_frames(**tables | {"interactions": eval(code, {"log": doubled})}).interactions
+    assert kept["item_id"].tolist() == [3, 3, 2, 2, 2, 2, 1, 1] and kept["timestamp"].is_unique
+
+
+def test_several_events_of_one_second_are_told_apart_by_its_fraction(tables):
+    dates = pd.to_datetime(["1970-01-01 00:00:05.25", "1970-01-01 00:00:05.75"])
+    log = pd.DataFrame({"user_id": 10, "item_id": 1, "label": [1, 0], "timestamp": dates})
+    seconds = re.search(
+        r"\(pd\.to_datetime.*seconds=1\)", refused(tables, "not a time", interactions=log).remedy
+    ).group()
+    column = {"log": log, "pd": pd}
+    error = refused(tables, "repeat", interactions=log.assign(timestamp=eval(seconds, column)))
+    assert "/ in place of // pd.Timedelta" in error.remedy
+    finer = eval(seconds.replace("// pd.Timedelta", "/ pd.Timedelta"), column)
+    ds = RecDataset.from_frames(**tables | {"interactions": log.assign(timestamp=finer)})
+    assert ds.interactions["timestamp"].diff().tolist()[1] == 0.5
 
 
 def test_a_pair_at_another_time_is_no_copy_and_shows_in_the_density(tables):
@@ -193,6 +212,46 @@ def test_the_remedy_for_dates_gives_their_seconds(tables, dates):
     assert eval(code, {"log": log, "pd": pd}).tolist() == [5, 1, 1, 0]
 
 
+@pytest.mark.parametrize("kind", ["period[D]", object])
+def test_periods_are_not_taken_for_seconds_and_their_remedy_gives_seconds(tables, kind):
+    days = pd.Series(pd.period_range("1970-01-01", periods=4, freq="D")).astype(kind)
+    log = tables["interactions"].assign(timestamp=days)
+    error = refused(tables, "not a time in 4 rows", interactions=log)
+    refused(tables, "rating is not a finite number", interactions=tables["interactions"].assign(rating=days))
+    with pytest.raises(DataError, match="not a finite number") as caught:
+        histories(log, log)
+    for remedy in (error.remedy, caught.value.remedy):
+        names = {"log": log.copy(), "frame": log.copy(), "pd": pd}
+        exec(re.search(r"\S+ = pd\.PeriodIndex.*?to_timestamp\(\)", remedy).group(), names)
+        code = re.search(r"\(pd\.to_datetime.*?seconds=1\)", remedy).group()
+        assert eval(code, names).tolist() == [0, 86400, 172800, 259200]
+
+
+NARROW = [np.int32(1), np.int64(2), np.uint8(3)]
+
+
+@pytest.mark.parametrize("ids", [NARROW, [np.int8(1), np.uint64(2), 3], [np.uint16(1), 2, np.int32(3)]])
+def test_ids_are_judged_by_kind_and_not_by_width(tables, ids):
+    ids = pd.Series(ids, dtype=object)
+    items, log = tables["items"].assign(item_id=ids), tables["interactions"].assign(item_id=ids[[0, 1, 1, 2]].array)
+    for frames in ({"items": items}, {"interactions": log}, {"items": items, "interactions": log}):
+        ds = RecDataset.from_frames(**tables | frames)
+        assert ds.items.index.dtype == ds.interactions["item_id"].dtype == "int64"
+    words = [np.str_("1"), "2", np.str_("333")]
+    text = tables["interactions"].assign(item_id=pd.Series([words[0], *words], dtype=object))
+    assert refused(tables, "another type", items=items, interactions=text).expected == "int"
+    named = tables["items"].assign(item_id=pd.Series(words, dtype=object))
+    assert refused(tables, "another type", items=named, interactions=log).expected == "str"
+    RecDataset.from_frames(**tables | {"items": named, "interactions": text})
+    refused(tables, "stands twice in 1 row", items=items.assign(item_id=pd.Series([ids[0], 1, ids[2]], dtype=object)))
+
+
+def test_an_id_of_numpy_that_is_too_long_is_called_so(tables):
+    ids = pd.Series([np.uint64(2**63), np.int32(2), 3], dtype=object)
+    error = refused(tables, "too long a number", items=tables["items"].assign(item_id=ids))
+    assert f"row {2**63} (" in error.where and ".astype(str)" in error.remedy
+
+
 @pytest.mark.parametrize("kind", ["uint64", object])
 def test_the_remedy_for_ids_that_int64_does_not_hold_is_text(tables, kind):
     ids = np.array([2**64 - 1, 2**64 - 2, 3], dtype="uint64").astype(kind)
@@ -237,11 +296,20 @@ def test_the_remedy_for_unknown_items_keeps_the_known_ones(tables):
     assert mended["item_id"].tolist() == [1, 2], "row numbers of items are no ids"
 
 
-def test_tags_that_are_arrays_have_a_remedy(tables):
-    items = tables["items"].assign(tags=[np.array(tags, dtype=object) for tags in tables["items"]["tags"]])
-    error = refused(tables, "not a list of str", items=items)
-    assert ".map(list)" in error.remedy
-    RecDataset.from_frames(**tables | {"items": items.assign(tags=items["tags"].map(list))})
+@pytest.mark.parametrize("kind", [lambda tags: np.array(tags, dtype=object), tuple, "|".join])
+def test_tags_that_are_arrays_tuples_or_texts_have_a_remedy(tables, kind):
+    items = tables["items"].assign(tags=pd.Series([("x", "z"), kind(["x", "y"]), []], dtype=object))
+    error = refused(tables, "not a list of str in 2 rows", items=items)
+    mended = items.assign(tags=eval(re.search(r"frame\[.*", error.remedy).group(), {"frame": items}))
+    ds = RecDataset.from_frames(**tables | {"items": mended})
+    assert ds.items["tags"].tolist() == [["x", "z"], ["x", "y"], []]
+
+
+def test_missing_titles_have_a_remedy(tables):
+    items = tables["items"].assign(title=["a", None, "c"])
+    error = refused(tables, "not text in 1 row", items=items)
+    mended = eval(re.search(r"frame\[.*?\)", error.remedy).group(), {"frame": items})
+    assert RecDataset.from_frames(**tables | {"items": items.assign(title=mended)}).items["title"].tolist()[1] == ""
 
 
 def test_a_log_of_clicks_is_told_what_to_add_and_only_what_it_has(tables):
@@ -287,6 +355,48 @@ def test_another_threshold_or_scale_is_said_and_the_usual_one_is_not(tables):
 def test_like_at_is_a_number(tables, like_at):
     with pytest.raises(klm.ConfigError, match="like_at"):
         RecDataset.from_frames(**tables, like_at=like_at)
+
+
+# -- tables of other libraries
+
+
+class Other:
+    """A frame of another library; its lists become arrays, as those of polars do."""
+
+    def __init__(self, frame):
+        self.frame, self.calls = frame, 0
+
+    def to_pandas(self):
+        self.calls += 1
+        if isinstance(self.frame, Exception):
+            raise self.frame
+        array = lambda cell: np.array(cell, dtype=object) if isinstance(cell, list) else cell  # noqa: E731
+        return self.frame.map(array) if isinstance(self.frame, pd.DataFrame) else self.frame
+
+
+def test_a_table_with_to_pandas_is_taken(tables):
+    triples = pd.DataFrame({"head": ["a"], "relation": ["r"], "tail": ["b"]})
+    others = {name: Other(frame) for name, frame in (tables | {"triples": triples}).items()}
+    one, other = RecDataset.from_frames(**tables, triples=triples), RecDataset.from_frames(**others)
+    for table in others:
+        pd.testing.assert_frame_equal(getattr(one, table), getattr(other, table))
+    assert {frame.calls for frame in others.values()} == {1}
+    RecDataset.from_frames(**tables | {"users": None})
+
+
+@pytest.mark.parametrize("table", ["items", "users", "interactions", "triples"])
+def test_a_table_whose_to_pandas_gives_none_is_refused(tables, table):
+    error = refused(tables, f"table {table} cannot be made", **{table: Other(ImportError("pyarrow is required"))})
+    assert "pyarrow is required" in error.found
+    refused(tables, f"{table} is not a table", **{table: Other(pd.Series([1]))})
+
+
+def test_tables_of_pyarrow_itself(tables):
+    arrow = pytest.importorskip("pyarrow", reason="its tables are accepted, but it is no dependency of the course")
+    others = {name: arrow.Table.from_pandas(frame) for name, frame in tables.items()}
+    one, other = RecDataset.from_frames(**tables), RecDataset.from_frames(**others)
+    for table in others:
+        pd.testing.assert_frame_equal(getattr(one, table), getattr(other, table))
 
 
 # -- pyarrow's types

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -302,6 +303,20 @@ def test_where_all_titles_are_placeholders_the_error_says_so(movielens):
             seen.add(error.found)
             assert "share one title" in error.what and "use more data" not in error.remedy
     assert seen == {"1600 of 1682 items with the title 'N/A'"}
+
+
+@pytest.mark.parametrize("year", [[1990], (1990, 1991), {1990}, np.array([1990, 1991])])
+def test_a_list_of_years_is_refused_where_it_counts_and_its_remedy_works(movielens, year):
+    years = pd.Series([year, 1990, *movielens.items["year"][2:]], index=movielens.items.index, dtype=object)
+    ds = dataclasses.replace(movielens, items=movielens.items.assign(year=years))
+    for name in ("random", "temporal", "cold_user"):
+        klm.split(ds, name)
+    with pytest.raises(DataError, match="year is not one value in 1 row of items") as caught:
+        klm.split(ds, "cold_item")
+    code = re.search(r"items\[.*", caught.value.remedy).group()
+    mended = ds.items.assign(year=eval(code, {"items": ds.items, "pd": pd}))
+    assert mended["year"].tolist()[0] == 1990
+    klm.split(dataclasses.replace(ds, items=mended), "cold_item")
 
 
 def test_random_says_how_many_test_rows_are_pairs_of_train(movielens):

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors.torch import load_file, save_file
 from transformers import BertModel
@@ -158,6 +159,14 @@ def test_every_tensor_of_a_packed_file_finds_its_place(tmp_path):
     byte, scale = int(blocks["pairs"][14, 3]), float(blocks["scale"][14])  # row 7 starts with block 14
     np.testing.assert_allclose([row[3], row[19]], [((byte & 15) - 8) * scale, ((byte >> 4) - 8) * scale], rtol=1e-6)
     assert (config.num_hidden_layers, config.pad_token_id, config.layer_norm_eps) == (1, 1, 1e-12)
+
+
+def test_a_rebuilding_that_another_process_does_not_end_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("KLM_CACHE", str(tmp_path))
+    monkeypatch.setattr("klm_utils.files.WAIT", 0.2)
+    (tmp_path / "locks").mkdir()
+    with FileLock(tmp_path / "locks" / "models-small.lock"), pytest.raises(AssetError, match="another process"):
+        backbones._rebuilt(tmp_path / "small.bin", "source", tmp_path / "models" / "small")
 
 
 def test_a_rebuilt_model_survives_a_kill_two_writers_and_an_altered_file(tmp_path, monkeypatch, caplog):

@@ -69,6 +69,33 @@ def test_two_processes_save_to_one_folder(tmp_path, layers):
     files.check_seal(home_of(folder))
 
 
+HOLD = """
+import sys; sys.path.insert(0, {root!r})
+from pathlib import Path
+from klm_utils import files
+with files.locked_folder(Path({folder!r})):
+    print("ready", flush=True); sys.stdin.readline()
+"""
+
+
+def test_a_folder_that_another_process_holds_is_told_after_a_while(build, tmp_path, monkeypatch):
+    """The other one has a cache of its own."""
+    code, pipe = HOLD.format(root=str(ROOT), folder=str(tmp_path / "model")), subprocess.PIPE
+    own = os.environ | {"KLM_CACHE": str(tmp_path / "its cache")}
+    monkeypatch.setenv("KLM_CACHE", str(tmp_path / "our cache"))
+    monkeypatch.setattr(files, "WAIT", 0.2)
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True, env=own) as other:
+        assert other.stdout.readline() == "ready\n"
+        with pytest.raises(CheckpointError, match="another process holds") as caught:
+            build().save_pretrained(tmp_path / "model")
+        lock = Path(caught.value.where)
+        assert lock.is_file() and "0.2 seconds" in caught.value.found and "end it" in caught.value.remedy
+        other.communicate("go\n")
+    build().save_pretrained(tmp_path / "model")  # the remedy
+    assert klm.KLMRecommender.from_pretrained(tmp_path / "model").name
+    lock.unlink()
+
+
 def test_an_altered_encoder_is_seen_and_saved_anew(trained, tmp_path):
     trained.save_pretrained(tmp_path)
     home = home_of(tmp_path)

@@ -45,6 +45,56 @@ def test_what_is_unfinished_says_so_in_every_report_until_it_is_trained_to_the_e
     assert model.name == whole.name == "KLM without text" and same(model, whole)
 
 
+def test_a_loaded_model_keeps_its_mark_until_it_is_trained_to_the_end(build, split, monkeypatch, tmp_path):
+    model, config = build(), klm.TrainConfig(**LABEL)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stepped(patch, 9, ctrl_c)
+        klm.fit(model, split, config)
+    model.save_pretrained(tmp_path / "marked")
+    loaded = klm.KLMRecommender.from_pretrained(tmp_path / "marked")
+    before = weights(loaded)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stepped(patch, 2, ctrl_c)
+        klm.fit(loaded, split, config)
+    assert loaded.name == model.name == "KLM without text (interrupted after 1 epoch)" and same(loaded, before)
+    loaded.save_pretrained(tmp_path / "marked again")
+    loaded = klm.KLMRecommender.from_pretrained(tmp_path / "marked again")
+    assert loaded.name == model.name
+    klm.fit(loaded, split, config)
+    loaded.save_pretrained(tmp_path / "whole")
+    assert loaded.name == klm.KLMRecommender.from_pretrained(tmp_path / "whole").name == "KLM without text"
+
+
+def rates(model):
+    """Every share that dropout leaves out, by module."""
+    return {
+        (place, name): getattr(module, name)
+        for place, module in model.named_modules()
+        for name in ("p", "id_dropout", "user_dropout")
+        if hasattr(module, name)
+    }
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_training_that_is_rolled_back_leaves_the_dropout_as_it_was(build, split, encoder, fails, monkeypatch):
+    model = build(encoder=encoder, mode="full")
+    before = rates(model)
+    assert {name for _, name in before} == {"p", "id_dropout", "user_dropout"}
+    settings = LABEL | {"id_dropout": 0.45, "user_dropout": 0.35, "dropout_text": 0.25, "head_epochs": 0}
+    seen = []
+
+    def act():
+        seen.append(rates(model))
+        if fails:
+            raise OSError("full")
+        ctrl_c()
+
+    with monkeypatch.context() as patch, pytest.raises(OSError if fails else KeyboardInterrupt):
+        stepped(patch, 2, act)
+        klm.fit(model, split, klm.TrainConfig(**settings))
+    assert set(seen[0].values()) == {0.45, 0.35, 0.25} and rates(model) == before
+
+
 @BOTH
 def test_ctrl_c_in_the_first_epoch_leaves_the_model_as_it_was(build, split, settings, monkeypatch):
     model = build()

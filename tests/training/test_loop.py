@@ -334,6 +334,16 @@ def test_small_tensors_get_one_thread_and_the_caller_keeps_theirs(build, split, 
         torch.set_num_threads(before)
 
 
+def test_what_is_watched_has_the_threads_of_the_caller(build, split):
+    before, inside = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        klm.fit(build(), split, klm.TrainConfig(**LABEL), watch=lambda m: inside.append(torch.get_num_threads()) or {})
+    finally:
+        torch.set_num_threads(before)
+    assert inside == [2] * LABEL["epochs"]
+
+
 def test_two_threads_add_up_in_one_order(movielens, monkeypatch):
     """At the default batch a gradient of rows is summed by several threads."""
     monkeypatch.setattr("klm_utils.training.loop.SMALL", 0)
