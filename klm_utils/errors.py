@@ -17,7 +17,7 @@ class KLMError(Exception):
         remedy: what to do about it.
     """
 
-    def __init__(self, what: str, *, where: str = "", found: object = _ABSENT, expected: str = "", remedy: str = ""):
+    def __init__(self, what: str, where: str = "", found: object = _ABSENT, expected: str = "", remedy: str = ""):
         self.what, self.where, self.expected, self.remedy = what, where, expected, remedy
         self.found = None if found is _ABSENT else found
         lines = [what]
