@@ -14,38 +14,17 @@ def one(request):
     return case(request.param)
 
 
-NO_TENSORS = {
-    "a list": [0.5, 1.0],
-    "numpy": np.zeros(2),
-    "nothing": None,
-    "a number": 1,
-    "text": "a",
-    "complex": torch.zeros(2, dtype=torch.complex64),
-}
-
-
-@pytest.mark.parametrize("kind", NO_TENSORS)
-def test_what_is_no_tensor_is_told(one, kind):
+@pytest.mark.parametrize("wrong", [[0.5, 1.0], np.zeros(2), "a"], ids=["a list", "numpy", "text"])
+def test_what_is_no_tensor_is_told(one, wrong):
     """In the place of each argument, the weight too."""
     loss, grad, _, args, options = one
-    wrong = NO_TENSORS[kind]
     for f in (loss, grad):
         for place in range(len(args)):
-            if loss in (losses.sampled_softmax, losses.info_nce) and place == 1 and kind == "a number":
-                continue  # log_q may be one
-            with pytest.raises(ConfigError, match="takes tensors"):
+            with pytest.raises(ConfigError, match="expected: a tensor"):
                 f(*args[:place], wrong, *args[place + 1 :], **options)
-        if wrong is not None:
-            for name in ("weight", *options):
-                with pytest.raises(ConfigError, match=f"takes tensors\n +where: +{name}"):
-                    f(*args, **options | {name: wrong})
-
-
-def test_scores_are_of_floating_point(one):
-    loss, grad, _, args, options = one
-    for f in (loss, grad):
-        with pytest.raises(ConfigError, match="a tensor of floating point"):
-            f(args[0].long(), *args[1:], **options)
+        for name in ("weight", *options):
+            with pytest.raises(ConfigError, match=f"where: +{name}\n(?s:.*)a tensor"):
+                f(*args, **options | {name: wrong})
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
