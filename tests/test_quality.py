@@ -4,7 +4,7 @@ import pytest
 
 import klm_utils as klm
 from klm_utils import course
-from klm_utils.evaluation import compare
+from klm_utils.evaluation import paired_gain
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def test_new_films_better_than_every_baseline_that_sees_genres_and_year(movielen
 def test_choices_of_new_films_gain_from_true_text_and_not_from_shuffled(movielens, encoder):
     split = klm.split(movielens, "cold_item")
     none = trained(movielens, split, "interaction")
-    assert compare(trained(movielens, split, "interaction", encoder), none).low > 0
-    assert compare(trained(movielens, split, "interaction", encoder, "shuffled"), none).low <= 0
+    assert paired_gain(trained(movielens, split, "interaction", encoder), none).low > 0
+    assert paired_gain(trained(movielens, split, "interaction", encoder, "shuffled"), none).low <= 0
 
 
 @pytest.fixture(scope="module")

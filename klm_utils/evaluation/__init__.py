@@ -14,15 +14,14 @@ from klm_utils.evaluation.metrics import (
     ndcg,
     recall,
 )
-from klm_utils.evaluation.report import Comparison, Report, compare, evaluate, pooled
+from klm_utils.evaluation.report import Gain, Report, evaluate, paired_gain, pooled
 from klm_utils.lazy import modules
 
 __all__ = [
-    "Comparison",
+    "Gain",
     "Report",
     "auc",
     "average_precision",
-    "compare",
     "coverage",
     "ece",
     "evaluate",
@@ -30,6 +29,7 @@ __all__ = [
     "logloss",
     "mrr",
     "ndcg",
+    "paired_gain",
     "pooled",
     "recall",
 ]

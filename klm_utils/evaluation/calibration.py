@@ -26,13 +26,8 @@ def platt(scores, labels) -> tuple[float, float]:
     """
     y, s = rows(labels, scores)
     if not len(y):
-        raise DataError(
-            "There is nothing to calibrate on",
-            where="platt(scores, labels)",
-            found="0 rows",
-            expected="at least one row of valid",
-            remedy="use another split or more data",
-        )
+        what, remedy = "There is nothing to calibrate on", "use another split or more data"
+        raise DataError(what, "platt(scores, labels)", "0 rows", "at least one row of valid", remedy)
     positives = y.sum()
     target = np.where(y == 1, (positives + 1) / (positives + 2), 1 / (len(y) - positives + 2))
     mean, scale = s.mean(), s.std()

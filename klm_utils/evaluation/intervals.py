@@ -1,4 +1,4 @@
-"""Intervals by the bootstrap over users.
+"""Metrics as functions of how often each user counts, and intervals by the bootstrap over users.
 
 The rows of one user depend on each other, so whole users are drawn with replacement (Field and Welsh 2007,
 Bootstrapping clustered data). A draw is a vector of weights, how often each user was drawn, and every metric here is an
@@ -17,8 +17,8 @@ import pandas as pd
 from scipy import sparse
 
 from klm_utils.errors import ConfigError, check_number, check_seed, check_whole
-from klm_utils.evaluation.metrics import calibration_bin, divide, row_losses
 
+EPS = float(np.finfo(np.float64).eps)
 DRAWS_AT_ONCE = 100
 HANDFUL = 12
 
@@ -88,9 +88,7 @@ def check_draws(level: float, n_boot: int, seed: int) -> None:
     check_whole("n_boot", n_boot)
     check_seed(seed, "seed")
     if check_number("level", level, 0, 1) in (0, 1):
-        raise ConfigError(
-            "level must be a share", where="level", found=level, expected="0 < level < 1", remedy="pass level=0.95"
-        )
+        raise ConfigError("level must be a share", "level", level, "0 < level < 1", "pass level=0.95")
 
 
 def mean_over_users(users: np.ndarray, values: np.ndarray) -> Statistic:
@@ -131,34 +129,38 @@ def user_auc(users: np.ndarray, y: np.ndarray, s: np.ndarray) -> Statistic:
     return mean_over_users(ids, divide(won, positives * (rows - positives)))
 
 
-def logloss(users: np.ndarray, y: np.ndarray, p: np.ndarray) -> Statistic:
+def logloss(users: np.ndarray, y: np.ndarray, p: np.ndarray, eps: float = EPS) -> Statistic:
     """Mean log loss of the rows, each row weighted like its user."""
     ids, user = _codes(users)
-    loss = np.bincount(user, weights=row_losses(y, p), minlength=len(ids))
+    loss = np.bincount(user, weights=row_losses(y, p, eps), minlength=len(ids))
     rows = np.bincount(user, minlength=len(ids)).astype(float)
     return Statistic(ids, _ratio(loss, rows), len(ids), (0.0, np.inf))
 
 
+def row_losses(y: np.ndarray, p: np.ndarray, eps: float = EPS) -> np.ndarray:
+    """-log(probability given to what happened) of each row, clipped to [eps, 1 - eps], float [n]."""
+    p = np.clip(p, eps, 1 - eps)
+    return -np.where(y == 1, np.log(p), np.log1p(-p))
+
+
 def ece(users: np.ndarray, y: np.ndarray, p: np.ndarray, bins: int = 15) -> Statistic:
-    """Expected calibration error of the rows, each row weighted like its user."""
+    """Expected calibration error of the rows, in bins of equal width, each row weighted like its user."""
     ids, user = _codes(users)
-    cell = user * bins + calibration_bin(p, bins)
+    cell = user * bins + np.minimum((p * bins).astype(np.int64), bins - 1)
     gap = np.bincount(cell, weights=y - p, minlength=len(ids) * bins).reshape(len(ids), bins)
     rows = np.bincount(user, minlength=len(ids)).astype(float)
     return Statistic(ids, lambda weights: divide(np.abs(weights @ gap).sum(1), weights @ rows), len(ids))
 
 
-def coverage(users: np.ndarray, top: np.ndarray, n_items: int) -> Statistic:
+def coverage(users: np.ndarray, listed: np.ndarray, n_items: int) -> Statistic:
     """Share of the candidates that stand in the list of somebody drawn.
 
     Args:
-        top: positions of the listed items, int [users, k] in 0..n_items-1; -1 = no item.
+        users, listed: a user and a candidate of the user's list, by position in 0..n_items-1, [n].
     """
-    row = np.repeat(np.arange(len(users)), top.shape[1])
-    listed = top.ravel() >= 0
-    cells = (top.ravel()[listed], row[listed])
-    table = sparse.csr_array((np.ones(listed.sum()), cells), (n_items, len(users)))
-    return Statistic(users, lambda weights: (table @ weights.T > 0).mean(0), len(users))
+    ids, user = _codes(users)
+    table = sparse.csr_array((np.ones(len(user)), (listed, user)), (n_items, len(ids)))
+    return Statistic(ids, lambda weights: (table @ weights.T > 0).mean(0), len(ids))
 
 
 def average(stats: Sequence[Statistic]) -> Statistic:
@@ -188,6 +190,11 @@ def _union(stats: Sequence[Statistic]) -> tuple[np.ndarray, list[np.ndarray]]:
 def _codes(users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     codes, ids = pd.factorize(users)
     return np.asarray(ids), codes
+
+
+def divide(value: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """value / by, nan where by is 0."""
+    return np.divide(value, by, out=np.full(np.shape(value), np.nan), where=by > 0)
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

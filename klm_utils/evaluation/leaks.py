@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from klm_utils.data.splits import PARTS, Split
 from klm_utils.errors import LeakError, check_kind
 from klm_utils.evaluation import intervals, ranking
-from klm_utils.evaluation.metrics import divide, row_losses
+from klm_utils.evaluation.intervals import divide, row_losses
 
 LEVEL, DRAWS = 0.999, 4000
 DRAWS_AT_ONCE = 100
@@ -48,11 +48,11 @@ def leak_alarm(users: np.ndarray, y: np.ndarray, p: np.ndarray, optimum: np.ndar
         if low > 0 or len(reached.users) == 1:
             raise LeakError(
                 f"The model {model!r} is better than the true probabilities: it knows answers",
-                where=where,
-                found=f"{metric} {reached.estimate():.4f}, of the true probabilities {best.estimate():.4f}; "
+                where,
+                f"{metric} {reached.estimate():.4f}, of the true probabilities {best.estimate():.4f}; "
                 f"better by {better:.4f} [{low:.4f}, {high:.4f}], 99.9 % paired bootstrap over users",
-                expected="not better than the true probabilities but by chance",
-                remedy="look for the labels among the inputs: rows of valid or test in a history, statistics fitted "
+                "not better than the true probabilities but by chance",
+                "look for the labels among the inputs: rows of valid or test in a history, statistics fitted "
                 "on all data, ids or a file order that tell the label",
             )
 
@@ -96,9 +96,7 @@ def changes_with_labels(fit: Callable, split: Split) -> float:
     Raises:
         ConfigError: `fit` cannot be called, or what it returns has no predict; no split.
     """
-    check_kind(
-        "changes_with_labels(fit)", fit, Callable, "a function: split -> model", "lambda split: BiasALS().fit(split)"
-    )
+    check_kind("changes_with_labels(fit)", fit, Callable, "a function: split -> model", "lambda s: EASE().fit(s)")
     check_kind("changes_with_labels(split)", split, Split, "a Split", "klm.split(ds, ...)")
     users, items = (split.test[column].to_numpy() for column in ("user_id", "item_id"))
     found = []

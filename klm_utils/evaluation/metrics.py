@@ -9,17 +9,19 @@ several [users, n] and average over users. They share four rules:
 - equal scores are put in a random order drawn from `seed`, afresh for each user, so that a constant score has the
   expected value of a random list (chance) wherever the relevant items stand in the table;
 - NaN, labels other than 0 and 1, shapes that differ, and what is no array of numbers raise `DataError`.
+
+Each is the estimate of a `Statistic` (`intervals`), which `evaluate` resamples.
 """
 
 from collections.abc import Callable, Iterable
 from numbers import Real
 
 import numpy as np
-from scipy.stats import rankdata
+import pandas as pd
 
 from klm_utils.errors import DataError, check_number, check_seed, check_whole
-
-EPS = float(np.finfo(np.float64).eps)
+from klm_utils.evaluation import intervals
+from klm_utils.evaluation.intervals import EPS, divide
 
 
 def auc(y_true, y_score) -> float:
@@ -30,10 +32,7 @@ def auc(y_true, y_score) -> float:
     Source: Hanley and McNeil 1982, The meaning and use of the area under a ROC curve (Mann-Whitney form).
     """
     y, s = rows(y_true, y_score)
-    positives, negatives = y.sum(), (1 - y).sum()
-    if positives == 0 or negatives == 0:
-        return float("nan")
-    return float((rankdata(s)[y == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return intervals.pooled_auc(np.zeros(len(y)), y, s).estimate()
 
 
 def logloss(y_true, y_prob, eps: float = EPS) -> float:
@@ -46,13 +45,7 @@ def logloss(y_true, y_prob, eps: float = EPS) -> float:
     """
     y, p = rows(y_true, y_prob, probabilities=True)
     eps = check_number("eps", eps, EPS / 2, np.nextafter(0.5, 0), "leave eps out")  # 1 - eps must be below 1
-    return float(row_losses(y, p, eps).mean()) if len(y) else float("nan")
-
-
-def row_losses(y: np.ndarray, p: np.ndarray, eps: float = EPS) -> np.ndarray:
-    """The log loss of each row, float [n]; see `logloss`."""
-    p = np.clip(p, eps, 1 - eps)
-    return -np.where(y == 1, np.log(p), np.log1p(-p))
+    return intervals.logloss(np.zeros(len(y)), y, p, eps).estimate()
 
 
 def ece(y_true, y_prob, bins: int = 15) -> float:
@@ -64,74 +57,7 @@ def ece(y_true, y_prob, bins: int = 15) -> float:
     Source: Guo et al. 2017, On calibration of modern neural networks, eq. 3 (after Naeini et al. 2015).
     """
     y, p = rows(y_true, y_prob, probabilities=True)
-    gaps = np.bincount(calibration_bin(p, bins), weights=y - p, minlength=bins)
-    return float(np.abs(gaps).sum() / len(y)) if len(y) else float("nan")
-
-
-def calibration_bin(p: np.ndarray, bins: int) -> np.ndarray:
-    """The bin of each probability, int [n] in 0..bins-1; see `ece`."""
-    check_whole("bins", bins)
-    return np.minimum((p * bins).astype(np.int64), bins - 1)
-
-
-def ndcg(y_true, y_score, k: int | None = 10, *, seed: int = 0) -> float:
-    """Normalised discounted cumulative gain of the first k places. Range [0, 1].
-
-    DCG = sum over the relevant items at rank r <= k of 1 / log2(r + 1); divided by the DCG of the ideal list, which
-    has min(k, |R|) relevant items on top. Binary gain; k=None ranks to the end. Ties, exclusion, users without a
-    relevant item: see the head of the module.
-
-    Source: Järvelin and Kekäläinen 2002, Cumulated gain-based evaluation of IR techniques, section 2; the
-    discount 1 / log2(r + 1) as in Burges et al. 2005, Learning to rank using gradient descent.
-    """
-    return _mean_over_users(user_ndcg, y_true, y_score, k, seed)
-
-
-def recall(y_true, y_score, k: int | None = 10, *, seed: int = 0) -> float:
-    """Share of the user's relevant items that stand in the first k places. Range [0, 1]; below 1 where |R| > k.
-
-    The denominator is |R|, not min(k, |R|). A constant score has k / n. Ties, exclusion, users without a relevant
-    item: see the head of the module.
-
-    Source: Herlocker et al. 2004, Evaluating collaborative filtering recommender systems (recall).
-    """
-    return _mean_over_users(user_recall, y_true, y_score, k, seed)
-
-
-def hit_rate(y_true, y_score, k: int | None = 10, *, seed: int = 0) -> float:
-    """Share of users with at least one relevant item in the first k places. Range [0, 1].
-
-    Per user, not hits over positives (that is `recall`). Ties, exclusion, users without a relevant item: see the head
-    of the module.
-
-    Source: Deshpande and Karypis 2004, Item-based top-N recommendation algorithms (hit rate).
-    """
-    return _mean_over_users(user_hit, y_true, y_score, k, seed)
-
-
-def mrr(y_true, y_score, k: int | None = None, *, seed: int = 0) -> float:
-    """Mean over users of 1 / rank of the first relevant item, over the whole list unless k is given. Range [0, 1].
-
-    0 for a user whose first relevant item stands behind k. Ties, exclusion, users without a relevant item: see the
-    head of the module.
-
-    Source: Voorhees 1999, The TREC-8 question answering track report.
-    """
-    return _mean_over_users(user_reciprocal_rank, y_true, y_score, k, seed)
-
-
-def average_precision(y_true, y_score, k: int | None = None, *, seed: int = 0) -> float:
-    """Mean average precision: precision at the rank of each relevant item, over min(k, |R|). Range [0, 1].
-
-    AP@k = sum over the relevant items at rank r <= k of (relevant items in the first r places) / r, divided by
-    min(k, |R|). k=None takes the whole list, which is scikit-learn's `average_precision_score` of each user. Libraries
-    differ in the denominator (|R|, k, min): state it with the number. Ties, exclusion, users without a relevant item:
-    see the head of the module.
-
-    Source: Manning et al. 2008, Introduction to Information Retrieval, section 8.4; Tamm et al. 2021, Quality metrics
-    in recommender systems: do we calculate metrics consistently?
-    """
-    return _mean_over_users(user_average_precision, y_true, y_score, k, seed)
+    return intervals.ece(np.zeros(len(y)), y, p, check_whole("bins", bins)).estimate()
 
 
 def coverage(top_items: Iterable[Iterable], n_items: int) -> float:
@@ -149,29 +75,82 @@ def coverage(top_items: Iterable[Iterable], n_items: int) -> float:
     """
     check_whole("n_items", n_items)
     lists = list(top_items) if isinstance(top_items, Iterable) else [top_items]
-    if any(
-        isinstance(items, str) or not isinstance(items, Iterable) or getattr(items, "ndim", 1) == 0 for items in lists
-    ):
-        raise DataError(
-            "These are no lists of items",
-            where="coverage(top_items)",
-            found=top_items,
-            expected="one list of items for each user",
-            remedy="for one user pass [items]",
-        )
-    different = len({item for items in lists for item in np.asarray(items).tolist()})
-    if different > n_items:
-        raise DataError(
-            "The lists hold more different items than the catalogue",
-            where="coverage(top_items, n_items)",
-            found=different,
-            expected=f"at most n_items = {n_items}",
-            remedy="pass the number of all items that could have been listed",
-        )
-    return different / n_items
+    if any(isinstance(own, str) or not isinstance(own, Iterable) or getattr(own, "ndim", 1) == 0 for own in lists):
+        where, expected = "coverage(top_items)", "one list of items for each user"
+        raise DataError("These are no lists of items", where, top_items, expected, "for one user pass [items]")
+    lists = [np.asarray(own).tolist() for own in lists]
+    places, items = pd.factorize(
+        pd.Series([item for own in lists for item in own], dtype=object), use_na_sentinel=False
+    )
+    if len(items) > n_items:
+        what, where = "The lists hold more different items than the catalogue", "coverage(top_items, n_items)"
+        remedy = "pass the number of all items that could have been listed"
+        raise DataError(what, where, len(items), f"at most n_items = {n_items}", remedy)
+    return intervals.coverage(np.repeat(np.arange(len(lists)), [len(own) for own in lists]), places, n_items).estimate()
 
 
-# Per-user values. `hits` is [users, n], 1 where the place holds a relevant item; `relevant` is |R|, [users].
+def ndcg(y_true, y_score, k: int | None = 10, *, seed: int = 0) -> float:
+    """Normalised discounted cumulative gain of the first k places. Range [0, 1].
+
+    DCG = sum over the relevant items at rank r <= k of 1 / log2(r + 1); divided by the DCG of the ideal list, which
+    has min(k, |R|) relevant items on top. Binary gain; k=None ranks to the end. Ties, exclusion, users without a
+    relevant item: see the head of the module.
+
+    Source: Järvelin and Kekäläinen 2002, Cumulated gain-based evaluation of IR techniques, section 2; the
+    discount 1 / log2(r + 1) as in Burges et al. 2005, Learning to rank using gradient descent.
+    """
+    return _over_users(user_ndcg, y_true, y_score, k, seed)
+
+
+def recall(y_true, y_score, k: int | None = 10, *, seed: int = 0) -> float:
+    """Share of the user's relevant items that stand in the first k places. Range [0, 1]; below 1 where |R| > k.
+
+    The denominator is |R|, not min(k, |R|). A constant score has k / n. Ties, exclusion, users without a relevant
+    item: see the head of the module.
+
+    Source: Herlocker et al. 2004, Evaluating collaborative filtering recommender systems (recall).
+    """
+    return _over_users(user_recall, y_true, y_score, k, seed)
+
+
+def hit_rate(y_true, y_score, k: int | None = 10, *, seed: int = 0) -> float:
+    """Share of users with at least one relevant item in the first k places. Range [0, 1].
+
+    Per user, not hits over positives (that is `recall`). Ties, exclusion, users without a relevant item: see the head
+    of the module.
+
+    Source: Deshpande and Karypis 2004, Item-based top-N recommendation algorithms (hit rate).
+    """
+    return _over_users(user_hit, y_true, y_score, k, seed)
+
+
+def mrr(y_true, y_score, k: int | None = None, *, seed: int = 0) -> float:
+    """Mean over users of 1 / rank of the first relevant item, over the whole list unless k is given. Range [0, 1].
+
+    0 for a user whose first relevant item stands behind k. Ties, exclusion, users without a relevant item: see the
+    head of the module.
+
+    Source: Voorhees 1999, The TREC-8 question answering track report.
+    """
+    return _over_users(user_reciprocal_rank, y_true, y_score, k, seed)
+
+
+def average_precision(y_true, y_score, k: int | None = None, *, seed: int = 0) -> float:
+    """Mean average precision: precision at the rank of each relevant item, over min(k, |R|). Range [0, 1].
+
+    AP@k = sum over the relevant items at rank r <= k of (relevant items in the first r places) / r, divided by
+    min(k, |R|). k=None takes the whole list, which is scikit-learn's `average_precision_score` of each user. Libraries
+    differ in the denominator (|R|, k, min): state it with the number. Ties, exclusion, users without a relevant item:
+    see the head of the module.
+
+    Source: Manning et al. 2008, Introduction to Information Retrieval, section 8.4; Tamm et al. 2021, Quality metrics
+    in recommender systems: do we calculate metrics consistently?
+    """
+    return _over_users(user_average_precision, y_true, y_score, k, seed)
+
+
+# The value of each user, [users], nan without a relevant item. `hits` is [users, n], 1 where the place holds a relevant
+# item; `relevant` is |R|, [users].
 
 
 def ranked_hits(y_true, y_score, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -197,58 +176,42 @@ def ranked_hits(y_true, y_score, rng: np.random.Generator) -> tuple[np.ndarray, 
 
 
 def user_ndcg(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """nDCG@k of each user, [users]; see `ndcg`."""
     discount = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(relevant, k).astype(np.int64)]
     return divide(hits[:, :k] @ discount[: hits.shape[1]], ideal)
 
 
 def user_recall(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """Recall@k of each user, [users]; see `recall`."""
     return divide(hits[:, :k].sum(-1), relevant)
 
 
 def user_hit(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """1 for a user with a hit in the first k places, else 0, [users]; see `hit_rate`."""
     return divide((hits[:, :k].sum(-1) > 0) * relevant, relevant)
 
 
 def user_reciprocal_rank(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """1 / rank of the first hit of each user, [users]; see `mrr`."""
     first = hits[:, :k].argmax(-1)
     found = hits[:, :k].sum(-1) > 0
     return divide(found * relevant / (first + 1), relevant)
 
 
 def user_average_precision(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """AP@k of each user, [users]; see `average_precision`."""
     top = hits[:, :k]
     precision = np.cumsum(top, -1) / np.arange(1, top.shape[1] + 1)
     return divide((precision * top).sum(-1), np.minimum(relevant, k))
 
 
-def _mean_over_users(value: Callable, y_true, y_score, k: int | None, seed: int) -> float:
+def _over_users(values: Callable[..., np.ndarray], y_true, y_score, k: int | None, seed: int) -> float:
     y, s = _arrays(y_true, y_score, "y_score")
     if y.ndim not in (1, 2):
-        raise DataError(
-            "Ranking metrics take one user or a table of users",
-            where="y_true",
-            found=y.shape,
-            expected="shape [n] or [users, n]",
-            remedy="flatten the leading axes into one axis of users",
-        )
+        what, remedy = "Ranking metrics take one user or a table of users", "flatten the leading axes into one of users"
+        raise DataError(what, "y_true", y.shape, "shape [n] or [users, n]", remedy)
     y, s, seed = np.atleast_2d(y), np.atleast_2d(s), check_seed(seed, "seed")
     k = max(y.shape[1], 1) if k is None else check_whole("k", k)
     if not y.size:
         return float("nan")
     hits, relevant, _ = ranked_hits(y, s, np.random.default_rng(seed))
-    values = value(hits, relevant, k)[relevant > 0]
-    return float(values.mean()) if len(values) else float("nan")
-
-
-def divide(value: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """value / by, nan where by is 0."""
-    return np.divide(value, by, out=np.full(np.shape(value), np.nan), where=by > 0)
+    return intervals.mean_over_users(np.arange(len(y)), values(hits, relevant, k)).estimate()
 
 
 def numbers(values, where: str) -> np.ndarray:
@@ -266,13 +229,8 @@ def numbers(values, where: str) -> np.ndarray:
         if real and found.ndim and not np.ma.is_masked(values):
             return found.astype(np.float64)
         why = "masked values" if np.ma.is_masked(values) else f"{type(values).__name__}: {values!r}"
-    raise DataError(
-        "These are no numbers",
-        where=where,
-        found=why,
-        expected="an array of real numbers",
-        remedy="pass plain arrays or lists: of a tensor x.detach().numpy(), of a column only the rows without gaps",
-    )
+    remedy = "pass plain arrays or lists: of a tensor x.detach().numpy(), of a column only the rows without gaps"
+    raise DataError("These are no numbers", where, why, "an array of real numbers", remedy)
 
 
 def rows(y_true, y_score, probabilities: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -280,46 +238,26 @@ def rows(y_true, y_score, probabilities: bool = False) -> tuple[np.ndarray, np.n
     name = "y_prob" if probabilities else "y_score"
     y, s = _arrays(y_true, y_score, name)
     if y.ndim != 1:
-        raise DataError(
-            "This metric takes one label and one score for each row",
-            where="y_true",
-            found=y.shape,
-            expected="shape [n]",
-            remedy="flatten both arrays",
-        )
+        what = "This metric takes one label and one score for each row"
+        raise DataError(what, "y_true", y.shape, "shape [n]", "flatten both arrays")
     if probabilities and len(s) and not (s.min() >= 0 and s.max() <= 1):
-        row = int(np.flatnonzero((s < 0) | (s > 1))[0])
-        raise DataError(
-            "A probability lies outside [0, 1]",
-            where=f"{name}, row {row}",
-            found=float(s[row]),
-            expected="a value in [0, 1]",
-            remedy="pass probabilities; turn logits into probabilities with a sigmoid first",
-        )
+        at = int(np.flatnonzero((s < 0) | (s > 1))[0])
+        what, remedy = "A probability lies outside [0, 1]", "turn logits into probabilities with a sigmoid first"
+        raise DataError(what, f"{name}, row {at}", float(s[at]), "a value in [0, 1]", remedy)
     return y, s
 
 
 def _arrays(y_true, y_score, name: str) -> tuple[np.ndarray, np.ndarray]:
     y, s = numbers(y_true, "y_true"), numbers(y_score, name)
     if y.shape != s.shape:
-        raise DataError(
-            "Labels and scores differ in shape",
-            where=f"y_true and {name}",
-            found=(y.shape, s.shape),
-            expected="equal shapes",
-            remedy="pass one score for each label",
-        )
-    for values, where, wrong, expected in (
+        what, where = "Labels and scores differ in shape", f"y_true and {name}"
+        raise DataError(what, where, (y.shape, s.shape), "equal shapes", "pass one score for each label")
+    for array, where, wrong, expected in (
         (y, "y_true", (y != 0) & (y != 1), "0 or 1"),
         (s, name, np.isnan(s), "a number"),
     ):
         if wrong.any():
             at = tuple(int(i[0]) for i in np.nonzero(wrong))
-            raise DataError(
-                "A value cannot be evaluated",
-                where=f"{where}, position {at[0] if len(at) == 1 else at}",
-                found=float(values[at]),
-                expected=expected,
-                remedy="drop or mend the row before measuring",
-            )
+            where = f"{where}, position {at[0] if len(at) == 1 else at}"
+            raise DataError("A value cannot be evaluated", where, float(array[at]), expected, "drop or mend this row")
     return y, s

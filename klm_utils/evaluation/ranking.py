@@ -1,14 +1,24 @@
 """Full ranking: every candidate item of every user is scored and sorted, none is sampled."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
+from klm_utils.data.splits import Split
 from klm_utils.errors import ConfigError, DataError, check_choice, check_seed, check_whole
 from klm_utils.evaluation import metrics
 
 PAIRS_AT_ONCE = 400_000  # bounds memory: about 20 MB of ids, scores and ranks for a chunk of users
+Pairs = tuple[np.ndarray, np.ndarray]  # rows and columns
+
+
+class Model(Protocol):
+    """What can be evaluated. `name` and `objective` are used where a model has them."""
+
+    def predict(self, user_ids, item_ids) -> np.ndarray:
+        """The probability of each pair, [n]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +39,7 @@ class Ranking:
     protocol: str
 
 
-def rank(model, split, k: int = 10, *, part: str = "test", among: str = "all", seed: int = 0) -> Ranking:
+def rank(model: Model, split: Split, k: int = 10, *, part: str = "test", among: str = "all", seed: int = 0) -> Ranking:
     """Rank all candidates of every user who has a chosen row in `part`.
 
     Candidates are all items of the data set (`among="all"`) or those of the part (`among="part"`: the cold items of a
@@ -60,13 +70,8 @@ def rank(model, split, k: int = 10, *, part: str = "test", among: str = "all", s
     items = pd.Index(pd.unique(frame["item_id"])) if among == "part" else split.dataset.items.index
     users, met, relevant = _tables(split, part, items)
     if not len(users):
-        raise DataError(
-            "Nobody has anything to rank",
-            where=f"split.{part} of {split.name!r}",
-            found=f"{len(frame)} rows",
-            expected="a user with a chosen item not met before",
-            remedy="use another split or more data",
-        )
+        where, expected = f"split.{part} of {split.name!r}", "a user with a chosen item not met before"
+        raise DataError("Nobody has anything to rank", where, f"{len(frame)} rows", expected, "use more data")
     rng = np.random.default_rng(seed)
     step = max(1, PAIRS_AT_ONCE // len(items))
     values, top = [], []
@@ -85,65 +90,53 @@ def rank(model, split, k: int = 10, *, part: str = "test", among: str = "all", s
     return Ranking(users.to_numpy(), merged, np.concatenate(top), items.to_numpy(), protocol)
 
 
-def check_model(where: str, model) -> None:
+def check_model(where: str, model: object) -> None:
     """Raise `ConfigError` unless this has a predict to call."""
     if isinstance(model, type) or not callable(getattr(model, "predict", None)):
-        raise ConfigError(
-            "this cannot be evaluated: it has no predict",
-            where=where,
-            found=model,
-            expected="a model: anything with predict(user_ids, item_ids) -> probabilities [n]",
-            remedy="pass the model first, then the split; a class must be built, and fitted, before",
-        )
+        expected = "a model: anything with predict(user_ids, item_ids) -> probabilities [n]"
+        remedy = "pass the model first, then the split; a class must be built, and fitted, before"
+        raise ConfigError("this cannot be evaluated: it has no predict", where, model, expected, remedy)
 
 
-def check_split(where: str, split) -> None:
+def check_split(where: str, split: object) -> None:
     """Raise `ConfigError` unless this has the parts of a `Split`."""
     missing = [part for part in ("train", "valid", "test", "shown", "dataset") if not hasattr(split, part)]
     if missing:
-        raise ConfigError(
-            f"this is no split: it has no {missing[0]}",
-            where=where,
-            found=split,
-            expected="a Split",
-            remedy="klm.split(ds, ...)",
-        )
+        raise ConfigError(f"this is no split: it has no {missing[0]}", where, split, "a Split", "klm.split(ds, ...)")
 
 
-def predict(model, user_ids: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
+def predict(model: Model, user_ids: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
     """`model.predict`, checked: float64 [n]; what is not one finite number per pair raises `DataError`."""
     return _checked(model, model.predict(user_ids, item_ids), user_ids, item_ids)
 
 
-def _checked(model, scores, user_ids: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
+def _checked(model: Model, scores, user_ids: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
     name = model_name(model)
-    scores = metrics.numbers(scores, f"{name}.predict(user_ids, item_ids)")
+    where = f"{name}.predict(user_ids, item_ids)"
+    scores = metrics.numbers(scores, where)
     if scores.shape != (len(user_ids),):
-        raise DataError(
+        what, expected = (
             f"The model {name!r} returns scores of the wrong shape",
-            where=f"{name}.predict(user_ids, item_ids)",
-            found=scores.shape,
-            expected=f"({len(user_ids)},): one score for each pair",
-            remedy="return a flat array in the order of the pairs",
+            f"({len(user_ids)},): one for each pair",
         )
+        raise DataError(what, where, scores.shape, expected, "return a flat array in the order of the pairs")
     if not np.isfinite(scores).all():
         at = int(np.flatnonzero(~np.isfinite(scores))[0])
-        raise DataError(
+        what, where = (
             f"The model {name!r} returns a score that is not finite",
-            where=f"{name}.predict: user {user_ids[at]}, item {item_ids[at]}",
-            found=float(scores[at]),
-            expected="a finite number",
-            remedy="look for a division by zero or a training that diverged",
+            f"user {user_ids[at]}, item {item_ids[at]}",
         )
+        remedy = "look for a division by zero or a training that diverged"
+        raise DataError(what, f"{name}.predict: {where}", float(scores[at]), "a finite number", remedy)
     return scores
 
 
-def model_name(model) -> str:
+def model_name(model: Model) -> str:
     """The model's `name`, else its class."""
     return str(getattr(model, "name", None) or type(model).__name__)
 
 
-def _tables(split, part: str, items: pd.Index):
+def _tables(split: Split, part: str, items: pd.Index) -> tuple[pd.Index, Pairs, Pairs]:
     """Users with a relevant candidate, and for them (row, column) of what they met and of what is relevant."""
     before = [split.train, split.shown] + ([split.valid] if part == "test" else [])
     chosen = split.dataset.chosen(getattr(split, part))[["user_id", "item_id"]].drop_duplicates()
@@ -154,14 +147,14 @@ def _tables(split, part: str, items: pd.Index):
     return users, _positions(seen, users, items), _positions(chosen, users, items)
 
 
-def _positions(pairs: pd.DataFrame, users: pd.Index, items: pd.Index) -> tuple[np.ndarray, np.ndarray]:
+def _positions(pairs: pd.DataFrame, users: pd.Index, items: pd.Index) -> Pairs:
     rows, columns = users.get_indexer(pairs["user_id"]), items.get_indexer(pairs["item_id"])
     known = (rows >= 0) & (columns >= 0)
     order = np.argsort(rows[known], kind="stable")
     return rows[known][order], columns[known][order]
 
 
-def _dense(pairs: tuple[np.ndarray, np.ndarray], chunk: slice, shape: tuple) -> np.ndarray:
+def _dense(pairs: Pairs, chunk: slice, shape: tuple) -> np.ndarray:
     rows, columns = pairs
     low, high = np.searchsorted(rows, [chunk.start, chunk.stop])
     table = np.zeros(shape, dtype=bool)
@@ -169,18 +162,13 @@ def _dense(pairs: tuple[np.ndarray, np.ndarray], chunk: slice, shape: tuple) -> 
     return table
 
 
-def _score(model, users: pd.Index, items: pd.Index) -> np.ndarray:
+def _score(model: Model, users: pd.Index, items: pd.Index) -> np.ndarray:
     """Scores of all pairs, float64 [users, items]: from `predict_grid` where the model has it, else from `predict`."""
     pairs = np.repeat(users.to_numpy(), len(items)), np.tile(items.to_numpy(), len(users))
     if hasattr(model, "predict_grid"):
-        flat = _checked(
-            model,
-            metrics.numbers(model.predict_grid(users.to_numpy(), items.to_numpy()), "predict_grid").ravel(),
-            *pairs,
-        )
-    else:
-        flat = predict(model, *pairs)
-    return flat.reshape(len(users), len(items)).copy()
+        grid = metrics.numbers(model.predict_grid(users.to_numpy(), items.to_numpy()), "predict_grid")
+        return _checked(model, grid.ravel(), *pairs).reshape(len(users), len(items)).copy()
+    return predict(model, *pairs).reshape(len(users), len(items)).copy()
 
 
 def _values(hits: np.ndarray, relevant: np.ndarray, k: int) -> dict[str, np.ndarray]:

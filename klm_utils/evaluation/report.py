@@ -1,14 +1,15 @@
-"""evaluate() -> Report, compare() -> Comparison: every number with its protocol and its interval."""
+"""evaluate() -> Report, paired_gain() -> Gain: every number with its protocol and its interval."""
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from klm_utils.errors import ConfigError, DataError, check_choice, check_kind, check_whole
+from klm_utils.data.splits import Split
+from klm_utils.errors import ConfigError, DataError, check_choice, check_whole
 from klm_utils.evaluation import intervals, ranking
 from klm_utils.evaluation.intervals import Statistic
 from klm_utils.evaluation.leaks import leak_alarm
@@ -22,7 +23,7 @@ class Report:
 
     metrics and intervals share their keys, the headline metric first. `setting` is what must agree between seeds
     (data set, split, part, objective, k), `rows` a fingerprint of the evaluated rows of each seed, `statistics` what
-    `compare` resamples. An interval is (nan, nan) where its metric rests on fewer than two users.
+    `paired_gain` resamples. An interval is (nan, nan) where its metric rests on fewer than two users.
     """
 
     name: str
@@ -51,17 +52,10 @@ class Report:
 
     def to_dict(self) -> dict:
         """Everything but the statistics, ready for JSON; an undefined value is None."""
-        return {
-            "name": self.name,
-            "objective": self.objective,
-            "part": self.part,
-            "protocol": self.protocol,
+        plain = ("name", "objective", "part", "protocol", "n_users", "users", "level", "n_boot")
+        return {name: getattr(self, name) for name in plain} | {
             "metrics": {name: _json(value) for name, value in self.metrics.items()},
-            "intervals": {name: [_json(low), _json(high)] for name, (low, high) in self.intervals.items()},
-            "n_users": self.n_users,
-            "users": self.users,
-            "level": self.level,
-            "n_boot": self.n_boot,
+            "intervals": {name: [_json(end) for end in ends] for name, ends in self.intervals.items()},
         }
 
     def __str__(self) -> str:
@@ -77,7 +71,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Gain:
     """The difference a - b of one metric, with the interval of the paired bootstrap over `n_users` users.
 
     low and high are nan where the difference is, or rests on fewer than two users.
@@ -115,8 +109,8 @@ class Comparison:
 
 
 def evaluate(
-    model,
-    split,
+    model: ranking.Model,
+    split: Split,
     k: int = 10,
     *,
     part: str = "test",
@@ -157,28 +151,19 @@ def evaluate(
         statistics, what = _label_statistics(model, split, part)
     else:
         statistics, what = _interaction_statistics(model, split, part, k, seed)
-    frame = getattr(split, part)
-    setting = (split.dataset.name, split.name, part, objective, k)
-    return _report(
-        statistics,
-        name=ranking.model_name(model),
-        protocol=f"{split.protocol} | {part}: {what}",
-        setting=setting,
-        rows=(_fingerprint(frame),),
-        level=level,
-        n_boot=n_boot,
-        seed=seed,
-    )
+    name, protocol = ranking.model_name(model), f"{split.protocol} | {part}: {what}"
+    setting, rows = (split.dataset.name, split.name, part, objective, k), (_fingerprint(getattr(split, part)),)
+    return _report(statistics, name, protocol, setting, rows, level, n_boot, seed)
 
 
-def compare(
+def paired_gain(
     a: Report | Sequence[Report],
     b: Report | Sequence[Report],
     metric: str | None = None,
     level: float = 0.95,
     n_boot: int = 1000,
     seed: int = 0,
-) -> Comparison:
+) -> Gain:
     """The paired difference a - b of one metric.
 
     Args:
@@ -194,56 +179,16 @@ def compare(
     intervals.check_draws(level, n_boot, seed)
     a, b = (pooled(x, level=level, n_boot=1) for x in (a, b))
     for what in ("setting", "protocol", "rows"):
-        if getattr(a, what) != getattr(b, what):
-            raise ConfigError(
-                f"The reports cannot be paired: they differ in {what}",
-                where=f"compare({a.name!r}, {b.name!r})",
-                found=(getattr(a, what), getattr(b, what)),
-                expected="the same rows of the same split, part, objective and k",
-                remedy="evaluate both models on the same split with the same arguments, seeds in the same order",
-            )
+        found = getattr(a, what), getattr(b, what)
+        if found[0] != found[1]:
+            fault, where = f"The reports cannot be paired: they differ in {what}", f"{a.name!r} and {b.name!r}"
+            remedy = "evaluate both models on the same split with the same arguments, seeds in the same order"
+            raise ConfigError(fault, where, found, "the same rows of the same split, part, objective and k", remedy)
     metric = next(iter(a.metrics)) if metric is None else metric
     check_choice("metric", metric, tuple(a.metrics))
     stat = intervals.difference(a.statistics[metric], b.statistics[metric])
     low, high = intervals.interval(stat, level, n_boot, seed)
-    return Comparison(metric, a.name, b.name, stat.estimate(), low, high, a.protocol, level, n_boot, stat.support)
-
-
-def comparison_table(
-    reports: dict[str, Sequence[Report]], base: str, metric: str | None = None, n_boot: int = 1000
-) -> pd.DataFrame:
-    """One row per model: the metric, its interval, and the paired difference to the model `base` with its interval.
-
-    Args:
-        reports: {label: its reports, one per seed}, all on the same rows.
-        base: one of the labels; its own difference is missing.
-        metric: by default the headline.
-        n_boot: draws behind the intervals of several seeds and of the differences.
-
-    Where the training of a model was interrupted, a last column `model` has the names, which say so.
-
-    Raises:
-        ConfigError: an unknown base or metric, or reports that cannot be paired.
-    """
-    check_kind("comparison_table(reports)", reports, Mapping, "{label: its reports}", '{"mine": [report]}')
-    check_choice("base", base, tuple(reports) or ("a label of reports",))
-    rows, names = {}, {}
-    for label, of_model in reports.items():
-        report = pooled(of_model, n_boot=n_boot)
-        names[label] = report.name
-        name = next(iter(report.metrics)) if metric is None else metric
-        check_choice("metric", name, tuple(report.metrics))
-        rows[label] = {name: report.metrics[name], "low": report.intervals[name][0], "high": report.intervals[name][1]}
-        if label != base:
-            c = compare(of_model, reports[base], name, n_boot=n_boot)
-            rows[label] |= {f"minus {base}": c.difference, "minus low": c.low, "minus high": c.high}
-    first = [name, "low", "high", f"minus {base}", "minus low", "minus high"]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=first)
-    return (
-        table.assign(model=pd.Series(names))
-        if any(mark in name for name in names.values() for mark in UNFINISHED)
-        else table
-    )
+    return Gain(metric, a.name, b.name, stat.estimate(), low, high, a.protocol, level, n_boot, stat.support)
 
 
 def pooled(reports: Report | Sequence[Report], *, level: float = 0.95, n_boot: int = 1000, seed: int = 0) -> Report:
@@ -256,63 +201,51 @@ def pooled(reports: Report | Sequence[Report], *, level: float = 0.95, n_boot: i
     reports = list(reports) if isinstance(reports, Iterable) else [reports]
     settings = {(r.setting, tuple(r.metrics)) for r in reports if isinstance(r, Report)}
     if len(settings) != 1 or not all(isinstance(r, Report) for r in reports):
-        raise ConfigError(
-            "These reports cannot be pooled",
-            where="pooled(reports)",
-            found=[r.setting if isinstance(r, Report) else type(r).__name__ for r in reports],
-            expected="one or more reports of the same data set, split, part, objective and k",
-            remedy="pool over seeds only",
-        )
+        found = [r.setting if isinstance(r, Report) else type(r).__name__ for r in reports]
+        expected = "one or more reports of the same data set, split, part, objective and k"
+        raise ConfigError("These reports cannot be pooled", "pooled(reports)", found, expected, "pool over seeds only")
     if len(reports) == 1:
         return reports[0]
-    return _report(
-        {m: intervals.average([r.statistics[m] for r in reports]) for m in reports[0].metrics},
-        name=" / ".join(dict.fromkeys(r.name for r in reports)),
-        protocol=f"mean of {len(reports)} runs: {_merged([r.protocol for r in reports])}",
-        setting=reports[0].setting,
-        rows=sum((r.rows for r in reports), ()),
-        level=level,
-        n_boot=n_boot,
-        seed=seed,
-    )
+    statistics = {m: intervals.average([r.statistics[m] for r in reports]) for m in reports[0].metrics}
+    name = " / ".join(dict.fromkeys(r.name for r in reports))
+    protocol = f"mean of {len(reports)} runs: {_merged([r.protocol for r in reports])}"
+    rows = tuple(row for r in reports for row in r.rows)
+    return _report(statistics, name, protocol, reports[0].setting, rows, level, n_boot, seed)
 
 
-def _report(statistics: dict[str, Statistic], *, setting: tuple, level, n_boot, seed, **fields) -> Report:
+def _report(
+    statistics: dict[str, Statistic], name: str, protocol: str, setting: tuple, rows: tuple[str, ...], *draws
+) -> Report:
+    """draws: level, n_boot, seed."""
     return Report(
+        name=name,
         objective=setting[3],
         part=setting[2],
         metrics={name: stat.estimate() for name, stat in statistics.items()},
-        intervals={name: intervals.interval(stat, level, n_boot, seed) for name, stat in statistics.items()},
+        intervals={name: intervals.interval(stat, *draws) for name, stat in statistics.items()},
+        protocol=protocol,
         n_users=len(next(iter(statistics.values())).users),
+        level=draws[0],
+        n_boot=draws[1],
         setting=setting,
+        rows=rows,
         statistics=statistics,
-        level=level,
-        n_boot=n_boot,
-        **fields,
     )
 
 
-def _label_statistics(model, split, part: str) -> tuple[dict[str, Statistic], str]:
+def _label_statistics(model: ranking.Model, split: Split, part: str) -> tuple[dict[str, Statistic], str]:
     frame = getattr(split, part)
     if not len(frame):
-        raise DataError(
-            "There is nothing to evaluate",
-            where=f"split.{part} of {split.name!r}",
-            found="0 rows",
-            expected="at least one row",
-            remedy="use another split or more data",
-        )
+        where, remedy = f"split.{part} of {split.name!r}", "use another split or more data"
+        raise DataError("There is nothing to evaluate", where, "0 rows", "at least one row", remedy)
     users, y = frame["user_id"].to_numpy(), frame["label"].to_numpy(dtype=np.float64)
     p = ranking.predict(model, users, frame["item_id"].to_numpy())
     if p.min() < 0 or p.max() > 1:
         at = int(np.flatnonzero((p < 0) | (p > 1))[0])
-        raise DataError(
-            f"The model {ranking.model_name(model)!r} returns a value that is no probability",
-            where=f"predict: user {users[at]}, item {frame['item_id'].iloc[at]}",
-            found=float(p[at]),
-            expected="a value in [0, 1]",
-            remedy="pass logits through a sigmoid, or evaluate with objective='interaction'",
-        )
+        what = f"The model {ranking.model_name(model)!r} returns a value that is no probability"
+        where = f"predict: user {users[at]}, item {frame['item_id'].iloc[at]}"
+        remedy = "pass logits through a sigmoid, or evaluate with objective='interaction'"
+        raise DataError(what, where, float(p[at]), "a value in [0, 1]", remedy)
     statistics = {
         "auc": intervals.pooled_auc(users, y, p),
         "user_auc": intervals.user_auc(users, y, p),
@@ -327,14 +260,18 @@ def _label_statistics(model, split, part: str) -> tuple[dict[str, Statistic], st
     return statistics, f"labels of all {len(frame)} rows"
 
 
-def _interaction_statistics(model, split, part: str, k: int, seed: int) -> tuple[dict[str, Statistic], str]:
+def _interaction_statistics(
+    model: ranking.Model, split: Split, part: str, k: int, seed: int
+) -> tuple[dict[str, Statistic], str]:
     statistics, protocols = {}, []
     for among in ("part", "all") if split.name == "cold_item" else ("all",):
         suffix = " (all items)" if protocols else ""
         result = ranking.rank(model, split, k, part=part, among=among, seed=seed)
         for name, values in result.values.items():
             statistics[name + suffix] = intervals.mean_over_users(result.users, values)
-        statistics[f"coverage@{k}{suffix}"] = intervals.coverage(result.users, result.top, len(result.candidates))
+        listed = result.top >= 0
+        row = result.users[np.nonzero(listed)[0]]
+        statistics[f"coverage@{k}{suffix}"] = intervals.coverage(row, result.top[listed], len(result.candidates))
         protocols.append(result.protocol)
         for name, rows in _seen_and_new(split, result.users).items():
             values = result.values[f"ndcg@{k}"][rows]
@@ -342,7 +279,7 @@ def _interaction_statistics(model, split, part: str, k: int, seed: int) -> tuple
     return statistics, f"{len(result.users)} users with a new choice; " + "; names with (all items): ".join(protocols)
 
 
-def _seen_and_new(split, users: np.ndarray) -> dict[str, np.ndarray]:
+def _seen_and_new(split: Split, users: np.ndarray) -> dict[str, np.ndarray]:
     """On a temporal split: which entries of `users` are of users seen in train and which not, if both occur."""
     if split.name != "temporal":
         return {}

@@ -53,7 +53,7 @@ def test_mean_and_coverage():
     users = np.array(["a", "b", "c"])
     stat = intervals.mean_over_users(users, np.array([1.0, np.nan, 0.0]))
     np.testing.assert_allclose(stat.value(np.array([[1, 1, 1], [3, 0, 1], [0, 2, 0]])), [0.5, 0.75, np.nan])
-    stat = intervals.coverage(users, np.array([[0, 1], [1, 2], [3, -1]]), 8)
+    stat = intervals.coverage(np.array(list("aabbc")), np.array([0, 1, 1, 2, 3]), 8)
     np.testing.assert_allclose(stat.value(np.array([[1, 1, 1], [3, 0, 0], [0, 0, 3]])), [4 / 8, 2 / 8, 1 / 8])
 
 
@@ -79,7 +79,7 @@ def test_rows_of_one_user_are_not_independent():
 
 def test_intervals_hold_the_metric_even_where_the_bootstrap_is_biased():
     top = np.random.default_rng(2).integers(0, 500, (60, 10))
-    stat = intervals.coverage(np.arange(60), top, 500)
+    stat = intervals.coverage(np.repeat(np.arange(60), 10), top.ravel(), 500)
     weights = np.random.default_rng(0).multinomial(60, np.full(60, 1 / 60), 200).astype(float)
     assert stat.value(weights).max() < stat.estimate(), "every draw lies below: plain percentiles would miss"
     low, high = intervals.interval(stat)

@@ -1,4 +1,4 @@
-"""evaluate, pooled, compare: what they measure, what they refuse."""
+"""evaluate, pooled, paired_gain: what they measure, what they refuse."""
 
 import json
 
@@ -10,8 +10,7 @@ from worlds import Table, tasteful
 
 import klm_utils as klm
 from klm_utils.errors import ConfigError, DataError
-from klm_utils.evaluation import compare, evaluate, pooled, ranking
-from klm_utils.evaluation.report import comparison_table
+from klm_utils.evaluation import evaluate, paired_gain, pooled, ranking
 from klm_utils.models import baselines
 
 
@@ -70,10 +69,9 @@ def test_from_one_user_nothing_follows():
     a, b = (evaluate(Coin(seed), split) for seed in (1, 2))
     assert set(a.users.values()) == {1} and np.isnan(list(a.intervals.values())).all()
     assert "1 user: an interval needs two" in str(a)
-    both = compare(a, b)
+    both = paired_gain(a, b)
     assert both.difference != 0 and np.isnan([both.low, both.high]).all() and not both.excludes_zero
     assert "its interval is undefined" in str(both) and "exclude" not in str(both) and "nan" not in str(both)
-    assert comparison_table({"a": [a], "b": [b]}, "b").loc["a", ["low", "high", "minus low", "minus high"]].isna().all()
     assert json.loads(json.dumps(a.to_dict(), allow_nan=False))["intervals"]["auc"] == [None, None]
 
 
@@ -93,8 +91,8 @@ def test_each_metric_says_how_many_users_are_behind_it():
     assert np.isnan(report.intervals["auc_new_users"]).all() and np.isfinite(report.intervals["user_auc"]).all()
     assert f"1 of {report.n_users} users: an interval needs two" in text
     assert f"4 of {report.n_users} users: few, the interval is too narrow" in text and text.count("few") == 1
-    few = str(compare(report, evaluate(Coin(1), split), "user_auc"))
-    assert "4 users: few" in few and "few" not in str(compare(report, evaluate(Coin(1), split), "logloss"))
+    few = str(paired_gain(report, evaluate(Coin(1), split), "user_auc"))
+    assert "4 users: few" in few and "few" not in str(paired_gain(report, evaluate(Coin(1), split), "logloss"))
 
 
 def busy_user(users, label=None, **ids):
@@ -107,14 +105,14 @@ def busy_user(users, label=None, **ids):
 
 def test_an_undefined_difference_is_called_so(small):
     split = klm.split(tasteful(rows=300, like_at=0), "random")
-    text = str(compare(evaluate(Table({}), split), evaluate(Coin(0), split)))
+    text = str(paired_gain(evaluate(Table({}), split), evaluate(Coin(0), split)))
     assert "auc undefined\n" in text and "nan" not in text and "exclude" not in text
 
 
 def test_one_draw_is_no_interval(small):
     split = klm.split(small, "random")
     a, b = (evaluate(Coin(seed), split, n_boot=1) for seed in (0, 1))
-    assert np.isnan(a.intervals["auc"]).all() and not compare(a, b, n_boot=1).excludes_zero
+    assert np.isnan(a.intervals["auc"]).all() and not paired_gain(a, b, n_boot=1).excludes_zero
 
 
 def test_undefined_metric_is_nan_and_null(small):
@@ -163,11 +161,11 @@ def test_paired_interval_is_narrower_than_two_single_ones(small):
         evaluate(noisy(split, 0.30), split),
         evaluate(noisy(split, 0.33), split),
     )  # the same noise, a little more of it
-    result = compare(a, b)
+    result = paired_gain(a, b)
     assert result.metric == "auc" and result.difference == pytest.approx(a.metrics["auc"] - b.metrics["auc"])
     (low, high), width = a.intervals["auc"], result.high - result.low
     assert result.low < result.difference < result.high and width < 0.5 * (high - low)
-    back = compare(b, a)
+    back = paired_gain(b, a)
     assert back.difference == pytest.approx(-result.difference)
     np.testing.assert_allclose([back.low, back.high], [-result.high, -result.low], atol=1e-3)
 
@@ -175,10 +173,10 @@ def test_paired_interval_is_narrower_than_two_single_ones(small):
 def test_clear_and_absent_differences(small):
     split = klm.split(small, "random")
     good, bad = evaluate(noisy(split, 0.1, name="good"), split), evaluate(noisy(split, 2.0, name="bad"), split)
-    assert compare(good, bad).excludes_zero and compare(bad, good, "logloss").excludes_zero
-    text = str(compare(good, bad))
+    assert paired_gain(good, bad).excludes_zero and paired_gain(bad, good, "logloss").excludes_zero
+    text = str(paired_gain(good, bad))
     assert "good - bad: auc +" in text and "excludes 0" in text and split.protocol in text
-    same = compare(good, good)
+    same = paired_gain(good, good)
     assert (same.difference, same.low, same.high) == (0, 0, 0) and not same.excludes_zero
     assert "does not exclude 0" in str(same)
 
@@ -186,7 +184,7 @@ def test_clear_and_absent_differences(small):
 def test_unlike_models_of_equal_worth_rarely_exclude_zero(small):
     split = klm.split(small, "random")
     reports = [evaluate(noisy(split, 1.0, seed), split, n_boot=1) for seed in range(40)]
-    wrong = sum(compare(a, b, n_boot=200).excludes_zero for a, b in zip(reports[::2], reports[1::2], strict=True))
+    wrong = sum(paired_gain(a, b, n_boot=200).excludes_zero for a, b in zip(reports[::2], reports[1::2], strict=True))
     assert wrong <= 4  # expected 1 of 20
 
 
@@ -199,12 +197,12 @@ def test_seeds_are_pooled_over_the_same_users(small):
     assert mean.name == "a" and "mean of 3 runs" in mean.protocol and "seed 0/1/2" in mean.protocol
     low, high = mean.intervals["auc"]
     assert low < mean.metrics["auc"] < high and high - low < a[0].intervals["auc"][1] - a[0].intervals["auc"][0]
-    result = compare(a, b)
+    result = paired_gain(a, b)
     assert result.difference == pytest.approx(
         np.mean([x.metrics["auc"] - y.metrics["auc"] for x, y in zip(a, b, strict=True)])
     )
-    assert (result.low, result.high) == (compare(mean, pooled(b)).low, compare(mean, pooled(b)).high)
-    assert result.high - result.low < compare(a[0], b[0]).high - compare(a[0], b[0]).low
+    assert (result.low, result.high) == (paired_gain(mean, pooled(b)).low, paired_gain(mean, pooled(b)).high)
+    assert result.high - result.low < paired_gain(a[0], b[0]).high - paired_gain(a[0], b[0]).low
 
 
 def test_what_cannot_be_compared(small):
@@ -214,19 +212,19 @@ def test_what_cannot_be_compared(small):
     valid = evaluate(noisy(splits[0], 0.3), splits[0], part="valid", n_boot=5)
     for x, y in ((a, b), (a, c), (a, ranked), (a, valid), ([a, b], [b, a]), ([a, b], a), ([], [])):
         with pytest.raises(ConfigError, match="cannot be p"):
-            compare(x, y)
+            paired_gain(x, y)
     for wrong in ([a, c], [a, ranked], [a, "report"], []):
         with pytest.raises(ConfigError, match="cannot be pooled"):
             pooled(wrong)
     with pytest.raises(ConfigError, match="metric"):
-        compare(a, a, "accuracy")
+        paired_gain(a, a, "accuracy")
 
 
 def test_same_protocol_but_other_labels_is_refused():
     """Two data sets may share name and protocol: the rows decide."""
     a, b = (klm.split(tasteful(seed=seed), "random") for seed in (0, 1))
     with pytest.raises(ConfigError, match="rows"):
-        compare(evaluate(Table({}), a, n_boot=5), evaluate(Table({}), b, n_boot=5))
+        paired_gain(evaluate(Table({}), a, n_boot=5), evaluate(Table({}), b, n_boot=5))
 
 
 def test_bad_arguments(small):
@@ -247,26 +245,6 @@ def test_bad_predictions_name_the_model(small, value, word):
     assert word in str(error.value)
 
 
-def test_a_table_of_models_has_values_intervals_and_paired_differences(small):
-    splits = [klm.split(small, "random", seed=seed) for seed in (0, 1)]
-    good, bad = ([evaluate(noisy(split, noise), split) for split in splits] for noise in (0.3, 0.6))
-    table = comparison_table({"good": good, "bad": bad}, "bad")
-    assert list(table.index) == ["good", "bad"] and table.loc["bad"].iloc[3:].isna().all()
-    assert table.loc["good", "auc"] == pooled(good).metrics["auc"]
-    assert tuple(table.loc["good"].iloc[1:3]) == pooled(good).intervals["auc"]
-    c = compare(good, bad)
-    assert tuple(table.loc["good"].iloc[3:]) == (c.difference, c.low, c.high)
-    assert comparison_table({"good": good, "bad": bad}, "good", "logloss").columns[0] == "logloss"
-    with pytest.raises(ConfigError, match="base"):
-        comparison_table({"good": good}, "other")
-    with pytest.raises(ConfigError, match="metric"):
-        comparison_table({"good": good}, "good", "ndcg@10")
-    with pytest.raises(ConfigError, match="n_boot"):
-        comparison_table({"good": good}, "good", n_boot=0)
-    with pytest.raises(ConfigError, match="base"):
-        comparison_table({}, "good")
-
-
 @pytest.mark.parametrize("kind", ["random", "temporal", "cold_item", "cold_user"])
 @pytest.mark.parametrize("objective", ["label", "interaction"])
 def test_text_ids_are_never_compared_each_with_each(small, kind, objective, monkeypatch):
@@ -282,37 +260,30 @@ def test_text_ids_are_never_compared_each_with_each(small, kind, objective, monk
     model, split = baselines.Popularity().fit(klm.split(text, kind)), klm.split(text, kind)
     monkeypatch.setattr(np, "isin", hashed)
     report = evaluate(model, split, objective=objective, n_boot=20)
-    assert compare(report, report).difference == 0
+    assert paired_gain(report, report).difference == 0
 
 
 def test_an_interrupted_model_is_named_so_wherever_it_is_reported(small):
     split, name = klm.split(small, "random"), "KLM minilm (interrupted after 3 epochs)"
     cut, whole = evaluate(noisy(split, 0.3, name=name), split), evaluate(noisy(split, 0.6, name="whole"), split)
-    table = comparison_table({"text": [cut], "none": [whole]}, "none")
     for text in (
         cut,
-        compare(cut, whole),
-        compare([whole, cut], [cut, whole]),
+        paired_gain(cut, whole),
+        paired_gain([whole, cut], [cut, whole]),
         pooled([whole, cut]),
-        table.to_string(),
     ):
         assert name in str(text)
-    assert table.loc["text", "model"] == name
-    assert "model" not in comparison_table({"text": [whole], "none": [whole]}, "none")
 
 
 @pytest.mark.parametrize("wrong", [None, "a report", 5, {"a": 1}, pd.DataFrame({"auc": [0.7]}), [None]])
 def test_what_is_no_report_is_told(small, wrong):
     report = evaluate(Table({}), klm.split(small, "random"), n_boot=5)
     for call in (
-        lambda: compare(wrong, report),
-        lambda: compare(report, wrong),
+        lambda: paired_gain(wrong, report),
+        lambda: paired_gain(report, wrong),
         lambda: pooled(wrong),
-        lambda: comparison_table({"a": wrong, "b": report}, "b"),
-        lambda: comparison_table(wrong, "a"),
-        lambda: comparison_table([report], report),
     ):
-        with pytest.raises(ConfigError, match=r"cannot be pooled|of the wrong kind|Unknown base"):
+        with pytest.raises(ConfigError, match="cannot be pooled"):
             call()
     assert pooled(report) is report, "one report is a list of one"
 

@@ -37,7 +37,7 @@ def test_what_is_unfinished_says_so_in_every_report_until_it_is_trained_to_the_e
     unfinished = "KLM without text (interrupted after 1 epoch)"
     report = klm.evaluate(model, split, n_boot=10)
     assert model.name == report.name == unfinished and unfinished in str(report)
-    assert unfinished in str(klm.evaluation.compare(report, klm.evaluate(whole, split, n_boot=10), n_boot=10))
+    assert unfinished in str(klm.evaluation.paired_gain(report, klm.evaluate(whole, split, n_boot=10), n_boot=10))
     model.save_pretrained(tmp_path)
     assert klm.KLMRecommender.from_pretrained(tmp_path).name == unfinished
     assert unfinished in (tmp_path / "README.md").read_text()
@@ -207,5 +207,5 @@ def test_a_training_that_broke_off_is_marked_in_tables_and_its_cause_named(build
     with pytest.raises(OSError, match="full") as caught:
         klm.fit(model, split, klm.TrainConfig(**LABEL), watch=broken)
     assert "broken off after 1 epoch" in model.name and "run the same cell" not in caught.value.__notes__[0]
-    table = klm.evaluation.report.comparison_table({"a": [klm.evaluate(model, split, n_boot=5)]}, "a", n_boot=5)
-    assert table.loc["a", "model"] == model.name
+    runs = klm.evaluation.experiment.run({"a": lambda split, seed: model}, split, n_boot=5)
+    assert runs.table().loc["a", "model"] == model.name

@@ -1,0 +1,224 @@
+"""Variants of a model on the same splits: measured, pooled, compared in pairs, shown.
+
+    runs = experiment.run({"no text": build, "frozen": other}, splits)  # build(split, seed) -> a fitted model
+    runs.table("no text")  # values, and paired differences to one variant
+    runs.plot("no text")
+
+`stored` is what `to_rows` gave, with the same arguments, in a run at full scale; it is shown beside the small one.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from klm_utils import progress
+from klm_utils.data.splits import Split
+from klm_utils.errors import ConfigError, check_choice, check_kind
+from klm_utils.evaluation.ranking import Model
+from klm_utils.evaluation.report import UNFINISHED, Gain, Report, evaluate, paired_gain, pooled
+
+Build = Callable[[Split, int], Model]
+Rows = dict[str, list[float | None]]  # {label: [value, low, high]}, None where undefined
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One variant on one split: its place among the splits, the seed that it was built with, seconds to build it."""
+
+    variant: str
+    split: int
+    seed: int
+    seconds: float
+    report: Report
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """What `run` measured. Metrics are by default the headline (`auc`, `ndcg@k`).
+
+    runs: one for each variant, split and seed. models: the last one of each variant.
+
+    Every method raises `ConfigError` for a variant or a metric that there is none of.
+    """
+
+    runs: tuple[Run, ...]
+    models: dict[str, Model] = field(repr=False)
+    level: float = 0.95
+    n_boot: int = 1000
+
+    @property
+    def variants(self) -> list[str]:
+        """Their names, in order."""
+        return list(dict.fromkeys(run.variant for run in self.runs))
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per run: variant, split, seed, name of the model, seconds, and every metric."""
+        about = [(run.variant, run.split, run.seed, run.report.name, run.seconds) for run in self.runs]
+        frame = pd.DataFrame(about, columns=["variant", "split", "seed", "model", "seconds"])
+        return frame.join(pd.DataFrame([run.report.metrics for run in self.runs]))
+
+    @cached_property
+    def pooled(self) -> dict[str, Report]:
+        """Each variant's report, the mean over its splits and seeds; intervals draw users."""
+        return {name: pooled(self.reports(name), level=self.level, n_boot=self.n_boot) for name in self.variants}
+
+    @property
+    def protocol(self) -> str:
+        """What was measured, on which rows; of the first variant."""
+        return self.pooled[self.variants[0]].protocol
+
+    def reports(self, variant: str) -> list[Report]:
+        """One for each split and seed."""
+        check_choice("variant", variant, tuple(self.variants))
+        return [run.report for run in self.runs if run.variant == variant]
+
+    def values(self, metric: str | None = None) -> pd.DataFrame:
+        """The metric of each run: a row per split and seed, a column per variant."""
+        return self.frame.pivot(index=["split", "seed"], columns="variant", values=self._metric(metric))[self.variants]
+
+    def gain(self, a: str, b: str, metric: str | None = None) -> Gain:
+        """The paired difference a - b, pooled; the interval draws users, who are the same in both."""
+        gain = paired_gain(self.reports(a), self.reports(b), self._metric(metric), self.level, self.n_boot)
+        return replace(gain, a=self._label(a), b=self._label(b))
+
+    def gains(self, *pairs: tuple[str, str], metric: str | None = None) -> Rows:
+        """{"a minus b": [difference, low, high]} of those pairs whose variants were both run, to 4 digits."""
+        there = [(a, b) for a, b in pairs if {a, b} <= {*self.variants}]
+        return {f"{a} minus {b}": _row(*_ends(self.gain(a, b, metric))) for a, b in there}
+
+    def to_rows(self, base: str | None = None, metric: str | None = None) -> Rows:
+        """{variant: [value, low, high]}, or of the paired difference to `base`; to 4 digits, ready for JSON."""
+        return {name: _row(*row) for name, row in self._rows(base, metric).items()}
+
+    def table(self, base: str | None = None, metric: str | None = None, stored: Rows | None = None) -> pd.DataFrame:
+        """One row per variant: the metric and its interval; with `base` also the paired difference to it.
+
+        Where the training of a model was interrupted, a column `model` has the names, which say so. `stored` adds a
+        column "full scale": of the differences if there is a base, a star where the interval excludes 0.
+        """
+        table = pd.DataFrame.from_dict(self._rows(None, metric), orient="index")
+        table.columns = [self._metric(metric), "low", "high"]
+        if base is not None:
+            minus = pd.DataFrame.from_dict(self._rows(base, metric), orient="index", columns=range(3))
+            table[[f"minus {base}", "minus low", "minus high"]] = minus.reindex(table.index)
+        names = {variant: report.name for variant, report in self.pooled.items()}
+        if any(mark in name for name in names.values() for mark in UNFINISHED):
+            table["model"] = pd.Series(names)
+        return table if stored is None else beside(table, stored, signed=base is not None)
+
+    def plot(self, base: str | None = None, metric: str | None = None, stored: Rows | None = None, ax=None) -> Any:
+        """Forest plot of the values, or of the paired differences to `base`; below each its row at full scale."""
+        from klm_utils import plots  # matplotlib is slow to load
+
+        rows, full = self._rows(base, metric), stored or {}
+        shown = {}
+        for label in dict.fromkeys([*rows, *full]):
+            shown |= {label: rows[label]} if label in rows else {}
+            shown |= {f"{label}, full scale": [_number(x) for x in full[label]]} if label in full else {}
+        what = self._metric(metric) + (f" minus that of {base}" if base else "")
+        return plots.forest(shown, f"{what}, {100 * self.level:g} % over users", None if base is None else 0, ax)
+
+    def only(self, *variants: str) -> "Runs":
+        """Those of these variants, in this order."""
+        runs = [run for name in variants for run in self.runs if run.variant == name]
+        for name in variants:
+            check_choice("variant", name, tuple(self.variants))
+        return replace(self, runs=tuple(runs), models={name: self.models[name] for name in variants})
+
+    def __or__(self, other: "Runs") -> "Runs":
+        """Both; of a variant in both the one of `other`."""
+        kept = tuple(run for run in self.runs if run.variant not in other.variants)
+        return replace(self, runs=kept + other.runs, models=self.models | other.models)
+
+    def _metric(self, metric: str | None) -> str:
+        metrics = tuple(self.runs[0].report.metrics)
+        if metric is not None:
+            check_choice("metric", metric, metrics)
+        return metric or metrics[0]
+
+    def _label(self, variant: str) -> str:
+        name = self.pooled[variant].name
+        return f"{variant}: {name}" if any(mark in name for mark in UNFINISHED) else variant
+
+    def _rows(self, base: str | None, metric: str | None) -> dict[str, tuple[float, float, float]]:
+        name = self._metric(metric)
+        if base is None:
+            return {label: (r.metrics[name], *r.intervals[name]) for label, r in self.pooled.items()}
+        check_choice("base", base, tuple(self.variants))
+        return {label: _ends(self.gain(label, base, name)) for label in self.variants if label != base}
+
+
+def run(
+    variants: Mapping[str, Build],
+    splits: Split | Iterable[Split],
+    seeds: Sequence[int] | None = None,
+    *,
+    k: int = 10,
+    part: str = "test",
+    objective: str | None = None,
+    level: float = 0.95,
+    n_boot: int = 1000,
+) -> Runs:
+    """Build every variant on every split, and measure it there.
+
+    Args:
+        variants: {name: function of a split and a seed that returns a fitted model}.
+        splits: one or more, of equal protocol but for the seed or fold, each in memory only while it is at work.
+        seeds: with which each variant is built on each split; by default the n-th split has seed n.
+        k, part, objective, level, n_boot: see `evaluate`.
+
+    Raises:
+        ConfigError: nothing to run; a variant that is no function; what `evaluate` refuses.
+    """
+    check_kind("run(variants)", variants, Mapping, "{name: build(split, seed)}", '{"mine": build}')
+    for name, build in variants.items():
+        check_kind(f"run(variants), {name}", build, Callable, "build(split, seed) -> a fitted model", "a function")
+    how = {"k": k, "part": part, "objective": objective, "level": level, "n_boot": n_boot}
+    runs, models = [], {}
+    try:
+        for at, split in enumerate([splits] if isinstance(splits, Split) else splits):
+            for seed in [at] if seeds is None else seeds:
+                for name, build in variants.items():
+                    progress.line(f"split {at}, seed {seed}: {name}")
+                    start = time.perf_counter()
+                    models[name] = build(split, seed)
+                    seconds = time.perf_counter() - start
+                    report = evaluate(models[name], split, **how)
+                    runs.append(Run(name, at, seed, seconds, report))
+    finally:
+        progress.done()
+    if not runs:
+        raise ConfigError("there is nothing to run", "run", None, "variants, splits and seeds", "splits=[split]")
+    return Runs(tuple(runs), models, level, n_boot)
+
+
+def beside(table: pd.DataFrame, stored: Rows, signed: bool = False) -> pd.DataFrame:
+    """A table with a column "full scale" of stored rows, by label; labels that the table lacks come last.
+
+    signed: they are differences: with their sign, and a star where the interval excludes 0.
+    """
+    form = "{:+.4f} [{:+.4f}, {:+.4f}]" if signed else "{:.4f} [{:.4f}, {:.4f}]"
+    cells = {}
+    for label, row in stored.items():
+        value, low, high = map(_number, row)
+        cells[label] = form.format(value, low, high) + (" *" if signed and (low > 0 or high < 0) else "")
+    table = table.reindex(dict.fromkeys([*table.index, *cells]))
+    return table.assign(**{"full scale": pd.Series(cells, dtype=object).reindex(table.index, fill_value="")})
+
+
+def _ends(gain: Gain) -> tuple[float, float, float]:
+    return gain.difference, gain.low, gain.high
+
+
+def _row(*row: float) -> list[float | None]:
+    return [None if math.isnan(value) else round(value, 4) for value in row]
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
