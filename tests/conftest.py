@@ -11,7 +11,7 @@ import nbformat
 import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from worlds import FAST, planted, tiny_encoder
+from worlds import FAST, planted, tasteful, tiny_encoder
 
 import klm_utils as klm
 
@@ -68,6 +68,11 @@ def movielens():
 @pytest.fixture(scope="session")
 def ds():
     return planted()
+
+
+@pytest.fixture(scope="session")
+def small():
+    return tasteful()
 
 
 @pytest.fixture(scope="session")

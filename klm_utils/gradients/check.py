@@ -67,16 +67,11 @@ def compare(
     """
     given = bool(tensors) and all(isinstance(t, torch.Tensor) for t in tensors)
     if not given or not tensors[0].is_floating_point() or not tensors[0].numel():
-        raise ConfigError(
-            "compare needs something to differentiate",
-            where="compare(tensors)",
-            found=[_kind(t) for t in tensors],
-            expected="tensors, the first of floating point and not empty",
-            remedy="compare(f, grads, z, y), the tensors one by one; z.double() makes one of whole numbers",
-        )
+        found, expected = [_kind(t) for t in tensors], "tensors, the first of floating point and not empty"
+        remedy = "compare(f, grads, z, y), the tensors one by one; z.double() makes one of whole numbers"
+        raise ConfigError("compare needs something to differentiate", "compare(tensors)", found, expected, remedy)
     named = grads if isinstance(grads, Mapping) else {"by hand": grads}
-    _check_kinds(f, named)
-    _check_limits(rtol, atol, named)
+    _check_arguments(f, named, rtol, atol)
 
     def fresh() -> list[torch.Tensor]:
         return [t.detach().to(torch.float64 if t.is_floating_point() else t.dtype, copy=True) for t in tensors]
@@ -86,13 +81,10 @@ def compare(
 
     true = differences(of_first, fresh()[0])
     if not true.abs().max() * rtol > atol:
-        raise ConfigError(
-            "the gradient is so small, or 0, everywhere that a wrong one would look right",
-            where="compare(f)",
-            found=f"largest |value| {true.abs().max():.1e}",
-            expected=f"values above atol / rtol, {atol / rtol:.1e}",
-            remedy="start from random numbers, not from zeros or where the loss is flat; or lower atol",
-        )
+        what = "the gradient is so small, or 0, everywhere that a wrong one would look right"
+        found, expected = f"largest |value| {true.abs().max():.1e}", f"values above atol / rtol, {atol / rtol:.1e}"
+        remedy = "start from random numbers, not from zeros or where the loss is flat; or lower atol"
+        raise ConfigError(what, "compare(f)", found, expected, remedy)
     found = {name: g(*fresh()) if callable(g) else g for name, g in named.items()}
     found[AUTOGRAD] = _autograd(of_first, fresh()[0])
     return Comparison(tuple((name, *_gaps(g, true, rtol, atol)) for name, g in found.items()))
@@ -114,13 +106,7 @@ def differences(f: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> t
     check_kind("differences(f)", f, Callable, "a function of x", "lambda z: loss(z, y)")
     check_kind("differences(x)", x, torch.Tensor, "a tensor", "torch.as_tensor(x).double()")
     if x.dtype != torch.float64:
-        raise ConfigError(
-            "too few digits for differences",
-            where="differences(x)",
-            found=str(x.dtype),
-            expected="torch.float64",
-            remedy="x.double()",
-        )
+        raise ConfigError("too few digits", "differences(x)", str(x.dtype), "torch.float64", "x.double()")
     _check_function(f, x)
     with torch.no_grad():
         steps, found = STEP * x.abs().clamp_min(1).flatten(), torch.empty(x.numel(), dtype=torch.float64)
@@ -132,13 +118,9 @@ def differences(f: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> t
             found[at] = (f(above.view_as(x)) - f(below.view_as(x))).squeeze() / width
     if not found.isfinite().all():
         at = int((~found.isfinite()).nonzero()[0, 0])
-        raise ConfigError(
-            "this function is not finite beside x",
-            where=f"differences(x), element {at}",
-            found=x.flatten()[at].item(),
-            expected="finite values at x + h and x - h",
-            remedy="take out -inf and nan, and stay away from the ends of a logarithm",
-        )
+        where, expected = f"differences(x), element {at}", "finite values at x + h and x - h"
+        remedy = "take out -inf and nan, and stay away from the ends of a logarithm"
+        raise ConfigError("this function is not finite beside x", where, x.flatten()[at].item(), expected, remedy)
     return found.view_as(x)
 
 
@@ -146,42 +128,26 @@ def differences(f: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> t
 def _check_function(f: Callable, x: torch.Tensor) -> None:
     value, again = f(x.clone()), f(x.clone())
     if not isinstance(value, torch.Tensor) or value.numel() != 1 or not torch.isfinite(value):
-        raise ConfigError(
-            "this function has no gradient",
-            where="f",
-            found=_kind(value),
-            expected="a tensor with one finite number",
-            remedy='reduction="mean" makes one of many',
-        )
+        expected, remedy = "a tensor with one finite number", 'reduction="mean" makes one of many'
+        raise ConfigError("this function has no gradient", "f", _kind(value), expected, remedy)
     if not torch.equal(value, again):
-        raise ConfigError(
-            "this function gives another number at each call",
-            where="f",
-            found=(value.item(), again.item()),
-            expected="the same number",
-            remedy="switch dropout off with .eval(), or draw with a generator that f seeds itself",
-        )
+        what, found = "this function gives another number at each call", (value.item(), again.item())
+        remedy = "switch dropout off with .eval(), or draw with a generator that f seeds itself"
+        raise ConfigError(what, "f", found, "the same number", remedy)
 
 
-def _check_kinds(f: Callable, named: Mapping) -> None:
-    """Refuse what is no function, and what would only look like a wrong gradient."""
+def _check_arguments(f: Callable, named: Mapping, rtol: float, atol: float) -> None:
+    """Refuse what would only look like a wrong gradient, limits that let all or nothing pass, a name that is taken."""
     check_kind("compare(f)", f, Callable, "a function of the tensors", "lambda z: loss(z, y)")
     for name, g in named.items():
         where, kinds = f"compare(grads), {name}", (Callable, torch.Tensor)
         check_kind(where, g, kinds, "a tensor or a function that returns one", "torch.as_tensor(g)")
-
-
-def _check_limits(rtol: float, atol: float, named: Mapping) -> None:
-    """Refuse limits that let all or nothing pass, and a name that is taken."""
     check_number("rtol", rtol, torch.finfo(torch.float64).tiny, 0.5, "leave rtol out")  # at 1 a gradient of 0 is right
     check_number("atol", atol, torch.finfo(torch.float64).tiny, math.inf, "leave atol out")
     if AUTOGRAD in named:
+        expected = f"names other than {AUTOGRAD!r}, which is always a row"
         raise ConfigError(
-            "these gradients cannot be compared",
-            where="compare(grads)",
-            found=list(named),
-            expected=f"names other than {AUTOGRAD!r}, which is always a row",
-            remedy="rename the gradient",
+            "a gradient with this name cannot be compared", "compare(grads)", [*named], expected, "rename it"
         )
 
 

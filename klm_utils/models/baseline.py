@@ -1,16 +1,20 @@
 """What every baseline shares: ids, and the rule that train fits, valid picks and test stays closed."""
 
 from collections.abc import Iterable
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
 from klm_utils.data.catalogue import find, paired
+from klm_utils.data.splits import Split
 from klm_utils.errors import ConfigError, check_number
+from klm_utils.evaluation import metrics
+from klm_utils.evaluation.calibration import apply_platt, platt
 from klm_utils.evaluation.ranking import check_split
 
 SMALLEST = 1e-9  # of what must be above 0
+Places = tuple[np.ndarray, np.ndarray]
 
 
 class Baseline:
@@ -29,43 +33,67 @@ class Baseline:
     name = "baseline"
     objective = "label"
 
-    def fit(self, split) -> Self:
+    def fit(self, split: Split) -> Self:
+        """Learn from train and valid."""
         check_split(f"{type(self).__name__}().fit(split)", split)
         self._users, self._items = split.dataset.users.index, split.dataset.items.index
         self._fit(split)
         return self
 
     def predict(self, user_ids, item_ids) -> np.ndarray:
+        """Probability of each pair, float64 [n]."""
         if not hasattr(self, "_users"):
-            raise ConfigError(
-                f"The baseline {self.name!r} is not fitted",
-                where="predict",
-                expected="a call of fit before",
-                remedy=f"call {type(self).__name__}().fit(split) first",
-            )
+            remedy = f"call {type(self).__name__}().fit(split) first"
+            raise ConfigError(f"The baseline {self.name!r} is not fitted", where="predict", remedy=remedy)
         user_ids, item_ids = paired(user_ids, item_ids)
         u, i = find(self._users, user_ids, "user_ids"), find(self._items, item_ids, "item_ids")
         return np.asarray(self._score(u, i), dtype=np.float64) if len(u) else np.zeros(0)
 
-    def _fit(self, split) -> None:
+    def _fit(self, split: Split) -> None:
         raise NotImplementedError
 
     def _score(self, u: np.ndarray, i: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
-    def _places(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    def _places(self, frame: pd.DataFrame) -> Places:
         """Positions (u, i) of the rows of a frame."""
         return self._users.get_indexer(frame["user_id"]), self._items.get_indexer(frame["item_id"])
 
+    def _chosen(self, split: Split, frame: pd.DataFrame) -> Places:
+        """Positions (u, i) of what was chosen in a frame, each pair once."""
+        return self._places(split.dataset.chosen(frame)[["user_id", "item_id"]].drop_duplicates())
 
-def choices(name: str, values, least: float = SMALLEST) -> tuple[float, ...]:
+
+class Calibrated(Baseline):
+    """A baseline of labels. Of several settings valid picks one by AUC; then it turns the score into a probability.
+
+    A subclass sets `settings` and writes `_learn(split, setting)`, which returns what was learnt, and
+    `_raw(learnt, u, i)`, its score.
+    """
+
+    settings: tuple = (None,)
+
+    def _fit(self, split: Split) -> None:
+        valid, labels, best = self._places(split.valid), split.valid["label"], -1.0
+        for setting in self.settings:
+            learnt = self._learn(split, setting)
+            score = self._raw(learnt, *valid)
+            reached = np.nan_to_num(metrics.auc(labels, score))
+            if reached > best:
+                best, self._learnt, self._platt = reached, learnt, platt(score, labels)
+
+    def _score(self, u: np.ndarray, i: np.ndarray) -> np.ndarray:
+        return apply_platt(self._raw(self._learnt, u, i), *self._platt)
+
+    def _learn(self, split: Split, setting) -> Any:
+        raise NotImplementedError
+
+    def _raw(self, learnt: Any, u: np.ndarray, i: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+
+def check_settings(name: str, values: Iterable, least: float = SMALLEST) -> tuple[float, ...]:
     """Settings among which valid picks, one or more finite numbers >= least, or `ConfigError`."""
     if not isinstance(values, Iterable) or isinstance(values, str) or not len(values := tuple(values)):
-        raise ConfigError(
-            f"{name} are no settings to choose from",
-            where=name,
-            found=values,
-            expected="one or more numbers",
-            remedy=f"of a single one pass {name}=(1.0,)",
-        )
+        raise ConfigError(f"{name} are no settings to choose from", name, values, "numbers", f"pass {name}=(1.0,)")
     return tuple(check_number(f"each of {name}", value, least, np.inf, f"leave {name} out") for value in values)

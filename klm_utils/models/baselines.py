@@ -3,16 +3,17 @@
 `BASELINES[objective][name]` is the class; `BASELINES["label"]["bias_als"]().fit(split)` is ready for `evaluate`.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from scipy import sparse
 from scipy.special import expit
 
 from klm_utils.data.catalogue import past
+from klm_utils.data.splits import Split
 from klm_utils.errors import check_choice, check_number, check_whole
-from klm_utils.evaluation import metrics
-from klm_utils.evaluation.calibration import apply_platt, platt
 from klm_utils.evaluation.ranking import rank
-from klm_utils.models.baseline import SMALLEST, Baseline, choices
+from klm_utils.models.baseline import SMALLEST, Baseline, Calibrated, check_settings
 from klm_utils.models.side_baselines import GradientBoosting, Logistic
 
 __all__ = [
@@ -44,8 +45,7 @@ class GlobalMean(Baseline):
         if self.objective == "label":
             self._mean = float(split.train["label"].mean())
         else:
-            pairs = split.dataset.chosen(split.train)[["user_id", "item_id"]].drop_duplicates()
-            self._mean = len(pairs) / (len(self._users) * len(self._items))
+            self._mean = len(self._chosen(split, split.train)[0]) / (len(self._users) * len(self._items))
 
     def _score(self, u, i):
         return np.full(len(u), self._mean)
@@ -64,15 +64,14 @@ class Popularity(Baseline):
     objective = "interaction"
 
     def _fit(self, split):
-        pairs = split.dataset.chosen(split.train)[["user_id", "item_id"]].drop_duplicates()
-        _, i = self._places(pairs)
+        _, i = self._chosen(split, split.train)
         self._share = np.bincount(i, minlength=len(self._items)) / split.train["user_id"].nunique()
 
     def _score(self, u, i):
         return self._share[i]
 
 
-class BiasALS(Baseline):
+class BiasALS(Calibrated):
     """Matrix factorisation with biases on the ratings, by alternating least squares.
 
     rating ~ mu + b_u + b_i + p_u . q_i, minimising the squared error plus sqrt(n_u) (reg |p_u|^2 + bias_reg b_u^2) and
@@ -88,22 +87,25 @@ class BiasALS(Baseline):
 
     name = "bias + ALS"
 
-    def __init__(self, width: int = 8, regs=(0.8, 1.2, 1.8), bias_reg: float = 2.0, sweeps: int = 10, starts: int = 4):
+    def __init__(
+        self,
+        width: int = 8,
+        regs: Iterable[float] = (0.8, 1.2, 1.8),
+        bias_reg: float = 2.0,
+        sweeps: int = 10,
+        starts: int = 4,
+    ):
         self.width, self.sweeps = check_whole("width", width, least=0), check_whole("sweeps", sweeps)
-        self.regs, self.starts = choices("regs", regs, SMALLEST if width else 0.0), check_whole("starts", starts)
-        self.bias_reg = check_number("bias_reg", bias_reg, SMALLEST, np.inf)
+        self.settings = check_settings("regs", regs, SMALLEST if width else 0.0)
+        self.bias_reg, self.starts = check_number("bias_reg", bias_reg, SMALLEST, np.inf), check_whole("starts", starts)
 
-    def _fit(self, split):
-        valid, best = self._places(split.valid), -1.0
-        for reg in self.regs:
-            solutions = [self._solve(split, reg, seed) for seed in range(self.starts)]
-            score = np.mean([_rating(*solution, *valid) for solution in solutions], axis=0)
-            reached = np.nan_to_num(metrics.auc(split.valid["label"], score))
-            if reached > best:
-                best, self.reg_, self._solutions = reached, reg, solutions
-                self._platt = platt(score, split.valid["label"])
+    def _learn(self, split, setting):
+        return [self._solve(split, setting, seed) for seed in range(self.starts)]
 
-    def _solve(self, split, reg: float, seed: int) -> tuple[float, np.ndarray, np.ndarray]:
+    def _raw(self, learnt, u, i):
+        return np.mean([_rating(*solution, u, i) for solution in learnt], axis=0)
+
+    def _solve(self, split: Split, reg: float, seed: int) -> tuple[float, np.ndarray, np.ndarray]:
         mean, shape = split.train["rating"].mean(), (len(self._users), len(self._items))
         rows, rows_known = ((f["rating"].to_numpy() - mean, *self._places(f)) for f in (split.train, past(split)))
         by_user, by_user_known = _tables(rows, shape), _tables(rows_known, shape)
@@ -114,9 +116,6 @@ class BiasALS(Baseline):
         for _ in range(self.sweeps):
             items = _least_squares(*by_item, _least_squares(*by_user, items, regs), regs)
         return mean, _least_squares(*by_user_known, items, regs), items
-
-    def _score(self, u, i):
-        return apply_platt(np.mean([_rating(*solution, u, i) for solution in self._solutions], axis=0), *self._platt)
 
 
 class UserItemBias(BiasALS):
@@ -149,12 +148,11 @@ class EASE(Baseline):
     name = "EASE"
     objective = "interaction"
 
-    def __init__(self, regs=(100.0, 300.0, 1000.0)):
-        self.regs = choices("regs", regs)
+    def __init__(self, regs: Iterable[float] = (100.0, 300.0, 1000.0)):
+        self.regs = check_settings("regs", regs)
 
     def _fit(self, split):
-        x = self._choices(split, split.train)
-        self._history = self._choices(split, past(split))
+        x, self._history = self._table(split, split.train), self._table(split, past(split))
         gram = (x.T @ x).toarray()
         self._popularity = 1e-6 * gram.diagonal() / max(gram.diagonal().max(), 1)
         best = -1.0
@@ -163,12 +161,12 @@ class EASE(Baseline):
             self._weights = np.eye(len(gram)) - inverse / np.diag(inverse)
             reached = rank(self, split, part="valid").values["ndcg@10"].mean() if len(self.regs) > 1 else 0.0
             if reached > best:
-                best, self.reg_, weights = reached, reg, self._weights
+                best, weights = reached, self._weights
         self._weights = weights
 
-    def _choices(self, split, frame):
-        pairs = split.dataset.chosen(frame)[["user_id", "item_id"]].drop_duplicates()
-        return sparse.csr_array((np.ones(len(pairs)), self._places(pairs)), (len(self._users), len(self._items)))
+    def _table(self, split, frame):
+        u, i = self._chosen(split, frame)
+        return sparse.csr_array((np.ones(len(u)), (u, i)), (len(self._users), len(self._items)))
 
     def _score(self, u, i):
         users, row = np.unique(u, return_inverse=True)

@@ -1,5 +1,7 @@
 """The baselines that see side features: genres, year, age, occupation, ..."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from scipy import sparse
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -8,12 +10,10 @@ from sklearn.linear_model import LogisticRegression
 from klm_utils.data.catalogue import need_both_labels, past
 from klm_utils.data.features import item_features, user_features
 from klm_utils.errors import check_number, check_seed, check_whole
-from klm_utils.evaluation import metrics
-from klm_utils.evaluation.calibration import apply_platt, platt
-from klm_utils.models.baseline import SMALLEST, Baseline, choices
+from klm_utils.models.baseline import SMALLEST, Calibrated, check_settings
 
 
-class Logistic(Baseline):
+class Logistic(Calibrated):
     """Logistic regression on the ids and the side features of user and item, one-hot, with an L2 penalty.
 
     logit = b + w_user + w_item + w . features(user) + w . features(item): additive, so every user has the same order
@@ -24,10 +24,9 @@ class Logistic(Baseline):
     """
 
     name = "logistic regression"
-    objective = "label"
 
-    def __init__(self, strengths=(0.3, 1.0, 3.0)):
-        self.strengths = choices("strengths", strengths)
+    def __init__(self, strengths: Iterable[float] = (0.3, 1.0, 3.0)):
+        self.settings = check_settings("strengths", strengths)
 
     def _fit(self, split):
         need_both_labels(split)
@@ -35,25 +34,21 @@ class Logistic(Baseline):
             sparse.hstack([sparse.eye_array(len(features)), sparse.csr_array(features, dtype=float)], format="csr")
             for features in (user_features(split)[1], item_features(split)[1])
         ]
-        train, valid = (self._features(*self._places(f)) for f in (split.train, split.valid))
-        best = -1.0
-        for strength in self.strengths:
-            model = LogisticRegression(C=strength, max_iter=300).fit(train, split.train["label"])
-            logit = model.decision_function(valid)
-            reached = np.nan_to_num(metrics.auc(split.valid["label"], logit))
-            if reached > best:
-                best, self.strength_, self._model = reached, strength, model
-                self._platt = platt(logit, split.valid["label"])
+        super()._fit(split)
+
+    def _learn(self, split, setting):
+        rows = self._features(*self._places(split.train))
+        return LogisticRegression(C=setting, max_iter=300).fit(rows, split.train["label"])
 
     def _features(self, u, i):
         users, items = self._tables
         return sparse.hstack([users[u], items[i]], format="csr")
 
-    def _score(self, u, i):
-        return apply_platt(self._model.decision_function(self._features(u, i)), *self._platt)
+    def _raw(self, learnt, u, i):
+        return learnt.decision_function(self._features(u, i))
 
 
-class GradientBoosting(Baseline):
+class GradientBoosting(Calibrated):
     """Boosted trees on side features and on what train says of the user and of the item: mean rating and count.
 
     A row of train must not see its own rating in these means, or the trees would read the label off them: they are
@@ -68,14 +63,13 @@ class GradientBoosting(Baseline):
     """
 
     name = "gradient boosting"
-    objective = "label"
 
     def __init__(self, trees: int = 100, learning_rate: float = 0.1, blank: float = 0.2, seed: int = 0):
         self.trees = check_whole("trees", trees)
         self.learning_rate = check_number("learning_rate", learning_rate, SMALLEST, np.inf)
         self.blank, self.seed = check_number("blank", blank, 0, 1), check_seed(seed, "seed")
 
-    def _fit(self, split):
+    def _learn(self, split, setting):
         need_both_labels(split)
         rng = np.random.default_rng(self.seed)
         self._side = user_features(split)[1], item_features(split)[1]
@@ -92,20 +86,16 @@ class GradientBoosting(Baseline):
         )
         table = self._features(u, i, *statistics)
         self._unknown = np.isnan(table).all(0)
-        self._model = HistGradientBoostingClassifier(
+        return HistGradientBoostingClassifier(
             max_iter=self.trees, learning_rate=self.learning_rate, early_stopping=False, random_state=self.seed
         ).fit(np.where(self._unknown, 0.0, table), split.train["label"])
-        self._platt = platt(self._logit(*self._places(split.valid)), split.valid["label"])
 
     def _features(self, u, i, user_statistics, item_statistics):
         return np.hstack([user_statistics, item_statistics, self._side[0][u], self._side[1][i]])
 
-    def _logit(self, u, i):
+    def _raw(self, learnt, u, i):
         table = self._features(u, i, self._known[0][u], self._known[1][i])
-        return self._model.decision_function(np.where(self._unknown, 0.0, table))  # no tree asks for a constant
-
-    def _score(self, u, i):
-        return apply_platt(self._logit(u, i), *self._platt)
+        return learnt.decision_function(np.where(self._unknown, 0.0, table))  # no tree asks for a constant
 
 
 def out_of_fold(places: np.ndarray, rating: np.ndarray, n: int, fold: np.ndarray) -> np.ndarray:

@@ -133,7 +133,7 @@ def test_als_solves_its_equations():
     """The gradient of the stated objective is zero in the users after the last step."""
     split = klm.split(tasteful(seed=3), "random")
     model = baselines.BiasALS(width=3, regs=(1.0,), bias_reg=2.0, sweeps=4, starts=1).fit(split)
-    (mean, users, items), u, i = model._solutions[0], split.train["user_id"] - 1, split.train["item_id"] - 1
+    (mean, users, items), u, i = model._learnt[0], split.train["user_id"] - 1, split.train["item_id"] - 1
     error = split.train["rating"] - mean - users[u, -1] - items[i, -1] - (users[u, :-1] * items[i, :-1]).sum(1)
     for user in (0, 31):
         rows = (u == user).to_numpy()

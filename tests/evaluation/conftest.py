@@ -1,7 +1,0 @@
-import pytest
-from worlds import tasteful
-
-
-@pytest.fixture(scope="session")
-def small():
-    return tasteful()
