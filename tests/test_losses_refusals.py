@@ -92,3 +92,13 @@ def test_a_hit_is_yes_or_no(hits):
         for kind in (torch.int64, torch.bool)
     )
     assert with_ints == with_bools
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="wants an accelerator")
+def test_in_training_on_an_accelerator_wrong_values_make_the_loss_nan():
+    """To look at them would make each step wait for the device."""
+    z, y = torch.ones(2, device="cuda", requires_grad=True), torch.tensor([0.0, 5.0], device="cuda")
+    assert losses.bce_with_logits(2 * z, y).isnan() and losses.bce_with_logits(2 * z, y.clamp(0, 1)).isfinite()
+    assert losses.squared_error(2 * z, y, weight=-y).isnan()
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        losses.bce_with_logits(z, y)

@@ -1,5 +1,6 @@
 """Variants of a model on the same splits: measured, pooled, compared in pairs, shown.
 
+    splits = {seed: klm.split(ds, "cold_item", seed=seed) for seed in (0, 1, 2)}
     runs = experiment.run({"no text": build, "frozen": other}, splits)  # build(split, seed) -> a fitted model
     runs.table("no text")  # values, and paired differences to one variant
     runs.plot("no text")
@@ -28,7 +29,7 @@ Rows = dict[str, list[float | None]]  # {label: [value, low, high]}, None where 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One variant on one split: its place among the splits, the seed that it was built with, seconds to build it."""
+    """One variant on one split: the split's number, the seed that it was built with, the seconds to build it."""
 
     variant: str
     split: int
@@ -117,10 +118,12 @@ class Runs:
         from klm_utils import plots  # matplotlib is slow to load
 
         rows, full = self._rows(base, metric), stored or {}
-        shown = {}
+        shown: dict[str, tuple[float, float, float]] = {}
         for label in dict.fromkeys([*rows, *full]):
-            shown |= {label: rows[label]} if label in rows else {}
-            shown |= {f"{label}, full scale": [_number(x) for x in full[label]]} if label in full else {}
+            if label in rows:
+                shown[label] = rows[label]
+            if label in full:
+                shown[f"{label}, full scale"] = _numbers(full[label])
         what = self._metric(metric) + (f" minus that of {base}" if base else "")
         return plots.forest(shown, f"{what}, {100 * self.level:g} % over users", None if base is None else 0, ax)
 
@@ -156,7 +159,7 @@ class Runs:
 
 def run(
     variants: Mapping[str, Build],
-    splits: Split | Iterable[Split],
+    splits: Split | Iterable[Split] | Mapping[int, Split],
     seeds: Sequence[int] | None = None,
     *,
     k: int = 10,
@@ -169,8 +172,8 @@ def run(
 
     Args:
         variants: {name: function of a split and a seed that returns a fitted model}.
-        splits: one or more, of equal protocol but for the seed or fold, each in memory only while it is at work.
-        seeds: with which each variant is built on each split; by default the n-th split has seed n.
+        splits: one, several, or {number: split}, of equal protocol but for the seed or fold.
+        seeds: with which each variant is built on each split; by default the number, or place, of the split.
         k, part, objective, level, n_boot: see `evaluate`.
 
     Raises:
@@ -179,10 +182,13 @@ def run(
     check_kind("run(variants)", variants, Mapping, "{name: build(split, seed)}", '{"mine": build}')
     for name, build in variants.items():
         check_kind(f"run(variants), {name}", build, Callable, "build(split, seed) -> a fitted model", "a function")
-    how = {"k": k, "part": part, "objective": objective, "level": level, "n_boot": n_boot}
-    runs, models = [], {}
+    how: dict[str, Any] = {"k": k, "part": part, "objective": objective, "level": level, "n_boot": n_boot}
+    several = [splits] if isinstance(splits, Split) else splits
+    numbered = several.items() if isinstance(several, Mapping) else enumerate(several)
+    runs: list[Run] = []
+    models: dict[str, Model] = {}
     try:
-        for at, split in enumerate([splits] if isinstance(splits, Split) else splits):
+        for at, split in numbered:
             for seed in [at] if seeds is None else seeds:
                 for name, build in variants.items():
                     progress.line(f"split {at}, seed {seed}: {name}")
@@ -206,7 +212,7 @@ def beside(table: pd.DataFrame, stored: Rows, signed: bool = False) -> pd.DataFr
     form = "{:+.4f} [{:+.4f}, {:+.4f}]" if signed else "{:.4f} [{:.4f}, {:.4f}]"
     cells = {}
     for label, row in stored.items():
-        value, low, high = map(_number, row)
+        value, low, high = _numbers(row)
         cells[label] = form.format(value, low, high) + (" *" if signed and (low > 0 or high < 0) else "")
     table = table.reindex(dict.fromkeys([*table.index, *cells]))
     return table.assign(**{"full scale": pd.Series(cells, dtype=object).reindex(table.index, fill_value="")})
@@ -220,5 +226,6 @@ def _row(*row: float) -> list[float | None]:
     return [None if math.isnan(value) else round(value, 4) for value in row]
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+def _numbers(row: list[float | None]) -> tuple[float, float, float]:
+    value, low, high = (math.nan if x is None else x for x in row)
+    return value, low, high

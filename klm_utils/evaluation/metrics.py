@@ -78,15 +78,13 @@ def coverage(top_items: Iterable[Iterable], n_items: int) -> float:
     if any(isinstance(own, str) or not isinstance(own, Iterable) or getattr(own, "ndim", 1) == 0 for own in lists):
         where, expected = "coverage(top_items)", "one list of items for each user"
         raise DataError("These are no lists of items", where, top_items, expected, "for one user pass [items]")
-    lists = [np.asarray(own).tolist() for own in lists]
-    places, items = pd.factorize(
-        pd.Series([item for own in lists for item in own], dtype=object), use_na_sentinel=False
-    )
+    pairs = [(user, item) for user, own in enumerate(lists) for item in np.asarray(own).tolist()]
+    places, items = pd.factorize(pd.Series([item for _, item in pairs], dtype=object), use_na_sentinel=False)
     if len(items) > n_items:
         what, where = "The lists hold more different items than the catalogue", "coverage(top_items, n_items)"
         remedy = "pass the number of all items that could have been listed"
         raise DataError(what, where, len(items), f"at most n_items = {n_items}", remedy)
-    return intervals.coverage(np.repeat(np.arange(len(lists)), [len(own) for own in lists]), places, n_items).estimate()
+    return intervals.coverage(np.array([user for user, _ in pairs]), places, n_items).estimate()
 
 
 def ndcg(y_true, y_score, k: int | None = 10, *, seed: int = 0) -> float:
@@ -223,7 +221,7 @@ def numbers(values, where: str) -> np.ndarray:
     try:
         found = np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as fault:  # lists of several lengths; tensors with a graph
-        found, why = None, str(fault)
+        why = str(fault)
     else:
         real = found.dtype.kind in "biuf" or all(isinstance(value, Real) for value in found.astype(object).flat)
         if real and found.ndim and not np.ma.is_masked(values):

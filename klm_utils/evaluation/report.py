@@ -263,7 +263,8 @@ def _label_statistics(model: ranking.Model, split: Split, part: str) -> tuple[di
 def _interaction_statistics(
     model: ranking.Model, split: Split, part: str, k: int, seed: int
 ) -> tuple[dict[str, Statistic], str]:
-    statistics, protocols = {}, []
+    statistics: dict[str, Statistic] = {}
+    protocols: list[str] = []
     for among in ("part", "all") if split.name == "cold_item" else ("all",):
         suffix = " (all items)" if protocols else ""
         result = ranking.rank(model, split, k, part=part, among=among, seed=seed)

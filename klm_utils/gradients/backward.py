@@ -124,8 +124,8 @@ def embeddings(ids: Tensor, p: Mapping[str, Tensor], grads: Grads) -> Step:
     """
     names = [f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position", "token_type")]
     rows = ids, torch.arange(ids.shape[1]).expand_as(ids), torch.zeros_like(ids)
-    x = sum(p[name][row] for name, row in zip(names, rows, strict=True))
-    y, norm_back = layer_norm(x, p, "embeddings.LayerNorm", grads)
+    word, place, segment = (p[name][row] for name, row in zip(names, rows, strict=True))
+    y, norm_back = layer_norm(word + place + segment, p, "embeddings.LayerNorm", grads)
 
     def back(dy):
         dx = norm_back(dy)

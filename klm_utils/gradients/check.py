@@ -67,9 +67,9 @@ def compare(
     """
     given = bool(tensors) and all(isinstance(t, torch.Tensor) for t in tensors)
     if not given or not tensors[0].is_floating_point() or not tensors[0].numel():
-        found, expected = [_kind(t) for t in tensors], "tensors, the first of floating point and not empty"
+        kinds, expected = [_kind(t) for t in tensors], "tensors, the first of floating point and not empty"
         remedy = "compare(f, grads, z, y), the tensors one by one; z.double() makes one of whole numbers"
-        raise ConfigError("compare needs something to differentiate", "compare(tensors)", found, expected, remedy)
+        raise ConfigError("compare needs something to differentiate", "compare(tensors)", kinds, expected, remedy)
     named = grads if isinstance(grads, Mapping) else {"by hand": grads}
     _check_arguments(f, named, rtol, atol)
 
@@ -82,9 +82,9 @@ def compare(
     true = differences(of_first, fresh()[0])
     if not true.abs().max() * rtol > atol:
         what = "the gradient is so small, or 0, everywhere that a wrong one would look right"
-        found, expected = f"largest |value| {true.abs().max():.1e}", f"values above atol / rtol, {atol / rtol:.1e}"
+        largest, expected = f"largest |value| {true.abs().max():.1e}", f"values above atol / rtol, {atol / rtol:.1e}"
         remedy = "start from random numbers, not from zeros or where the loss is flat; or lower atol"
-        raise ConfigError(what, "compare(f)", found, expected, remedy)
+        raise ConfigError(what, "compare(f)", largest, expected, remedy)
     found = {name: g(*fresh()) if callable(g) else g for name, g in named.items()}
     found[AUTOGRAD] = _autograd(of_first, fresh()[0])
     return Comparison(tuple((name, *_gaps(g, true, rtol, atol)) for name, g in found.items()))
@@ -146,9 +146,7 @@ def _check_arguments(f: Callable, named: Mapping, rtol: float, atol: float) -> N
     check_number("atol", atol, torch.finfo(torch.float64).tiny, math.inf, "leave atol out")
     if AUTOGRAD in named:
         expected = f"names other than {AUTOGRAD!r}, which is always a row"
-        raise ConfigError(
-            "a gradient with this name cannot be compared", "compare(grads)", [*named], expected, "rename it"
-        )
+        raise ConfigError("a gradient needs another name", "compare(grads)", [*named], expected, "rename it")
 
 
 def _autograd(f: Callable, x: torch.Tensor) -> torch.Tensor | None:

@@ -109,7 +109,7 @@ class BiasALS(Calibrated):
         mean, shape = split.train["rating"].mean(), (len(self._users), len(self._items))
         rows, rows_known = ((f["rating"].to_numpy() - mean, *self._places(f)) for f in (split.train, past(split)))
         by_user, by_user_known = _tables(rows, shape), _tables(rows_known, shape)
-        by_item = tuple(table.T.tocsr() for table in by_user)
+        by_item = by_user[0].T.tocsr(), by_user[1].T.tocsr()
         regs = np.r_[np.full(self.width, reg), self.bias_reg]
         items = np.zeros((shape[1], self.width + 1))  # last column: bias
         items[:, :-1] = np.random.default_rng(seed).normal(0, 0.1, (shape[1], self.width))

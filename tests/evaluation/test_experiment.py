@@ -132,6 +132,8 @@ def test_seeds_are_start_values_where_they_are_given(splits):
     experiment.run({"a": build}, splits[0], seeds=(3, 5), n_boot=5)
     experiment.run({"a": build}, splits, seeds=[7], n_boot=5)
     assert asked == [(splits[0], 3), (splits[0], 5), (splits[0], 7), (splits[1], 7)]
+    numbered = experiment.run({"a": build}, {4: splits[1], 2: splits[0]}, n_boot=5)
+    assert asked[4:] == [(splits[1], 4), (splits[0], 2)] and numbered.frame["split"].tolist() == [4, 2]
 
 
 def test_runs_of_the_same_splits_are_joined_and_parted(runs, splits):
