@@ -102,3 +102,14 @@ def test_in_training_on_an_accelerator_wrong_values_make_the_loss_nan():
     assert losses.squared_error(2 * z, y, weight=-y).isnan()
     with pytest.raises(ConfigError, match="from 0 to 1"):
         losses.bce_with_logits(z, y)
+
+
+def test_a_training_step_on_an_accelerator_waits_for_no_value(one):
+    """On the device "meta" there are none to look at."""
+    loss, _, _, args, options = one
+    args, weight = [a.to("meta") for a in args], torch.ones(len(args[0]), device="meta")
+    options = {name: value.to("meta") for name, value in options.items()}
+    z = 2 * args[0].requires_grad_()
+    assert loss(z, *args[1:], weight=weight, **options).device.type == "meta"
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        loss(args[0].detach(), *args[1:], weight=weight, **options)
