@@ -16,8 +16,9 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 
-from klm_utils import progress
+from klm_utils import plots, progress
 from klm_utils.data.splits import Split
 from klm_utils.errors import ConfigError, check_choice, check_kind
 from klm_utils.evaluation.ranking import Model
@@ -86,7 +87,9 @@ class Runs:
     def gain(self, a: str, b: str, metric: str | None = None) -> Gain:
         """The paired difference a - b, pooled; the interval draws users, who are the same in both."""
         gain = paired_gain(self.reports(a), self.reports(b), self._metric(metric), self.level, self.n_boot)
-        return replace(gain, a=self._label(a), b=self._label(b))
+        named = {a: gain.a, b: gain.b}
+        a, b = (f"{own}: {named[own]}" if _unfinished(named[own]) else own for own in (a, b))
+        return replace(gain, a=a, b=b)
 
     def gains(self, *pairs: tuple[str, str], metric: str | None = None) -> Rows:
         """{"a minus b": [difference, low, high]} of those pairs whose variants were both run, to 4 digits."""
@@ -109,14 +112,14 @@ class Runs:
             minus = pd.DataFrame.from_dict(self._rows(base, metric), orient="index", columns=range(3))
             table[[f"minus {base}", "minus low", "minus high"]] = minus.reindex(table.index)
         names = {variant: report.name for variant, report in self.pooled.items()}
-        if any(mark in name for name in names.values() for mark in UNFINISHED):
+        if any(map(_unfinished, names.values())):
             table["model"] = pd.Series(names)
         return table if stored is None else beside(table, stored, signed=base is not None)
 
-    def plot(self, base: str | None = None, metric: str | None = None, stored: Rows | None = None, ax=None) -> Any:
+    def plot(
+        self, base: str | None = None, metric: str | None = None, stored: Rows | None = None, ax: Axes | None = None
+    ) -> Axes:
         """Forest plot of the values, or of the paired differences to `base`; below each its row at full scale."""
-        from klm_utils import plots  # matplotlib is slow to load
-
         rows, full = self._rows(base, metric), stored or {}
         shown: dict[str, tuple[float, float, float]] = {}
         for label in dict.fromkeys([*rows, *full]):
@@ -129,10 +132,10 @@ class Runs:
 
     def only(self, *variants: str) -> "Runs":
         """Those of these variants, in this order."""
-        runs = [run for name in variants for run in self.runs if run.variant == name]
         for name in variants:
             check_choice("variant", name, tuple(self.variants))
-        return replace(self, runs=tuple(runs), models={name: self.models[name] for name in variants})
+        runs = tuple(run for name in variants for run in self.runs if run.variant == name)
+        return replace(self, runs=runs, models={name: self.models[name] for name in variants})
 
     def __or__(self, other: "Runs") -> "Runs":
         """Both; of a variant in both the one of `other`."""
@@ -144,10 +147,6 @@ class Runs:
         if metric is not None:
             check_choice("metric", metric, metrics)
         return metric or metrics[0]
-
-    def _label(self, variant: str) -> str:
-        name = self.pooled[variant].name
-        return f"{variant}: {name}" if any(mark in name for mark in UNFINISHED) else variant
 
     def _rows(self, base: str | None, metric: str | None) -> dict[str, tuple[float, float, float]]:
         name = self._metric(metric)
@@ -216,6 +215,10 @@ def beside(table: pd.DataFrame, stored: Rows, signed: bool = False) -> pd.DataFr
         cells[label] = form.format(value, low, high) + (" *" if signed and (low > 0 or high < 0) else "")
     table = table.reindex(dict.fromkeys([*table.index, *cells]))
     return table.assign(**{"full scale": pd.Series(cells, dtype=object).reindex(table.index, fill_value="")})
+
+
+def _unfinished(name: str) -> bool:
+    return any(mark in name for mark in UNFINISHED)
 
 
 def _ends(gain: Gain) -> tuple[float, float, float]:
