@@ -111,6 +111,8 @@ def test_stored_rows_stand_beside_the_small_run(runs):
     assert table["full scale"].tolist() == ["", "+0.1000 [+0.0500, +0.1500] *", "+0.0100 [-0.1000, +0.1000]"]
     assert table.index.tolist() == ["bias", "factors", "only stored"] and np.isnan(table.loc["only stored", "auc"])
     assert runs.table(stored={"bias": [0.7, 0.6, 0.8]})["full scale"].tolist() == ["0.7000 [0.6000, 0.8000]", ""]
+    alone = experiment.beside(pd.DataFrame(), stored, signed=True)
+    assert alone["full scale"].tolist() == table["full scale"].tolist()[1:], "nothing was run here"
 
 
 def test_the_plot_has_a_row_for_each_difference_here_and_at_full_scale(runs):
