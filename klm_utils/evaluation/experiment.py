@@ -43,13 +43,14 @@ class Run:
 class Runs:
     """What `run` measured. Metrics are by default the headline (`auc`, `ndcg@k`).
 
-    runs: one for each variant, split and seed. models: the last one of each variant.
+    runs: one for each variant, split and seed. models: the last one of each variant. splits: by their numbers.
 
     Every method raises `ConfigError` for a variant or a metric that there is none of.
     """
 
     runs: tuple[Run, ...]
     models: dict[str, Model] = field(repr=False)
+    splits: dict[int, Split] = field(repr=False)
     level: float = 0.95
     n_boot: int = 1000
 
@@ -140,7 +141,9 @@ class Runs:
     def __or__(self, other: "Runs") -> "Runs":
         """Both; of a variant in both the one of `other`."""
         kept = tuple(run for run in self.runs if run.variant not in other.variants)
-        return replace(self, runs=kept + other.runs, models=self.models | other.models)
+        return replace(
+            self, runs=kept + other.runs, models=self.models | other.models, splits=self.splits | other.splits
+        )
 
     def _metric(self, metric: str | None) -> str:
         metrics = tuple(self.runs[0].report.metrics)
@@ -186,8 +189,10 @@ def run(
     numbered = several.items() if isinstance(several, Mapping) else enumerate(several)
     runs: list[Run] = []
     models: dict[str, Model] = {}
+    used: dict[int, Split] = {}
     try:
         for at, split in numbered:
+            used[at] = split
             for seed in [at] if seeds is None else seeds:
                 for name, build in variants.items():
                     progress.line(f"split {at}, seed {seed}: {name}")
@@ -200,7 +205,7 @@ def run(
         progress.done()
     if not runs:
         raise ConfigError("there is nothing to run", "run", None, "variants, splits and seeds", "splits=[split]")
-    return Runs(tuple(runs), models, level, n_boot)
+    return Runs(tuple(runs), models, used, level, n_boot)
 
 
 def beside(table: pd.DataFrame, stored: Rows, signed: bool = False) -> pd.DataFrame:
