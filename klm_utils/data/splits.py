@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from klm_utils.data.rules import cell_fault, complain
+from klm_utils.data.rules import Rule, cell_fault, complain
 from klm_utils.data.schema import RecDataset, scale_of, title_text
 from klm_utils.errors import ConfigError, DataError, check_kind, check_seed, check_whole
 
@@ -155,7 +155,7 @@ def _years(years: pd.Series) -> pd.Series:
     """The years as they are; a list of them cannot be compared."""
     if (several := years.map(pd.api.types.is_list_like).astype(bool)).any():
         remedy = "keep one: items[column].map(lambda y: next(iter(y), None) if pd.api.types.is_list_like(y) else y)"
-        raise complain([cell_fault("items", "year", "is not one value", years, several, "a year", remedy)])
+        raise complain([cell_fault("items", years, Rule("is not one value", "a year", remedy), several)])
     return years
 
 

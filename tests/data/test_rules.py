@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import numpy as np
 import pandas as pd
 import pytest
-from klm_utils.data.sequences import histories
+from klm_utils.data.histories import histories
 
 import klm_utils as klm
 from klm_utils import DataError, RecDataset
