@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from klm_utils.data.rules import Fault, Rule, cell_fault, complain
+from klm_utils.data.rules import Fault, cell_fault, complain
 from klm_utils.errors import DataError
 
 _WHOLE = r"0|-?[1-9]\d{0,17}"  # what int() and str() turn into each other unchanged, and int64 holds
@@ -95,7 +95,7 @@ def _tags(texts: pd.Series) -> list[list[str]]:
         only = "a|b (a tag that holds a comma, alone in its row: end it with |) or a list as to_csv writes it"
         split = r"frame['tags'].str.replace(r'\s*[,;，；、]\s*', '|', regex=True)"
         remedy = f"make arrays lists of str before to_csv: .map(list); else separate the tags by |: {split}"
-        raise complain([cell_fault("items", texts, Rule("is not separated by |", only, remedy), unread)])
+        raise complain([cell_fault("items", texts, unread, "is not separated by |", only, remedy)])
     return [[tag.strip() for tag in found if tag.strip()] for found in tags]
 
 
@@ -105,7 +105,7 @@ def _lists(texts: pd.Series, table: str) -> list:
     unread = texts.notna() & pd.Series([found is None for found in lists], index=texts.index)
     if unread.any():
         what, remedy = "is a list that cannot be read", "make arrays lists before to_csv: frame[column].map(list)"
-        raise complain([cell_fault(table, texts, Rule(what, "a list of str: ['a', 'b']", remedy), unread)])
+        raise complain([cell_fault(table, texts, unread, what, "a list of str: ['a', 'b']", remedy)])
     return lists
 
 

@@ -238,7 +238,7 @@ def faults_of(frame: pd.DataFrame, table: str, rules: Rules) -> list[Fault]:
         for rule in [UTF8] * text + rules.get(name, []):
             good = np.asarray(rule.holds(frame[name]), dtype=bool)
             if not good.all():
-                found.append(cell_fault(table, frame[name], rule, ~good))
+                found.append(cell_fault(table, frame[name], ~good, *rule[:3]))
                 break
     return found
 
@@ -308,13 +308,14 @@ def _sentence(fault: Fault) -> str:
     return f"{fault.column} {fault.what} in {rows} of {fault.table}"
 
 
-def cell_fault(table: str, column: pd.Series, rule: Rule, bad: Any) -> Fault:
-    """A fault of the cells of a column where the mask `bad` is true."""
+def cell_fault(table: str, column: pd.Series, bad: Any, what: str, expected: str, remedy: str) -> Fault:
+    """A fault of the cells of a column where the mask `bad` is true; "column" in the remedy becomes its name."""
     at = np.flatnonzero(bad)
     rows = at[:SHOWN].tolist()
     found = [_short(value) for value in column.iloc[rows].astype(object)]
-    remedy, labels = rule.remedy.replace("column", repr(column.name)), [*map(_short, column.index[rows])]
-    return Fault(table, rule.what, _one(found), rule.expected, remedy, str(column.name), rows, labels, len(at))
+    labels = [*map(_short, column.index[rows])]
+    remedy = remedy.replace("column", repr(column.name))
+    return Fault(table, what, _one(found), expected, remedy, str(column.name), rows, labels, len(at))
 
 
 def _one(found: list) -> Any:
