@@ -44,7 +44,7 @@ class Split:
 
     def seen_users(self, part: str = "test") -> np.ndarray:
         """For each row of a part, whether its user has rows in train. bool [rows]."""
-        return getattr(self, part)["user_id"].isin(self.train["user_id"].unique()).to_numpy()
+        return _seen(getattr(self, part), self.train)
 
 
 def split(ds: RecDataset, name: str, seed: int = 0, *, shown: int = 0) -> Split:
@@ -70,7 +70,7 @@ def split(ds: RecDataset, name: str, seed: int = 0, *, shown: int = 0) -> Split:
     _refuse_empty(parts, name, ds)
     how += "" if name == "temporal" else f", seed {seed}"
     if name == "temporal":
-        new = ~parts["test"]["user_id"].isin(parts["train"]["user_id"].unique())
+        new = ~_seen(parts["test"], parts["train"])
         how += f"; {new.sum():,} of {len(new):,} test rows ({new.mean():.0%}) are of users never seen in train"
     if name == "random":
         pair = ds.interactions.groupby(["user_id", "item_id"], sort=False).ngroup()
@@ -79,6 +79,10 @@ def split(ds: RecDataset, name: str, seed: int = 0, *, shown: int = 0) -> Split:
             how += f"; {known.sum():,} of {len(known):,} test rows ({known.mean():.0%}) are pairs of train"
     how += f"; {scale}" if (scale := scale_of(ds.interactions)) else ""
     return Split(**parts, protocol=f"{ds.name}, {how}", dataset=ds, name=name)
+
+
+def _seen(part: pd.DataFrame, train: pd.DataFrame) -> np.ndarray:
+    return places(pd.Index(train["user_id"].unique()), part["user_id"]) >= 0
 
 
 def _cut_rows(ds: RecDataset, name: str, rng: np.random.Generator, shown: int) -> tuple[tuple[np.ndarray, ...], str]:
