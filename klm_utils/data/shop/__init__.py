@@ -93,15 +93,15 @@ def draw_users(interests: pd.DataFrame, seed: int) -> pd.DataFrame:
     topics = list(dict.fromkeys(interests["topic"]))
     words = {topic: part[["zh", "en"]].to_numpy().tolist() for topic, part in interests.groupby("topic")}
     numbers = np.arange(USERS)
-    for n in numbers:
+    for n in range(USERS):
         wanted = 3 + int(4 * uniform(seed, "interests", n))
         mine = np.argsort(uniform(seed, "topic", n, np.arange(len(topics))), kind="stable")[:wanted]
         picked = [words[topics[k]][int(len(words[topics[k]]) * uniform(seed, "word", n, k))] for k in mine]
         rows.append([[topics[k] for k in mine], [zh for zh, _ in picked], [en for _, en in picked]])
     if seed == 0:
         of = {zh: (topic, en) for topic, zh, en in interests.itertuples(index=False, name=None)}
-        for n, mine in enumerate((["篮球", "电影", "科技"], ["烹饪", "旅游", "音乐"], ["健身", "电影", "科技"])):
-            rows[n] = [[of[zh][0] for zh in mine], mine, [of[zh][1] for zh in mine]]
+        for n, named in enumerate((["篮球", "电影", "科技"], ["烹饪", "旅游", "音乐"], ["健身", "电影", "科技"])):
+            rows[n] = [[of[zh][0] for zh in named], named, [of[zh][1] for zh in named]]
     age = 18 + np.floor(50 * uniform(seed, "age", numbers) ** 1.3).astype(int)
     gender = np.where(uniform(seed, "gender", numbers) < 0.5, "female", "male").astype(object)
     if seed == 0:
@@ -139,9 +139,9 @@ def _shipped_world() -> tuple[World, History]:
     shop = _world(users.assign(topics=[[topic[word] for word in text.split("|")] for text in users["interests_zh"]]))
     log, history = _read("interactions.csv.gz"), History(shop)
     log = log[log["bought"] == 1]
-    tables = {"users": "user_id", "items": "item_id"}
-    bought = (_places(log[key].to_numpy(), _read(f"{table}.csv")[key], table) for table, key in tables.items())
-    history.add(*bought, log["timestamp"].to_numpy())
+    u = _places(log["user_id"].to_numpy(), users["user_id"], "users")
+    i = _places(log["item_id"].to_numpy(), _read("items.csv")["item_id"], "items")
+    history.add(u, i, log["timestamp"].to_numpy())
     return shop, history
 
 
