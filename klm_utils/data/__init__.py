@@ -1,16 +1,20 @@
-"""Data sets, their splits, and what is made of them: texts, side features, controls."""
+"""Data sets, their splits, and what is made of them: side features, histories, positions."""
 
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 from klm_utils.errors import ConfigError, check_options
 from klm_utils.lazy import modules
 
+if TYPE_CHECKING:
+    from klm_utils.data.schema import RecDataset
+
 _LOADERS = {"movielens-100k": "movielens", "shop": "shop", "article": "article"}
 
 
-def load_dataset(name: str, **options):
+def load_dataset(name: str, **options: Any) -> "RecDataset":
     """The RecDataset of that name; `options` go to its loader.
 
     Raises:
@@ -19,13 +23,9 @@ def load_dataset(name: str, **options):
     """
     if not isinstance(name, str) or name not in _LOADERS:
         near = get_close_matches(str(name).lower(), _LOADERS, n=1)
-        raise ConfigError(
-            "there is no data set of this name",
-            where="load_dataset(name)",
-            found=name,
-            expected=" or ".join(map(repr, _LOADERS)),
-            remedy=f"did you mean {near[0]!r}?" if near else "for your own tables use klm.RecDataset.from_frames",
-        )
+        remedy = f"did you mean {near[0]!r}?" if near else "for your own tables use klm.RecDataset.from_frames"
+        known = " or ".join(map(repr, _LOADERS))
+        raise ConfigError("there is no data set of this name", "load_dataset(name)", name, known, remedy)
     load = import_module(f"klm_utils.data.{_LOADERS[name]}").load
     check_options(f"load_dataset({name!r})", options, signature(load).parameters)
     return load(**options)

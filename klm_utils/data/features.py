@@ -1,10 +1,14 @@
 """Side features: what a table says of an item or a user besides its id, as numbers."""
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from klm_utils.data.rules import places
+from klm_utils.data.splits import Split
 from klm_utils.errors import ConfigError, DataError, check_kind, check_whole
 
 
@@ -16,11 +20,13 @@ class SideFeatures:
     out, so that titles and other columns of unique values vanish by themselves.
     """
 
-    def __init__(self, columns: list[dict]):
+    def __init__(self, columns: list[dict[str, Any]]):
         self.columns = columns
 
     @classmethod
-    def fit(cls, frame: pd.DataFrame, columns=None, min_count: int = 5, buckets: int = 10) -> "SideFeatures":
+    def fit(
+        cls, frame: pd.DataFrame, columns: Sequence[str] | None = None, min_count: int = 5, buckets: int = 10
+    ) -> "SideFeatures":
         """Learn the vocabulary of a table of items or users: of those in train only, see `item_features`.
 
         Args:
@@ -35,26 +41,22 @@ class SideFeatures:
         """
         check_kind("SideFeatures.fit(frame)", frame, pd.DataFrame, "a DataFrame", "pass ds.items or ds.users")
         min_count, buckets = check_whole("min_count", min_count), check_whole("buckets", buckets)
-        fitted = []
-        for name in list(frame.columns) if columns is None else list(columns):
+        fitted: list[dict[str, Any]] = []
+        for name in frame.columns if columns is None else columns:
             column = _column(frame, name)
             kind = _kind(column)
             if kind is None and columns is not None and column.notna().any():
-                raise ConfigError(
-                    f"the column {name!r} is of no kind that becomes features",
-                    where="SideFeatures.fit(columns)",
-                    found=column.dropna().iloc[0],
-                    expected="lists of str, str, numbers or bools",
-                    remedy="convert the column, or leave it out",
-                )
+                what, value = f"the column {name!r} is of no kind that becomes features", column.dropna().iloc[0]
+                kinds, remedy = "lists of str, str, numbers or bools", "convert the column, or leave it out"
+                raise ConfigError(what, "SideFeatures.fit(columns)", value, kinds, remedy)
             if kind in ("list", "str"):
                 counts = _tags(column, kind).value_counts()
                 fitted.append({"name": name, "kind": kind, "values": sorted(counts.index[counts >= min_count])})
             elif kind == "number":
-                fitted.append({"name": name, "kind": kind, "edges": _edges(column, buckets)})
+                fitted.append({"name": name, "kind": kind, "edges": _edges(_numbers(column), buckets)})
             elif kind == "bool":
                 fitted.append({"name": name, "kind": kind})
-        return cls([column for column in fitted if _width(column)])
+        return cls([column for column in fitted if _names(column)])
 
     @property
     def names(self) -> list[str]:
@@ -69,42 +71,40 @@ class SideFeatures:
             ConfigError: no DataFrame.
         """
         check_kind("SideFeatures.transform(frame)", frame, pd.DataFrame, "a DataFrame", "pass ds.items or ds.users")
-        blocks = [_block(column, _column(frame, column["name"])) for column in self.columns]
-        return np.concatenate([np.zeros((len(frame), 0), dtype="float32"), *blocks], axis=1)
+        blocks = [np.zeros((len(frame), 0), dtype="float32")]
+        for column in self.columns:
+            blocks.append(np.zeros((len(frame), len(_names(column))), dtype="float32"))
+            blocks[-1][_ones(column, _column(frame, column["name"]))] = 1
+        return np.concatenate(blocks, axis=1)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """All that `from_dict` needs, in types that JSON keeps."""
         return {"columns": self.columns}
 
     @classmethod
-    def from_dict(cls, saved: dict) -> "SideFeatures":
+    def from_dict(cls, saved: dict[str, Any]) -> "SideFeatures":
         return cls(saved["columns"])
 
 
-def item_features(split, **options) -> tuple[SideFeatures, np.ndarray]:
+def item_features(split: Split, **options: Any) -> tuple[SideFeatures, np.ndarray]:
     """Fitted on the items that occur in `split.train`; and the features of all items, float32 [items, features]."""
     return _fit_on_train(split.dataset.items, split.train["item_id"], options)
 
 
-def user_features(split, **options) -> tuple[SideFeatures, np.ndarray]:
+def user_features(split: Split, **options: Any) -> tuple[SideFeatures, np.ndarray]:
     """Fitted on the users that occur in `split.train`; and the features of all users, float32 [users, features]."""
     return _fit_on_train(split.dataset.users, split.train["user_id"], options)
 
 
-def _fit_on_train(frame: pd.DataFrame, ids: pd.Series, options: dict) -> tuple[SideFeatures, np.ndarray]:
-    features = SideFeatures.fit(frame[frame.index.isin(ids.unique())], **options)
+def _fit_on_train(frame: pd.DataFrame, ids: pd.Series, options: dict[str, Any]) -> tuple[SideFeatures, np.ndarray]:
+    features = SideFeatures.fit(frame.iloc[np.unique(places(frame.index, ids))], **options)
     return features, features.transform(frame)
 
 
 def _column(frame: pd.DataFrame, name: str) -> pd.Series:
     if name not in frame.columns:
-        raise DataError(
-            f"the table has no column {name!r}",
-            where="SideFeatures",
-            found=list(map(str, frame.columns)),
-            expected=f"a column {name!r}",
-            remedy="use the columns that were there when the features were fitted",
-        )
+        there, remedy = list(map(str, frame.columns)), "use the columns that were there when the features were fitted"
+        raise DataError(f"the table has no column {name!r}", "SideFeatures", there, f"a column {name!r}", remedy)
     return frame[name]
 
 
@@ -136,9 +136,8 @@ def _numbers(column: pd.Series) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _edges(column: pd.Series, buckets: int) -> list[float]:
+def _edges(values: np.ndarray, buckets: int) -> list[float]:
     """Inner quantiles, each the upper end of its bucket; none for a column of one value."""
-    values = _numbers(column)
     values = values[~np.isnan(values)]
     if not len(values):
         return []
@@ -146,11 +145,7 @@ def _edges(column: pd.Series, buckets: int) -> list[float]:
     return inner[inner < values.max()].tolist()
 
 
-def _width(column: dict) -> int:
-    return len(_names(column))
-
-
-def _names(column: dict) -> list[str]:
+def _names(column: dict[str, Any]) -> list[str]:
     name, kind = column["name"], column["kind"]
     if kind == "bool":
         return [name]
@@ -161,17 +156,15 @@ def _names(column: dict) -> list[str]:
     return [f"{name}={value}" for value in column["values"]]
 
 
-def _block(column: dict, values: pd.Series) -> np.ndarray:
-    """The features of one column, float32 [rows, width]."""
-    block = np.zeros((len(values), _width(column)), dtype="float32")
+def _ones(column: dict[str, Any], values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Where the features of a column are 1: rows and features, int [n] each."""
     if column["kind"] == "bool":
-        block[:, 0] = values.map(lambda value: not pd.isna(value) and bool(value)).to_numpy(dtype="float32")
-    elif column["kind"] == "number":
+        rows = np.flatnonzero([not pd.isna(value) and bool(value) for value in values])
+        return rows, np.zeros_like(rows)
+    if column["kind"] == "number":
         numbers = _numbers(values)
         rows = np.flatnonzero(~np.isnan(numbers))
-        block[rows, np.searchsorted(column["edges"], numbers[rows])] = 1
-    else:
-        tags = _tags(values, column["kind"])
-        place = pd.Index(column["values"]).get_indexer(tags)
-        block[tags.index.to_numpy()[place >= 0], place[place >= 0]] = 1
-    return block
+        return rows, np.searchsorted(column["edges"], numbers[rows])
+    tags = _tags(values, column["kind"])
+    place = places(pd.Index(column["values"]), tags)
+    return tags.index.to_numpy()[place >= 0], place[place >= 0]

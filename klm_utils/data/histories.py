@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from klm_utils.data.rules import TO_DATES, TO_SECONDS, exact, number
+from klm_utils.data import rules
 from klm_utils.errors import DataError, check_whole
 
-_TO_SECONDS, _TO_DATES = (code.replace("log[column]", "frame['timestamp']") for code in (TO_SECONDS, TO_DATES))
+_RULES: rules.Rules = {"user_id": rules.IDS, "timestamp": rules.TIMES}
 
 
 def histories(log: pd.DataFrame, targets: pd.DataFrame, length: int = 20) -> list[list]:
@@ -23,63 +23,34 @@ def histories(log: pd.DataFrame, targets: pd.DataFrame, length: int = 20) -> lis
 
     Raises:
         ConfigError: `length` is not a whole number >= 1.
-        DataError: a column is missing, a time is not a finite number, or the user ids are of two types.
+        DataError: a column is missing, a user id or a time is none, or the user ids are of two types.
 
     >>> log = pd.DataFrame({"user_id": [1, 1, 1, 2], "item_id": list("abcd"), "timestamp": [5, 7, 7, 6]})
     >>> histories(log, log)
     [[], ['a'], ['a'], []]
     """
     length = check_whole("length", length)
-    times, wanted_times = _times(log, "log", ("user_id", "item_id", "timestamp")), _times(targets, "targets")
-    users, wanted_users = pd.Index(log["user_id"].to_numpy()), pd.Index(targets["user_id"].to_numpy())
-    _refuse_two_types(users, wanted_users)
-
-    known, moments = users.unique(), np.unique(times)
+    log, targets = _checked(log, "log", [*_RULES, "item_id"]), _checked(targets, "targets", [*_RULES])
+    if len(log) and len(targets) and log["user_id"].dtype.kind != targets["user_id"].dtype.kind:
+        types, remedy = [str(frame["user_id"].dtype) for frame in (log, targets)], "targets['user_id'].astype('int64')"
+        what, where = "the user ids of log and targets are of two types", "histories(log, targets)"  # none would match
+        raise DataError(what, where, types, "int or str, the same in both", f"convert one of them: {remedy}")
+    users, known = pd.factorize(log["user_id"])
+    moments = np.unique(log["timestamp"])
     step = len(moments)  # one key for each user and moment: number of the user * step + number of the moment
-    start = known.get_indexer(wanted_users) * step  # an unknown user is number -1, before every key
-    keys = known.get_indexer(users) * step + np.searchsorted(moments, times)
+    start = rules.places(pd.Index(known), targets["user_id"]) * step  # an unknown user is number -1, before every key
+    keys = users * step + np.searchsorted(moments, log["timestamp"])
     order = np.argsort(keys, kind="stable")
     keys, items = keys[order], log["item_id"].iloc[order].tolist()
-    stop = np.searchsorted(keys, start + np.searchsorted(moments, wanted_times))  # the first row not before the target
+    stop = np.searchsorted(keys, start + np.searchsorted(moments, targets["timestamp"]))  # first row not before it
     first = np.maximum(np.searchsorted(keys, start), stop - length)
     return [items[a:b] for a, b in zip(first.tolist(), stop.tolist(), strict=True)]
 
 
-def _times(frame: pd.DataFrame, name: str, columns: tuple = ("user_id", "timestamp")) -> np.ndarray:
-    """The times of a frame that has the columns, integers as they are."""
-    there = list(frame.columns) if isinstance(frame, pd.DataFrame) else []
-    if missing := [column for column in columns if column not in there]:
-        raise DataError(
-            f"{name} has no column {missing[0]!r}",
-            where=f"histories({name})",
-            found=there if isinstance(frame, pd.DataFrame) else type(frame).__name__,
-            expected=f"a DataFrame with {', '.join(columns)}",
-            remedy="pass rows of ds.interactions, or rename the columns of your own",
-        )
-    times = frame["timestamp"]
-    finite = np.isfinite(number(times).to_numpy())
-    if not finite.all():
-        row = int(np.argmin(finite))
-        raise DataError(
-            "timestamp is not a finite number",
-            where=f"histories({name}), row {frame.index[row]!r} (position {row})",
-            found=times.iloc[row],
-            expected="seconds since 1970",
-            remedy=f"from dates: {_TO_SECONDS}; else drop such rows (periods become dates by {_TO_DATES})",
-        )
-    times = exact(times)
-    whole = pd.api.types.is_integer_dtype(times.dtype) and not (times >= 2**63).any()
-    return times.to_numpy(dtype="int64" if whole else "float64")
-
-
-def _refuse_two_types(users: pd.Index, wanted: pd.Index) -> None:
-    """An int is never equal to a text: every history would be empty without a word."""
-    types = [ids.inferred_type for ids in (users, wanted) if len(ids)]
-    if len({kind == "string" for kind in types}) > 1:
-        raise DataError(
-            "the user ids of log and targets are of two types",
-            where="histories(log, targets)",
-            found=types,
-            expected="int or str, the same in both",
-            remedy="convert one of them: targets['user_id'].astype('int64') or .astype(str)",
-        )
+def _checked(frame: pd.DataFrame, name: str, columns: list[str]) -> pd.DataFrame:
+    """The columns with ids as int64 or text and times in seconds, or a DataError."""
+    found = rules.shape_faults(frame, name, columns, least=0)
+    found = found or rules.faults_of(frame := rules.plain(frame[columns]), name, _RULES)
+    if found:
+        raise rules.complain(found)
+    return frame.assign(user_id=rules.plain_ids(frame["user_id"]), timestamp=rules.time_values(frame["timestamp"]))

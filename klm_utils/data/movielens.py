@@ -58,11 +58,8 @@ def _table(folder: Path, kind: str, dtypes: dict[str, str]) -> pd.DataFrame:
     """One tab-separated file; the types in its header ("item_id:token") are dropped, all else is text."""
     path = Path(folder) / f"ml-100k.{kind}"
     if not path.exists():
-        raise DataError(
-            "a file of MovieLens-100K is missing",
-            where=str(path),
-            expected="ml-100k.item, .user, .inter, .kg and .link, as RecBole has them",
-            remedy="load it with klm.load_dataset('movielens-100k'), which fetches and checks the files",
-        )
+        expected = "ml-100k.item, .user, .inter, .kg and .link, as RecBole has them"
+        remedy = "load it with klm.load_dataset('movielens-100k'), which fetches and checks the files"
+        raise DataError("a file of MovieLens-100K is missing", str(path), "no such file", expected, remedy)
     frame = pd.read_csv(path, sep="\t", dtype=str, quoting=QUOTE_NONE, keep_default_na=False, na_values=[""])
     return frame.rename(columns=lambda name: name.split(":")[0]).astype(dtypes)

@@ -5,31 +5,15 @@ import re
 import warnings
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from klm_utils.data.rules import (
-    complain,
-    exact,
-    faults_of,
-    floats,
-    holds_utf8,
-    id_rules,
-    interaction_rules,
-    is_nameless,
-    item_rules,
-    kind_of,
-    no_label,
-    number,
-    plain,
-    repeats,
-    shape_faults,
-    table_fault,
-    triple_rules,
-    user_rules,
-)
+from klm_utils.data import rules
+from klm_utils.data.rules import complain, shape_faults
 from klm_utils.errors import ConfigError, DataError, check_choice, check_kind, check_number, check_options
 
 _ARTICLE_LAST = re.compile(r"^(.+?), (The|An?|Las?|Les?|Los|El|Il|Das|Der|Die)(?= \(|$)")
@@ -40,15 +24,16 @@ LOG_COLUMNS = ["user_id", "item_id", "timestamp", "rating", "label"]
 class RecDataset:
     """Items, users, and who did what when. Copies the frames it is given and validates them.
 
-    A column without a name, such as the row number that `to_csv` writes, is left out with a warning.
+    A column without a name, such as the row number that `to_csv` writes, is left out with a warning. Further columns
+    are kept; categories and pyarrow's types become pandas' own.
 
     Args:
         name: what protocols and reports call it.
         items: index `item_id`; columns `title` (str), `tags` (list of str) and any others.
         users: index `user_id`; any profile columns.
-        interactions: `user_id`, `item_id`, `timestamp` (seconds), `rating`, `label` (0 or 1), one row per event,
-            none twice; kept sorted by time, ties in the given order, under a fresh RangeIndex. None: there is no log,
-            and `interactions` is an empty table.
+        interactions: `user_id`, `item_id`, `timestamp` (seconds since 1970, or datetimes: without a zone they are
+            UTC), `rating`, `label` (0 or 1), one row per event, none twice; kept sorted by time, ties in the given
+            order, under a fresh RangeIndex. None: there is no log, and `interactions` is an empty table.
         triples: `head`, `relation`, `tail`, or None.
         optimum: true probability of label 1 of each row of `interactions`; simulated data only.
         chosen_by: "row" when every row is a choice, "label" when only rows with label 1 are.
@@ -61,49 +46,58 @@ class RecDataset:
     name: str
     items: pd.DataFrame
     users: pd.DataFrame
-    interactions: pd.DataFrame | None
+    interactions: pd.DataFrame
     triples: pd.DataFrame | None = None
     license: str = "unknown"
     source: str = ""
     optimum: np.ndarray | None = None
     chosen_by: str = "row"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice("chosen_by", self.chosen_by, ("row", "label"))
         for name in ("name", "license", "source"):
             _check_words(name, getattr(self, name))
-        items = _checked(self.items, "items", item_rules(), index="item_id")
-        users = _checked(self.users, "users", user_rules(), index="user_id")
+        items = _checked(self.items, "items", rules.ITEMS, key="item_id")
+        users = _checked(self.users, "users", rules.USERS, key="user_id")
         items["tags"] = [list(tags) for tags in items["tags"]]  # a frame's copy shares the lists
         log, order = _sorted_log(self.interactions, items.index, users.index)
-        triples = None if self.triples is None else _checked(self.triples, "triples", triple_rules())
+        triples = None if self.triples is None else _checked(self.triples, "triples", rules.TRIPLES)
         optimum = None if self.optimum is None else _checked_optimum(self.optimum, len(log))[order]
         checked = {"items": items, "users": users, "interactions": log, "triples": triples, "optimum": optimum}
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         rows, again = len(self.interactions), int(self.interactions.duplicated(["user_id", "item_id"]).sum())
         density = (rows - again) / (len(self.items) * len(self.users))
         more = f", {again:,} repeats" if again else ""
         log = f"{rows:,} interactions ({density:.2%} of the pairs{more})" if rows else "no interactions"
+        log += "; each a choice, none graded" if rows and not self.graded else ""
         log += f"; {scale}" if (scale := scale_of(self.interactions)) else ""
         graph = "" if self.triples is None else f", {len(self.triples):,} triples"
         size = f"{len(self.items):,} items, {len(self.users):,} users"
         return f"RecDataset {self.name}: {size}, {log}{graph}; licence: {self.license}"
+
+    @property
+    def graded(self) -> bool:
+        """Whether the log has rows that were not liked. A log of clicks has none: it says what was chosen, no more."""
+        return bool((self.interactions["label"] == 0).any())
 
     def chosen(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The rows of `frame` (a part of `interactions`) that are choices: the positives of objective "interaction"."""
         return frame if self.chosen_by == "row" else frame[frame["label"] == 1]
 
     @classmethod
-    def from_frames(cls, items, users, interactions, *, name="custom", like_at=4, **fields) -> "RecDataset":
+    def from_frames(
+        cls, items: Any, users: Any, interactions: Any, *, name: str = "custom", like_at: float = 4, **fields: Any
+    ) -> "RecDataset":
         """A data set from your own tables.
 
         `item_id` and `user_id` may be columns or the index. What may be left out: `tags` (then empty lists);
         `users` (None: the users of the log, without profile); `timestamp` (then the order of the rows);
         `rating` (then the label); `label` when there is a `rating` (then `rating >= like_at`: 4 is for ratings of 1
-        to 5; where it cuts another scale, the printed data set and its splits say so).
+        to 5; where it cuts another scale, the printed data set and its splits say so). A log with neither is one of
+        clicks: each row is a choice, with label 1 and rating 1.
         `interactions=None` stands for a data set without a log. `fields` are the other fields of RecDataset.
         A table of another library (polars, pyarrow, ...) is taken if it has a `to_pandas()`.
 
@@ -115,18 +109,17 @@ class RecDataset:
         check_options("RecDataset.from_frames", fields, own | {"name", "like_at"})
         like_at = check_number("like_at", like_at, -1e15, 1e15, "like_at=4 is for ratings of 1 to 5")
         given = {"items": items, "users": users, "interactions": interactions, "triples": fields.get("triples")}
-        items, users, interactions, triples = (_in_pandas(frame, table) for table, frame in given.items())
-        fields |= {"triples": triples}
+        items, users, log, fields["triples"] = (_in_pandas(frame, table) for table, frame in given.items())
         for frame, table, needed, key in (
             (items, "items", ["item_id", "title"], "item_id"),
             (users, "users", ["user_id"], "user_id"),
-            (interactions, "interactions", ["user_id", "item_id"], None),
+            (log, "interactions", ["user_id", "item_id"], None),
         ):  # before anything is filled in: the message lists the columns that the caller gave
             if (frame is not None or table == "items") and (found := shape_faults(frame, table, needed, key)):
                 raise complain(found)
-        log = None if interactions is None else _completed_log(interactions, like_at)
+        log = None if log is None else _completed_log(log, like_at)
         if users is None and log is not None:
-            if found := faults_of(log, "interactions", {"user_id": id_rules()}):
+            if found := rules.faults_of(log[["user_id"]], "interactions", {"user_id": rules.IDS}):
                 raise complain(found)
             users = pd.DataFrame(index=pd.Index(log["user_id"].unique(), name="user_id"))
         if "tags" not in items:
@@ -134,7 +127,7 @@ class RecDataset:
         return cls(name=name, items=items, users=users, interactions=log, **fields)
 
     @classmethod
-    def from_csv(cls, folder, *, name: str | None = None, **fields) -> "RecDataset":
+    def from_csv(cls, folder: str | os.PathLike[str], *, name: str | None = None, **fields: Any) -> "RecDataset":
         """The same from `items.csv`, `users.csv` and `interactions.csv` (UTF-8, with a header) in a folder.
 
         Tags are separated by `|`. Lists as `to_csv` writes them ("['a', 'b']") are read as lists, among the tags
@@ -149,15 +142,13 @@ class RecDataset:
         check_kind("from_csv(folder)", folder, str | os.PathLike, "the path of a folder with three CSV files")
         from klm_utils.data.csv_folder import line_of, read_folder
 
-        def place(fault, i):
+        def place(fault: rules.Fault, i: int | None) -> str:
             return line_of(Path(folder), fault.table, None if i is None else fault.rows[i])
 
         try:
             items, users, log = read_folder(Path(folder))
             return cls.from_frames(items, users, log, name=name or Path(folder).resolve().name, **fields)
-        except DataError as error:
-            if not hasattr(error, "faults"):
-                raise
+        except rules.TableError as error:
             raise complain(error.faults, place) from None
 
 
@@ -173,19 +164,14 @@ def scale_of(log: pd.DataFrame) -> str:
     return f"label 1: ratings from {low:g} to {rating.max():g}, {liked.mean():.1%} of the rows"
 
 
-def _check_words(name: str, value) -> None:
+def _check_words(name: str, value: Any) -> None:
     check_kind(f"RecDataset({name})", value, str, "a str", f"pass {name}='...'")
-    if not holds_utf8(value):
-        raise ConfigError(
-            f"{name} holds half a character (a lone surrogate)",
-            where=f"RecDataset({name})",
-            found=value,
-            expected="text that UTF-8 can hold",
-            remedy=f"{name}.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')",
-        )
+    if not rules.holds_utf8(value):
+        half, remedy = f"{name} holds half a character (a lone surrogate)", rules.TO_UTF8.replace("t.", f"{name}.")
+        raise ConfigError(half, f"RecDataset({name})", value, "text that UTF-8 can hold", remedy)
 
 
-def _in_pandas(frame, table: str):
+def _in_pandas(frame: Any, table: str) -> Any:
     """A frame of another library as one of pandas, arrays in its cells as lists; anything else as it is."""
     if isinstance(frame, pd.DataFrame) or not callable(getattr(frame, "to_pandas", None)):
         return frame
@@ -194,101 +180,84 @@ def _in_pandas(frame, table: str):
     except Exception as fault:  # whatever that library raises, such as polars for want of pyarrow
         found = f"{type(fault).__name__}: {fault}"[:300]
         remedy = "install what is missing (polars needs pyarrow for it), or make a pandas DataFrame of it yourself"
-        raise complain([table_fault(table, "cannot be made a table of pandas", found, "a table", remedy)]) from fault
+        raise complain([rules.Fault(table, "cannot be made a table of pandas", found, "a table", remedy)]) from fault
     if isinstance(frame, pd.DataFrame):
         frame = frame.copy(deep=False)  # it may be that library's own
         for at in [at for at, dtype in enumerate(frame.dtypes) if pd.api.types.is_object_dtype(dtype)]:
-            cells = frame.iloc[:, at].map(lambda cell: cell.tolist() if isinstance(cell, np.ndarray) else cell)
-            frame.isetitem(at, cells)
+            frame.isetitem(at, rules.lists(frame.iloc[:, at]))
     return frame
 
 
 def _completed_log(log: pd.DataFrame, like_at: float) -> pd.DataFrame:
     """The log with timestamp, rating and label filled in from what is there."""
-    if "label" not in log and "rating" not in log:
-        raise complain([no_label(log)])
-    log = plain(log)
+    log, names = rules.plain(log), {str(column).lower(): column for column in log}
+    for column in {"timestamp", "rating", "label"} - set(log):
+        if near := get_close_matches(column, names, n=1, cutoff=0.8):
+            told = f"interactions: no column {column!r}, so it is filled in; if {names[near[0]]!r} is it, rename that"
+            warnings.warn(told, stacklevel=3)
     if "timestamp" not in log:
         if copies := int(log[[column for column in LOG_COLUMNS if column in log]].duplicated().sum()):
-            warnings.warn(
+            told = (
                 f"interactions: {copies:,} rows are copies of others; without a timestamp nobody can tell whether they "
-                "are repeats. If they are not: log.drop_duplicates()",
-                stacklevel=3,
             )
+            warnings.warn(f"{told}are repeats. If they are not: log.drop_duplicates()", stacklevel=3)
         log["timestamp"] = np.arange(len(log))
-    if "label" not in log and "rating" in log:
-        log["label"] = (number(log["rating"]) >= like_at).astype("int64")  # a rating that is none is refused later
-    elif "rating" not in log and "label" in log:
-        log["rating"] = number(log["label"]).fillna(0.0)  # a label that is none is refused later
+    if "label" not in log:  # a rating that is none is refused later
+        log["label"] = (rules.number(log["rating"]) >= like_at).astype("int64") if "rating" in log else 1
+    if "rating" not in log:
+        log["rating"] = rules.number(log["label"]).fillna(0.0)  # a label that is none is refused later
     return log
 
 
-def _checked(frame, table: str, rules: dict, index: str | None = None) -> pd.DataFrame:
-    """A copy of the frame that keeps the rules, under `index`, ids in plain int64 or text, or a DataError."""
-    if found := shape_faults(frame, table, list(rules), index):
+def _checked(frame: Any, table: str, own: rules.Rules, key: str | None = None) -> pd.DataFrame:
+    """A copy of the frame that keeps its own rules, under the index `key`, ids in int64 or text, or a DataError."""
+    if found := shape_faults(frame, table, list(own), key):
         raise complain(found)
-    frame = plain(_named(frame.reset_index() if index not in (None, *frame) else frame, table))
-    frame = frame.set_index(index) if index else frame
-    if found := faults_of(frame, table, rules, index=index):
+    frame = _named(frame.reset_index() if key not in (None, *frame) else frame, table)
+    frame = rules.plain(frame.set_axis(frame[key]) if key else frame)
+    if found := rules.faults_of(frame, table, own):
         raise complain(found)
-    if index:
-        frame.index = pd.Index(_plain_ids(frame.index.to_series()), name=index)
-    return frame
+    for column in {"user_id", "item_id"} & set(own):
+        frame[column] = rules.plain_ids(frame[column])
+    return frame.set_index(key) if key else frame
 
 
 def _named(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     """The frame without columns that have no name: a row number would become a feature, and tell the file's order."""
-    nameless = [column for column in frame if is_nameless(column)]
+    nameless = [column for column in frame if rules.is_nameless(column)]
     if nameless:
-        warnings.warn(
-            f"{table}: the column {nameless[0]!r} has no name and is left out; "
-            "to_csv writes the row number so, to_csv(index=False) does not",
-            stacklevel=5,  # about where the data set is made
-        )
+        told = f"{table}: the column {nameless[0]!r} has no name and is left out; to_csv writes the row number so, "
+        warnings.warn(f"{told}to_csv(index=False) does not", stacklevel=5)  # about where the data set is made
     return frame.drop(columns=nameless)
 
 
-def _sorted_log(log, item_ids: pd.Index, user_ids: pd.Index) -> tuple[pd.DataFrame, np.ndarray]:
+def _sorted_log(log: Any, item_ids: pd.Index, user_ids: pd.Index) -> tuple[pd.DataFrame, np.ndarray]:
     """The log checked and sorted by time, and the order that sorted it."""
     if log is None or (getattr(log, "attrs", {}).get("log") == "none" and log.empty):
         log = pd.DataFrame({c: pd.Series(dtype="float64" if c == "rating" else "int64") for c in LOG_COLUMNS})
         log.attrs["log"] = "none"  # tells a data set without a log from one whose log was lost, through replace() too
         return log, np.arange(0)
-    log = _checked(log, "interactions", interaction_rules(item_ids, user_ids))
+    log = _checked(log, "interactions", rules.LOG)
     log.attrs.pop("log", None)
-    for column in ("user_id", "item_id"):
-        log[column] = _plain_ids(log[column]).array
-    for column, kind in {"timestamp": None, "rating": "float64", "label": "int64"}.items():
-        values = exact(log[column])
-        whole = kind is None and (values % 1 == 0).all()
-        log[column] = values.astype(kind or ("int64" if whole else "float64"))
-    if found := repeats(log):
+    known = {"user_id": rules.known_rules("users", user_ids), "item_id": rules.known_rules("items", item_ids)}
+    log["timestamp"] = rules.time_values(log["timestamp"])
+    log["rating"], log["label"] = rules.number(log["rating"]), rules.number(log["label"]).astype("int64")
+    if found := rules.faults_of(log, "interactions", known) or rules.repeats(log):
         raise complain(found)
     order = np.argsort(log["timestamp"].to_numpy(), kind="stable")
     return log.iloc[order].reset_index(drop=True), order
 
 
-def _plain_ids(ids: pd.Series) -> pd.Series:
-    """Checked ids as int64 or as text."""
-    ids = (ids.astype(object) if isinstance(ids.dtype, pd.CategoricalDtype) else ids).infer_objects()
-    return ids.astype("int64") if kind_of(ids) == "int" else ids
-
-
-def _checked_optimum(optimum, rows: int) -> np.ndarray:
+def _checked_optimum(optimum: Any, rows: int) -> np.ndarray:
     try:
-        values = floats(optimum)
+        values = rules.floats(optimum)
     except (TypeError, ValueError):
         values = np.array(np.nan)
-    with np.errstate(invalid="ignore"):
-        good = values.shape == (rows,) and bool(((values >= 0) & (values <= 1)).all())
-    if not good:
-        raise DataError(
-            "optimum does not fit the interactions",
-            where="RecDataset(optimum)",
-            found=f"shape {values.shape}",
-            expected=f"{rows} probabilities in [0, 1], one for each row of interactions",
-            remedy="give it in the order of the interactions, or leave it out",
-        )
+    if values.shape != (rows,) or not ((values >= 0) & (values <= 1)).all():
+        expected = f"{rows} probabilities in [0, 1], one for each row of interactions"
+        remedy = "give it in the order of the interactions, or leave it out"
+        found = f"shape {values.shape}"
+        raise DataError("optimum does not fit the interactions", "RecDataset(optimum)", found, expected, remedy)
     return values
 
 
@@ -297,7 +266,7 @@ def title_text(title: str) -> str:
     return _ARTICLE_LAST.sub(r"\2 \1", value_text(title))
 
 
-def value_text(value) -> str:
+def value_text(value: Any) -> str:
     """The value as text on one line, "" for a missing one; 1995.0 is 1995."""
     if pd.isna(value):
         return ""

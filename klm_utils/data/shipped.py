@@ -19,9 +19,5 @@ def shipped(relative: str) -> Path:
     for root in roots:
         if (root / relative).exists():
             return root / relative
-    raise AssetError(
-        "a file of the course is missing",
-        where=" and ".join(str(root / relative) for root in roots),
-        expected="a file that ships with the course",
-        remedy="install the package again, or run from a complete checkout",
-    )
+    where, remedy = " and ".join(str(root / relative) for root in roots), "install it again, or use a whole checkout"
+    raise AssetError("a file of the course is missing", where, "no such file", "a file that ships with it", remedy)

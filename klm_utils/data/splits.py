@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from klm_utils.data.rules import cell_fault, complain
+from klm_utils.data.rules import cell_fault, complain, places
 from klm_utils.data.schema import RecDataset, scale_of, title_text
 from klm_utils.errors import ConfigError, DataError, check_kind, check_seed, check_whole
 
@@ -36,15 +36,15 @@ class Split:
     name: str
     shown: pd.DataFrame
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _refuse_leaks(self)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Split: {self.protocol}"
 
     def seen_users(self, part: str = "test") -> np.ndarray:
         """For each row of a part, whether its user has rows in train. bool [rows]."""
-        return getattr(self, part)["user_id"].isin(self.train["user_id"].unique()).to_numpy()
+        return _seen(getattr(self, part), self.train)
 
 
 def split(ds: RecDataset, name: str, seed: int = 0, *, shown: int = 0) -> Split:
@@ -70,7 +70,7 @@ def split(ds: RecDataset, name: str, seed: int = 0, *, shown: int = 0) -> Split:
     _refuse_empty(parts, name, ds)
     how += "" if name == "temporal" else f", seed {seed}"
     if name == "temporal":
-        new = ~parts["test"]["user_id"].isin(parts["train"]["user_id"].unique())
+        new = ~_seen(parts["test"], parts["train"])
         how += f"; {new.sum():,} of {len(new):,} test rows ({new.mean():.0%}) are of users never seen in train"
     if name == "random":
         pair = ds.interactions.groupby(["user_id", "item_id"], sort=False).ngroup()
@@ -81,7 +81,11 @@ def split(ds: RecDataset, name: str, seed: int = 0, *, shown: int = 0) -> Split:
     return Split(**parts, protocol=f"{ds.name}, {how}", dataset=ds, name=name)
 
 
-def _cut_rows(ds: RecDataset, name: str, rng, shown: int):
+def _seen(part: pd.DataFrame, train: pd.DataFrame) -> np.ndarray:
+    return places(pd.Index(train["user_id"].unique()), part["user_id"]) >= 0
+
+
+def _cut_rows(ds: RecDataset, name: str, rng: np.random.Generator, shown: int) -> tuple[tuple[np.ndarray, ...], str]:
     """The rows of each part as masks, and how they were cut."""
     n = len(ds.interactions)
     place = rng.permutation(n) if name == "random" else np.arange(n)
@@ -90,19 +94,16 @@ def _cut_rows(ds: RecDataset, name: str, rng, shown: int):
     return masks, "random 80/10/10 of rows" if name == "random" else "temporal 80/10/10 by time"
 
 
-def _cut_ids(ds: RecDataset, name: str, rng, shown: int):
+def _cut_ids(ds: RecDataset, name: str, rng: np.random.Generator, shown: int) -> tuple[tuple[np.ndarray, ...], str]:
     """The rows of each part as masks, and how they were cut."""
-    log, key, ids = ds.interactions, "user_id", ds.users.index
-    if name == "cold_item":
-        key, ids = "item_id", ds.items.index
+    key, ids = ("item_id", ds.items.index) if name == "cold_item" else ("user_id", ds.users.index)
     groups = _twins(ds.items) if key == "item_id" else np.arange(len(ids))
-    least = max(MIN_ROWS, shown + 1)
-    counts = log[key].value_counts().reindex(ids, fill_value=0).to_numpy()
-    eligible = counts >= least
+    at, least = places(ids, ds.interactions[key]), max(MIN_ROWS, shown + 1)
+    eligible = np.bincount(at, minlength=len(ids)) >= least
     role, crowd = _draw_cold(eligible, groups, least, rng, where=f"split({name!r})")
     valid, test = ((role[eligible] == r).sum() for r in (1, 2))
-    of_row = role[ids.get_indexer(log[key])]
-    early = (of_row > 0) & (log.groupby(key).cumcount().to_numpy() < shown)
+    of_row = role[at]
+    early = (of_row > 0) & (pd.Series(at).groupby(at).cumcount().to_numpy() < shown)
     masks = of_row == 0, (of_row == 1) & ~early, (of_row == 2) & ~early, early
     how = f"{name}: {test} test and {valid} valid of {eligible.sum()} {key[:4]}s with {least}+ rows, none in train"
     if crowd.any():
@@ -114,30 +115,16 @@ def _cut_ids(ds: RecDataset, name: str, rng, shown: int):
 def _check_arguments(ds: RecDataset, name: str, seed: int, shown: int) -> None:
     check_kind("split(ds)", ds, RecDataset, "a RecDataset", "klm.split(ds, 'random'): the data set comes first")
     if not isinstance(name, str) or name not in SPLITS:
-        raise ConfigError(
-            "there is no split of this name",
-            where="split(name)",
-            found=name,
-            expected=", ".join(map(repr, SPLITS)),
-            remedy="see klm.split for what each of them asks",
-        )
+        names, remedy = ", ".join(map(repr, SPLITS)), "see klm.split for what each of them asks"
+        raise ConfigError("there is no split of this name", "split(name)", name, names, remedy)
     check_seed(seed, "split(seed)")
     if check_whole("split(shown)", shown, 0) and name != "cold_user":
-        raise ConfigError(
-            "only cold users have rows to show",
-            where="split(shown)",
-            found=shown,
-            expected=f"0 for {name!r}",
-            remedy="leave shown out, or use 'cold_user'",
-        )
+        expected, remedy = f"0 for {name!r}", "leave shown out, or use 'cold_user'"
+        raise ConfigError("only cold users have rows to show", "split(shown)", shown, expected, remedy)
     if ds.interactions.empty:
-        raise DataError(
-            f"{ds.name} has no interactions to split",
-            where="split(ds)",
-            found="0 interactions",
-            expected="a data set with a log",
-            remedy="use 'movielens-100k', or add a log with RecDataset.from_frames",
-        )
+        remedy = "use 'movielens-100k', or add a log with RecDataset.from_frames"
+        what = f"{ds.name} has no interactions to split"
+        raise DataError(what, "split(ds)", "0 interactions", "a data set with a log", remedy)
 
 
 def _twins(items: pd.DataFrame) -> np.ndarray:
@@ -155,11 +142,13 @@ def _years(years: pd.Series) -> pd.Series:
     """The years as they are; a list of them cannot be compared."""
     if (several := years.map(pd.api.types.is_list_like).astype(bool)).any():
         remedy = "keep one: items[column].map(lambda y: next(iter(y), None) if pd.api.types.is_list_like(y) else y)"
-        raise complain([cell_fault("items", "year", "is not one value", years, several, "a year", remedy)])
+        raise complain([cell_fault("items", years, several, "is not one value", "a year", remedy)])
     return years
 
 
-def _draw_cold(eligible: np.ndarray, groups: np.ndarray, least: int, rng, where: str) -> tuple[np.ndarray, np.ndarray]:
+def _draw_cold(
+    eligible: np.ndarray, groups: np.ndarray, least: int, rng: np.random.Generator, where: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Role of each id, 0 train, 1 valid, 2 test, by group: if one id of it is eligible, all go along.
 
     A group larger than valid is to be would fill a part or empty the next one. It stays in train, if the others are
@@ -167,13 +156,9 @@ def _draw_cold(eligible: np.ndarray, groups: np.ndarray, least: int, rng, where:
     """
     total = int(eligible.sum())
     if total < 3:
-        raise DataError(
-            "too few ids for a cold split",
-            where=where,
-            found=f"{total} ids with {least} or more interactions",
-            expected="at least 3: one each for train, valid and test",
-            remedy="use more data, or the split 'random'",
-        )
+        found, remedy = f"{total} ids with {least} or more interactions", "use more data, or the split 'random'"
+        expected = "at least 3: one each for train, valid and test"
+        raise DataError("too few ids for a cold split", where, found, expected, remedy)
     size = np.bincount(groups, weights=eligible).astype(int)
     n_test, n_valid = (max(1, round(share * total)) for share in (TEST_SHARE, VALID_SHARE))
     crowd = size > n_valid
@@ -196,39 +181,32 @@ def _refuse_empty(parts: dict[str, pd.DataFrame], name: str, ds: RecDataset) -> 
                 why = "too many items share one title, and stay together,"
                 found = f"{twins.sum()} of {len(twins)} items with the title {ds.items['title'].iloc[twins.argmax()]!r}"
                 remedy = "give each its own title, or '' where there is none"
-            raise DataError(
-                f"{why} for this split: {part} would be empty",
-                where=f"split({name!r})",
-                found=found,
-                expected="at least one row each in train, valid and test",
-                remedy=remedy,
-            )
+            what, expected = f"{why} for this split: {part} would be empty", "a row each in train, valid and test"
+            raise DataError(what, f"split({name!r})", found, expected, remedy)
 
 
 def _refuse_leaks(split: Split) -> None:
     """Look for every leak that the kind of split excludes."""
-    log, parts = split.dataset.interactions, [getattr(split, part) for part in PARTS]
-    _refuse_empty(dict(zip(PARTS, parts, strict=True)), split.name, split.dataset)
+    ds, parts = split.dataset, [getattr(split, part) for part in PARTS]
+    _refuse_empty(dict(zip(PARTS, parts, strict=True)), split.name, ds)
     rows = np.concatenate([part.index.to_numpy() for part in parts])
     leaks = []
-    if not np.array_equal(np.sort(rows), log.index.to_numpy()):
+    if not np.array_equal(np.sort(rows), ds.interactions.index.to_numpy()):
         leaks.append("the parts do not hold each row of the log exactly once")
     if split.name == "temporal":
         times = [part["timestamp"] for part in parts[:3]]
         if times[0].max() > times[1].min() or times[1].max() > times[2].min():
             leaks.append("an earlier part knows a later row")
     if split.name in ("cold_item", "cold_user"):
-        key, items = "item_id" if split.name == "cold_item" else "user_id", split.dataset.items
-        groups = pd.Series(_twins(items), index=items.index) if key == "item_id" else None
-        ids = [set(part[key] if groups is None else groups[part[key]]) for part in parts]
+        key = f"{split.name.removeprefix('cold_')}_id"
+        table = ds.items if key == "item_id" else ds.users
+        groups = _twins(table) if key == "item_id" else np.arange(len(table))
+        ids = [set(groups[np.unique(places(table.index, part[key]))]) for part in parts]
         if ids[0] & (ids[1] | ids[2] | ids[3]):
             leaks.append(f"train knows a cold {key}, or its twin of equal title and year")
         if ids[1] & ids[2]:
             leaks.append(f"valid and test share one {key}, or its twin")
     if leaks:
-        raise DataError(
-            "the split leaks: " + "; ".join(leaks),
-            where=f"Split {split.name!r} of {split.dataset.name}",
-            expected="parts that know nothing of each other",
-            remedy="make splits with klm.split and do not edit their frames",
-        )
+        what, where = "the split leaks: " + "; ".join(leaks), f"Split {split.name!r} of {ds.name}"
+        remedy = "make splits with klm.split and do not edit their frames"
+        raise DataError(what, where, expected="parts that know nothing of each other", remedy=remedy)

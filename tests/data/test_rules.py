@@ -2,14 +2,16 @@
 
 import re
 from contextlib import nullcontext
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import pytest
-from klm_utils.data.sequences import histories
 
 import klm_utils as klm
 from klm_utils import DataError, RecDataset
+from klm_utils.data.histories import histories
 
 HALF = "Party \ud83d"  # the first half of an emoji, as json.loads gives it
 LARGE = 1_700_000_000_000_000_000  # nanoseconds since 1970: 19 digits
@@ -50,15 +52,10 @@ def test_a_log_joined_to_itself_is_refused_and_the_remedy_restores_it(tables):
 def test_several_events_of_one_second_are_told_apart_by_its_fraction(tables):
     dates = pd.to_datetime(["1970-01-01 00:00:05.25", "1970-01-01 00:00:05.75"])
     log = pd.DataFrame({"user_id": 10, "item_id": 1, "label": [1, 0], "timestamp": dates})
-    seconds = re.search(
-        r"\(pd\.to_datetime.*seconds=1\)", refused(tables, "not a time", interactions=log).remedy
-    ).group()
-    column = {"log": log, "pd": pd}
-    error = refused(tables, "repeat", interactions=log.assign(timestamp=eval(seconds, column)))
-    assert "/ in place of // pd.Timedelta" in error.remedy
-    finer = eval(seconds.replace("// pd.Timedelta", "/ pd.Timedelta"), column)
-    ds = RecDataset.from_frames(**tables | {"interactions": log.assign(timestamp=finer)})
-    assert ds.interactions["timestamp"].diff().tolist()[1] == 0.5
+    error = refused(tables, "repeat", interactions=log.assign(timestamp=dates.floor("s")))
+    assert "the fraction of the second" in error.remedy
+    ds = RecDataset.from_frames(**tables | {"interactions": log})
+    assert ds.interactions["timestamp"].tolist() == [5.25, 5.75]
 
 
 def test_a_pair_at_another_time_is_no_copy_and_shows_in_the_density(tables):
@@ -193,6 +190,13 @@ def test_a_column_with_a_number_for_a_name_is_kept(tables, recwarn):
 # -- remedies, carried out
 
 
+def remedied(log, error):
+    """The log with its times as the remedy of an error says: texts as dates, periods as theirs."""
+    text = not isinstance(log["timestamp"].iloc[0], pd.Period)
+    code = re.search(r"pd\.to_datetime\(.*?\)" if text else r"pd\.PeriodIndex.*?to_timestamp\(\)", error.remedy).group()
+    return log.assign(timestamp=eval(code, {"log": log, "pd": pd}))
+
+
 @pytest.mark.parametrize(
     "dates",
     [
@@ -201,15 +205,39 @@ def test_a_column_with_a_number_for_a_name_is_kept(tables, recwarn):
         pd.to_datetime(pd.Series([5, 1, 1, 0]), unit="s", utc=True),
         pd.to_datetime(pd.Series([5, 1, 1, 0]), unit="s", utc=True).dt.tz_convert("Asia/Shanghai"),
         pd.to_datetime(pd.Series([5, 1, 1, 0]), unit="s").astype(object),
+        pd.to_datetime(pd.Series([5, 1, 1, 0]), unit="s").dt.tz_localize("UTC").astype(object),
+        pd.Series([datetime.fromtimestamp(n, ZoneInfo("Asia/Shanghai")) for n in (5, 1, 1, 0)], dtype=object),
+        pd.to_datetime(pd.Series([5, 1, 1, 0]), unit="s").astype("category"),
+    ],
+)
+def test_datetimes_become_seconds_and_are_utc_where_they_name_no_zone(tables, dates):
+    log = tables["interactions"].assign(timestamp=dates)
+    ds = RecDataset.from_frames(**tables | {"interactions": log})
+    pd.testing.assert_frame_equal(ds.interactions, RecDataset.from_frames(**tables).interactions)
+    assert histories(log, log) == [[2], [], [3], []]
+    gap = log.assign(timestamp=pd.Series(dates).astype(object).where([True, True, True, False], None))
+    refused(tables, "not a time in 1 row", interactions=gap)
+
+
+def test_dates_before_1970_are_refused(tables):
+    log = tables["interactions"].assign(
+        timestamp=pd.to_datetime(["1970-01-02", "1970-01-03", "1969-12-31", "1970-01-01"])
+    )
+    assert refused(tables, "not a time in 1 row", interactions=log).found == pd.Timestamp("1969-12-31")
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
         pd.Series([f"1970-01-01T00:00:0{n}" for n in (5, 1, 1, 0)]),
         pd.Series([f"1970-01-01 08:00:0{n}+08:00" for n in (5, 1, 1, 0)]),
     ],
 )
-def test_the_remedy_for_dates_gives_their_seconds(tables, dates):
+def test_dates_as_text_are_refused_and_their_remedy_gives_their_seconds(tables, dates):
     log = tables["interactions"].assign(timestamp=dates)
     error = refused(tables, "not a time in 4 rows", interactions=log)
-    code = re.search(r"\(pd\.to_datetime.*seconds=1\)", error.remedy).group()
-    assert eval(code, {"log": log, "pd": pd}).tolist() == [5, 1, 1, 0]
+    ds = RecDataset.from_frames(**tables | {"interactions": remedied(log, error)})
+    assert ds.interactions["timestamp"].tolist() == [0, 1, 1, 5]
 
 
 @pytest.mark.parametrize("kind", ["period[D]", object])
@@ -218,13 +246,10 @@ def test_periods_are_not_taken_for_seconds_and_their_remedy_gives_seconds(tables
     log = tables["interactions"].assign(timestamp=days)
     error = refused(tables, "not a time in 4 rows", interactions=log)
     refused(tables, "rating is not a finite number", interactions=tables["interactions"].assign(rating=days))
-    with pytest.raises(DataError, match="not a finite number") as caught:
+    with pytest.raises(DataError, match="not a time in 4 rows of log"):
         histories(log, log)
-    for remedy in (error.remedy, caught.value.remedy):
-        names = {"log": log.copy(), "frame": log.copy(), "pd": pd}
-        exec(re.search(r"\S+ = pd\.PeriodIndex.*?to_timestamp\(\)", remedy).group(), names)
-        code = re.search(r"\(pd\.to_datetime.*?seconds=1\)", remedy).group()
-        assert eval(code, names).tolist() == [0, 86400, 172800, 259200]
+    ds = RecDataset.from_frames(**tables | {"interactions": remedied(log, error)})
+    assert ds.interactions["timestamp"].tolist() == [0, 86400, 172800, 259200]
 
 
 NARROW = [np.int32(1), np.int64(2), np.uint8(3)]
@@ -312,15 +337,61 @@ def test_missing_titles_have_a_remedy(tables):
     assert RecDataset.from_frames(**tables | {"items": items.assign(title=mended)}).items["title"].tolist()[1] == ""
 
 
-def test_a_log_of_clicks_is_told_what_to_add_and_only_what_it_has(tables):
+@pytest.mark.filterwarnings("error")
+def test_a_log_of_clicks_is_one_of_choices(tables):
+    """Two columns are enough, and nothing is to be said."""
     clicks = tables["interactions"][["user_id", "item_id"]]
-    error = refused(tables, "no column 'rating' and no column 'label'", interactions=clicks)
-    assert error.found == ["user_id", "item_id"] and "log['label'] = 1" in error.remedy
-    assert RecDataset.from_frames(**tables | {"interactions": clicks.assign(label=1)}).interactions["label"].eq(1).all()
-    near = refused(tables, "no column 'rating'", interactions=clicks.assign(ratings=5))
-    assert "rename 'ratings' to 'rating'" in near.remedy
+    ds = RecDataset.from_frames(**tables | {"interactions": clicks.assign(page="home")})
+    log = ds.interactions
+    assert log["label"].tolist() == [1, 1, 1, 1] and log["rating"].tolist() == [1.0] * 4
+    assert log["timestamp"].tolist() == [0, 1, 2, 3] and log["page"].tolist() == ["home"] * 4
+    assert len(ds.chosen(log)) == 4 and not ds.graded and "each a choice, none graded" in repr(ds)
+    assert (log.dtypes[["rating", "label"]] == ["float64", "int64"]).all()
+
+
+def test_a_log_with_what_was_not_liked_is_graded(tables):
+    ds = RecDataset.from_frames(**tables)
+    assert ds.graded and "none graded" not in repr(ds)
+    bare = RecDataset.from_frames(**tables | {"interactions": None})
+    assert not bare.graded and "none graded" not in repr(bare)
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [("ratings", "rating"), ("Rating", "rating"), ("lable", "label"), ("LABEL", "label"), ("time_stamp", "timestamp")],
+)
+def test_a_column_that_is_filled_in_although_one_is_called_nearly_so_is_told(tables, there, missing):
+    clicks = tables["interactions"][["user_id", "item_id"]].assign(**{there: 0})
+    with pytest.warns(UserWarning, match=f"no column '{missing}', .* if '{there}' is it, rename"):
+        RecDataset.from_frames(**tables | {"interactions": clicks})
+
+
+def test_a_missing_column_is_told_with_the_columns_that_were_given(tables):
     bare = refused(tables, "no column 'title'", items=tables["items"][["item_id"]])
     assert bare.found == ["item_id"], "tags are filled in by from_frames"
+
+
+@pytest.mark.parametrize("kind", [bool, "boolean", object, "category", "bool[pyarrow]"])
+def test_labels_may_be_truth_values(tables, kind):
+    if "pyarrow" in str(kind):
+        pytest.importorskip("pyarrow")
+    log = tables["interactions"].drop(columns="rating")
+    ds = RecDataset.from_frames(**tables | {"interactions": log.assign(label=log["label"].astype(bool).astype(kind))})
+    pd.testing.assert_frame_equal(
+        ds.interactions, RecDataset.from_frames(**tables | {"interactions": log}).interactions
+    )
+
+
+def test_columns_of_categories_become_those_of_their_values(tables):
+    """As categories, numbers would be no features, and texts could not be filled in."""
+    items = tables["items"].assign(
+        title=pd.Categorical(["a", "b", "a"]),
+        year=pd.Categorical([1990, None, 1991]),
+        price=pd.Categorical([2.5, 1.5, 2.5]),
+    )
+    ds = RecDataset.from_frames(**tables | {"items": items})
+    assert ds.items["title"].tolist() == ["a", "b", "a"] and ds.items["title"].dtype == tables["items"]["title"].dtype
+    assert ds.items["year"].tolist() == [1990, pd.NA, 1991] and ds.items["price"].sum() == 6.5
 
 
 @pytest.mark.parametrize("table", ["items", "interactions"])
@@ -434,9 +505,8 @@ def test_text_ids_of_pyarrow(tables, arrow, kind):
 def test_dates_missing_ids_and_years_of_pyarrow(tables, arrow):
     log = tables["interactions"]
     dates = pd.to_datetime(log["timestamp"], unit="s", utc=True).astype("timestamp[us, UTC][pyarrow]")
-    error = refused(tables, "not a time in 4 rows", interactions=log.assign(timestamp=dates))
-    code = re.search(r"\(pd\.to_datetime.*seconds=1\)", error.remedy).group()
-    assert eval(code, {"log": log.assign(timestamp=dates), "pd": pd}).tolist() == [5, 1, 1, 0]
+    ds = RecDataset.from_frames(**tables | {"interactions": log.assign(timestamp=dates)})
+    assert ds.interactions["timestamp"].tolist() == [0, 1, 1, 5]
     missing = pd.Series([10, None, 20, 20], dtype="int64[pyarrow]")
     refused(tables, "user_id is not an id in 1 row", interactions=log.assign(user_id=missing))
     items = tables["items"].assign(year=pd.Series([1990, None, 1991], dtype="int64[pyarrow]"))

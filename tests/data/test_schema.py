@@ -189,8 +189,6 @@ def test_what_from_frames_fills_in(tables):
     assert ds.interactions["timestamp"].tolist() == [0, 1, 2, 3] and ds.interactions["label"].tolist() == [1, 1, 1, 0]
     bought = RecDataset.from_frames(tables["items"], tables["users"], log.drop(columns="rating"))
     assert bought.interactions["rating"].tolist() == bought.interactions["label"].tolist() == [0, 0, 1, 1]
-    with pytest.raises(DataError, match=r"no column 'rating'.*no column 'label'"):
-        RecDataset.from_frames(tables["items"], tables["users"], log.drop(columns=["rating", "label"]))
 
 
 def test_ids_may_be_the_index_and_extra_columns_stay(tables):
@@ -247,7 +245,7 @@ def test_csv_ids_with_leading_zeros_stay_text_everywhere(tmp_path):
         ({"interactions": CSV["interactions"].replace("2,0", "2,7")}, "interactions.csv, line 4"),  # after a blank line
         ({"interactions": CSV["interactions"].replace("8,2", "8,")}, "interactions.csv, line 4"),
         ({"items": CSV["items"] + "1,again,\n"}, "items.csv, line 5"),  # after a field with a line break
-        ({"interactions": CSV["interactions"].replace("label", "labels")}, "interactions.csv"),
+        ({"interactions": CSV["interactions"].replace("item_id", "items")}, "interactions.csv"),
         ({"interactions": "user_id,item_id,label\n"}, "interactions.csv"),
         ({"users": None}, "users.csv"),
         ({"users": ""}, "users.csv"),

@@ -1,11 +1,12 @@
 """The simulated shop: 600 items and 2,000 users in Chinese and English, 60 days, and the true probability of each
-purchase. Card: `data/shop/README.md`; rules: `shop_world.py`; it was written by `data/shop/make.py`.
+purchase. Card: `data/shop/README.md`; rules: `world.py`; it was written by `data/shop/make.py`.
 """
 
 from functools import cache
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from klm_utils.data.schema import RecDataset
 from klm_utils.data.shipped import shipped
@@ -14,6 +15,7 @@ from klm_utils.errors import DataError, check_choice, check_seed
 
 USERS, NEW_USERS = 2000, 200
 LANGUAGES = ("zh", "en")
+_PROFILE = ["age", "gender", "city_tier", "interests", "joined"]
 _ITEM_WORDS = ("title", "description", "tags", "brand", "category", "subcategory")
 
 
@@ -53,7 +55,7 @@ def resimulated(seed: int, language: str = "zh") -> RecDataset:
     return _dataset(users, log, log.pop("p").to_numpy(), language, f"shop, users of seed {seed}")
 
 
-def probability(users, items, times) -> np.ndarray:
+def probability(users: ArrayLike, items: ArrayLike, times: ArrayLike) -> np.ndarray:
     """True probability that a user who sees an item at a time buys it, float64 [n].
 
     It knows the log of the shop: purchases before that time count (a complement is more likely, a second of the same
@@ -68,25 +70,14 @@ def probability(users, items, times) -> np.ndarray:
     """
     users, items, times = (np.atleast_1d(np.asarray(x)) for x in (users, items, times))
     if not users.shape == items.shape == times.shape or users.ndim != 1:
-        raise DataError(
-            "users, items and times do not go together",
-            where="shop.probability(users, items, times)",
-            found=(users.shape, items.shape, times.shape),
-            expected="three flat lists of equal length",
-            remedy="pass one user, one item and one time for each probability",
-        )
+        what, shapes = "users, items and times do not go together", (users.shape, items.shape, times.shape)
+        remedy = "pass one user, one item and one time for each probability"
+        raise DataError(what, "shop.probability", shapes, "three flat lists of equal length", remedy)
     if times.dtype.kind not in "iuf" or not np.isfinite(times).all():
-        raise DataError(
-            "times are no finite numbers",
-            where="shop.probability(times)",
-            found=times[:3].tolist(),
-            expected="seconds since 1970",
-            remedy="pass timestamps as the log of the shop has them",
-        )
-    u, i = (
-        _places(users, _read("users.csv")["user_id"], "users"),
-        _places(items, _read("items.csv")["item_id"], "items"),
-    )
+        what, remedy = "times are no finite numbers", "pass timestamps as the log of the shop has them"
+        raise DataError(what, "shop.probability(times)", times[:3].tolist(), "seconds since 1970", remedy)
+    u = _places(users, _read("users.csv")["user_id"], "users")
+    i = _places(items, _read("items.csv")["item_id"], "items")
     shop, history = _shipped_world()
     return shop.probability(u, i, times, *history.before(u, i, times))
 
@@ -100,19 +91,17 @@ def draw_users(interests: pd.DataFrame, seed: int) -> pd.DataFrame:
     """
     rows = []
     topics = list(dict.fromkeys(interests["topic"]))
-    words = {
-        topic: list(part[["zh", "en"]].itertuples(index=False, name=None)) for topic, part in interests.groupby("topic")
-    }
+    words = {topic: part[["zh", "en"]].to_numpy().tolist() for topic, part in interests.groupby("topic")}
     numbers = np.arange(USERS)
-    for n in numbers:
+    for n in range(USERS):
         wanted = 3 + int(4 * uniform(seed, "interests", n))
         mine = np.argsort(uniform(seed, "topic", n, np.arange(len(topics))), kind="stable")[:wanted]
         picked = [words[topics[k]][int(len(words[topics[k]]) * uniform(seed, "word", n, k))] for k in mine]
         rows.append([[topics[k] for k in mine], [zh for zh, _ in picked], [en for _, en in picked]])
     if seed == 0:
         of = {zh: (topic, en) for topic, zh, en in interests.itertuples(index=False, name=None)}
-        for n, mine in enumerate((["篮球", "电影", "科技"], ["烹饪", "旅游", "音乐"], ["健身", "电影", "科技"])):
-            rows[n] = [[of[zh][0] for zh in mine], mine, [of[zh][1] for zh in mine]]
+        for n, named in enumerate((["篮球", "电影", "科技"], ["烹饪", "旅游", "音乐"], ["健身", "电影", "科技"])):
+            rows[n] = [[of[zh][0] for zh in named], named, [of[zh][1] for zh in named]]
     age = 18 + np.floor(50 * uniform(seed, "age", numbers) ** 1.3).astype(int)
     gender = np.where(uniform(seed, "gender", numbers) < 0.5, "female", "male").astype(object)
     if seed == 0:
@@ -150,11 +139,9 @@ def _shipped_world() -> tuple[World, History]:
     shop = _world(users.assign(topics=[[topic[word] for word in text.split("|")] for text in users["interests_zh"]]))
     log, history = _read("interactions.csv.gz"), History(shop)
     log = log[log["bought"] == 1]
-    places = (
-        pd.Index(_read(f"{t}.csv")[key]).get_indexer(log[key])
-        for t, key in (("users", "user_id"), ("items", "item_id"))
-    )
-    history.add(*places, log["timestamp"].to_numpy())
+    u = _places(log["user_id"].to_numpy(), users["user_id"], "users")
+    i = _places(log["item_id"].to_numpy(), _read("items.csv")["item_id"], "items")
+    history.add(u, i, log["timestamp"].to_numpy())
     return shop, history
 
 
@@ -168,16 +155,13 @@ def _dataset(users: pd.DataFrame, log: pd.DataFrame, optimum: np.ndarray, langua
     items["tags"] = items["tags"].str.split("|")
     interests = users[f"interests_{language}"].str.split("|")
     log = log.rename(columns={"bought": "label"})
+    triples = triples.rename(columns={f"head_{language}": "head", f"tail_{language}": "tail"})
     return RecDataset(
         name=name,
         items=items.set_index("item_id")[[*_ITEM_WORDS, "price", "launched"]],
-        users=users.assign(interests=interests).set_index("user_id")[
-            ["age", "gender", "city_tier", "interests", "joined"]
-        ],
+        users=users.assign(interests=interests).set_index("user_id")[_PROFILE],
         interactions=log.assign(rating=log["label"].astype("float64")),
-        triples=triples.rename(columns={f"head_{language}": "head", f"tail_{language}": "tail"})[
-            ["head", "relation", "tail"]
-        ],
+        triples=triples[["head", "relation", "tail"]],
         license="CC0 1.0",
         source="simulated, data/shop/make.py",
         optimum=optimum,
@@ -189,11 +173,7 @@ def _places(ids: np.ndarray, known: pd.Series, argument: str) -> np.ndarray:
     places = pd.Index(known).get_indexer(ids)
     if (places < 0).any():
         at = int(np.flatnonzero(places < 0)[0])
-        raise DataError(
-            "an id is not in the shop",
-            where=f"shop.probability({argument}), position {at}",
-            found=ids[at].item() if isinstance(ids[at], np.generic) else ids[at],
-            expected=f"an id of the shop, 1 to {len(known)}",
-            remedy="use ids of klm.load_dataset('shop')",
-        )
+        where, found = f"shop.probability({argument}), position {at}", ids[at : at + 1].tolist()[0]
+        expected, remedy = f"an id of the shop, 1 to {len(known)}", "use ids of klm.load_dataset('shop')"
+        raise DataError("an id is not in the shop", where, found, expected, remedy)
     return places

@@ -16,8 +16,10 @@
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,7 +77,7 @@ def to_simplified(text: str) -> str:
 
 
 @cache
-def _converter():
+def _converter() -> Any:
     from opencc import OpenCC
 
     return OpenCC("t2s")
@@ -138,7 +140,7 @@ def _tidy(frame: pd.DataFrame, table: str, found: list) -> pd.DataFrame:
     return frame
 
 
-def _apply(frame: pd.DataFrame, column: str, change, rule: str, table: str, found: list) -> None:
+def _apply(frame: pd.DataFrame, column: str, change: Callable[[str], str], rule: str, table: str, found: list) -> None:
     """Change each text of a column in place, once per different text, and report what became another."""
     old = frame[column]
     different = {v: change(v) for v in old.dropna().unique() if isinstance(v, str)}
@@ -160,17 +162,8 @@ def _joined(text: str) -> str:
 
 def _swap(frame: pd.DataFrame, a: str, b: str, rows: pd.Series, table: str, found: list) -> None:
     for row in frame.index[rows]:
-        found.append(
-            (
-                table,
-                row,
-                f"{a}, {b}",
-                "swapped",
-                (frame.at[row, a], frame.at[row, b]),
-                (frame.at[row, b], frame.at[row, a]),
-                REPAIRED,
-            )
-        )
+        old = frame.at[row, a], frame.at[row, b]
+        found.append((table, row, f"{a}, {b}", "swapped", old, old[::-1], REPAIRED))
     frame.loc[rows, [a, b]] = frame.loc[rows, [b, a]].to_numpy()
 
 
@@ -198,18 +191,10 @@ def _drop(frame: pd.DataFrame, bad: pd.Series, column: str, rule: str, table: st
 
 def _check_columns(table: str, frame: pd.DataFrame) -> None:
     if missing := [column for column in NEEDED[table] if column not in frame]:
-        raise DataError(
-            f"the raw table {table} lacks a column",
-            where=f"clean({table})",
-            found=list(map(str, frame.columns)),
-            expected=f"a column {missing[0]!r}",
-            remedy="rename the columns as data/shop/README.md has them",
-        )
+        what, there = f"the raw table {table} lacks a column", list(map(str, frame.columns))
+        remedy = "rename the columns as data/shop/README.md has them"
+        raise DataError(what, f"clean({table})", there, f"a column {missing[0]!r}", remedy)
     if frame.index.has_duplicates:
-        raise DataError(
-            f"the row labels of {table} are not unique, so a report could not say which row it means",
-            where=f"clean({table})",
-            found=frame.index[frame.index.duplicated()][0],
-            expected="each label once",
-            remedy="call reset_index(drop=True) first",
-        )
+        what = f"the row labels of {table} are not unique, so a report could not say which row it means"
+        twice = frame.index[frame.index.duplicated()][0]
+        raise DataError(what, f"clean({table})", twice, "each label once", "call reset_index(drop=True) first")

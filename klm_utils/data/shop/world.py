@@ -6,9 +6,11 @@ the draws nor on the version of a library. No matrix product is used, and a prob
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 START = 1_761_926_400  # 2025-11-01 00:00 in China (UTC+8), in seconds
 DAYS, NEW_AFTER = 60, 50  # 1 November to 30 December; new items and new users come in the last ten days
@@ -33,17 +35,16 @@ PROFILE = {
 }
 
 
-def uniform(seed: int, what: str, *counters) -> np.ndarray:
+def uniform(seed: int, what: str, *counters: ArrayLike) -> np.ndarray:
     """Numbers in [0, 1), float64: one for each entry of the counters (int arrays that broadcast).
 
     Source: Steele, Lea and Flood 2014, Fast splittable pseudorandom number generators (the finaliser of SplitMix64).
     """
-    state = np.uint64(int.from_bytes(hashlib.sha256(f"{what}:{seed}".encode()).digest()[:8], "little"))
+    state: Any = np.uint64(int.from_bytes(hashlib.sha256(f"{what}:{seed}".encode()).digest()[:8], "little"))
     with np.errstate(over="ignore"):
         for counter in counters:
-            state = _mixed(
-                state + (np.asarray(counter).astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-            )
+            step = (np.asarray(counter).astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+            state = _mixed(state + step)
     return (state >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
@@ -73,7 +74,9 @@ class World:
     launched: np.ndarray
     joined: np.ndarray
 
-    def probability(self, u, i, t, with_complement, with_same) -> np.ndarray:
+    def probability(
+        self, u: np.ndarray, i: np.ndarray, t: np.ndarray, with_complement: np.ndarray, with_same: np.ndarray
+    ) -> np.ndarray:
         """Of a purchase, rounded to six digits. u, i: positions; t: seconds; the two last: bool, from the history."""
         z = self.static[u, i] + SEASON * in_season(self.season[i], t)
         z = z + COMPLEMENT * with_complement + SAME_TYPE * with_same
@@ -132,7 +135,7 @@ class History:
         row, column = np.nonzero(goes_along)
         np.minimum.at(self.complement, (u[row], column), np.asarray(t)[row])
 
-    def before(self, u, i, t) -> tuple[np.ndarray, np.ndarray]:
+    def before(self, u: np.ndarray, i: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Whether u bought, strictly before t, something that i complements; something of the type of i."""
         kind = self.world.kind[i]
         return self.complement[u, kind] < t, self.same[u, kind] < t
@@ -179,7 +182,7 @@ def shown(world: World, seed: int, visit: int, t: np.ndarray, eligible: np.ndarr
     return slots, np.take_along_axis(chance, np.maximum(slots, 0), 1)
 
 
-def seen_share(slot: np.ndarray) -> np.ndarray:
+def seen_share(slot: ArrayLike) -> np.ndarray:
     """The share of visitors who scroll as far as a slot (1, 2, ...)."""
     return np.minimum(1.0, (SLOTS + 1 - np.asarray(slot)) / (SLOTS + 1 - SURE))
 
@@ -207,11 +210,8 @@ def simulate(world: World, seed: int) -> pd.DataFrame:
             met[u, i] = True
             share = np.round(chance[look, slot - 1] * seen_share(slot), 6)
             rows.append(np.column_stack([u, i, when, bought, u * 100 + visit, np.full(len(u), slot), share, p]))
-    log = pd.DataFrame(
-        np.concatenate(rows), columns=["user", "item", "timestamp", "bought", "list", "position", "propensity", "p"]
-    )
-    log = log.astype(dict.fromkeys(log.columns[:6], "int64")).sort_values(
-        ["timestamp", "user"], kind="stable", ignore_index=True
-    )
+    columns = ["user", "item", "timestamp", "bought", "list", "position", "propensity", "p"]
+    log = pd.DataFrame(np.concatenate(rows), columns=columns).astype(dict.fromkeys(columns[:6], "int64"))
+    log = log.sort_values(["timestamp", "user"], kind="stable", ignore_index=True)
     log["list"] = pd.factorize(log["list"])[0] + 1
     return log
