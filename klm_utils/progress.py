@@ -1,4 +1,4 @@
-"""A bar that says how far a long piece of work is. It is gone when the work is over, from stored notebooks too.
+"""A bar or a line that says how far a long piece of work is; gone when it is over, from stored notebooks too.
 
 It is silent where nobody looks: in a pipe, and in a notebook that a program executes. `tqdm.auto` is not: in a notebook
 it warns where ipywidgets is missing, and leaves a widget in the stored file where it is there.
@@ -66,9 +66,13 @@ _now: list[Bar] = []
 
 
 def line(text: str, every: float = 0.1) -> None:
-    """Show `text` in place of the line before, at most once in `every` seconds; `done()` takes it away."""
+    """Show `text` in place of the line before, at most once in `every` seconds; `done()` takes it away.
+
+    For work whose end nobody knows, such as a training that may stop early.
+    """
     if not _now:
         _now.append(Bar(text=text, bar_format="{desc}", mininterval=every, delay=0))
+    _now[0].mininterval = every
     _now[0].set_description_str(text, refresh=False)
     _now[0].update()
 

@@ -178,5 +178,6 @@ def test_a_line_takes_the_place_of_the_one_before(monkeypatch):
         progress.line(text, every=0)
     assert screen(shown.text) == ["short"]
     progress.line("too soon", every=60)
+    assert screen(shown.text) == ["short"]
     progress.done()
     assert screen(shown.text) == [""]

@@ -139,17 +139,20 @@ def pretrain(
     groups = [{"params": trained, "lr": lr}, {"params": head.parameters(), "lr": LR}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     draw = torch.Generator().manual_seed(seed)
-    for epoch in range(1, epochs + 1):
-        total, batches = 0.0, torch.randperm(len(ids), generator=draw).split(BATCH)
-        for at in progress.Bar(batches, f"epoch {epoch} of {epochs}", unit=" batches", shown=verbose is None):
-            loss = masked_loss(encoder, head, [ids[i] for i in at.tolist()], draw)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            total += loss.item() * len(at)
-        if verbose:
-            print(f"epoch {epoch}: masked loss {total / len(ids):.3f}", flush=True)
+    steps = progress.Bar(text="guessing words", total=epochs * len(ids), unit=" texts", shown=verbose is None)
+    with steps:
+        for epoch in range(1, epochs + 1):
+            total = 0.0
+            for at in torch.randperm(len(ids), generator=draw).split(BATCH):
+                loss = masked_loss(encoder, head, [ids[i] for i in at.tolist()], draw)
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(trained, 1.0)
+                optimizer.step()
+                total += loss.item() * len(at)
+                steps.update(len(at))
+            if verbose:
+                print(f"epoch {epoch}: masked loss {total / len(ids):.3f}", flush=True)
     return encoder, head
 
 

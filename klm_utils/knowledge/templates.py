@@ -91,10 +91,21 @@ def item_texts(ds: RecDataset, language: str | None = None, fields: Sequence[str
         DataError: a field that is no column.
     """
     check_kind("item_texts(ds)", ds, RecDataset, "a RecDataset", "klm.load_dataset or klm.RecDataset.from_frames")
-    if fields is None:
-        fields = [field for field in FIELDS if field in ds.items]
-    _check_fields("item_texts(fields)", fields, ds.items.columns)
+    fields = fields_of(ds.items, fields, "item_texts(fields)")
     return [item_text(row, language, fields) for row in ds.items.to_dict("records")]
+
+
+def fields_of(items: pd.DataFrame, fields: Sequence[str] | None, where: str) -> Sequence[str]:
+    """The columns of a table of items that make up their texts: those named, or of `FIELDS` those that there are.
+
+    Raises:
+        ConfigError: no list of names.
+        DataError: a name that is no column: what is to be read would be left out in silence.
+    """
+    if fields is None:
+        return [field for field in FIELDS if field in items]
+    _check_fields(where, fields, items.columns)
+    return fields
 
 
 def _check_fields(where: str, fields: Sequence[str], columns: Collection[str]) -> None:
