@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 import transformers
@@ -14,6 +15,7 @@ from huggingface_hub import constants as hub
 from huggingface_hub.errors import HfHubHTTPError
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
+from transformers.utils import cached_file
 
 from klm_utils.data.assets import ASSETS, fetch, offline
 from klm_utils.embedding import e5
@@ -24,10 +26,12 @@ log = logging.getLogger(__name__)
 transformers.utils.logging.set_verbosity_error()  # load reports and hints
 transformers.utils.logging.disable_progress_bar()  # huggingface_hub's too
 logging.getLogger("huggingface_hub").setLevel("ERROR")  # one line per retry of a download
+TEXT_ENCODER = {"pooling": "mean", "normalize": True, "max_length": 256, "prefix": None}  # defaults of from_pretrained
+_POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last"}  # word of sentence-transformers -> word of TextEncoder
 PREFIXES = {"e5": "query: "}  # Wang et al. 2024, Multilingual E5, section 2: texts of symmetric tasks start so
 
 
-def load_backbone(name: str | Path) -> tuple[transformers.PreTrainedTokenizerBase, transformers.PreTrainedModel]:
+def load_backbone(name: str | os.PathLike) -> tuple[transformers.PreTrainedTokenizerBase, transformers.PreTrainedModel]:
     """A tokenizer and its language model, in evaluation mode, float32, on the CPU; nothing is printed.
 
     Args:
@@ -60,7 +64,7 @@ def load_backbone(name: str | Path) -> tuple[transformers.PreTrainedTokenizerBas
     return tokenizer, _pretrained_model(name, local)
 
 
-def hub_answers(name: str | Path) -> bool:
+def hub_answers(name: str | os.PathLike) -> bool:
     """Whether `name` is no folder, and the hub can be asked for it.
 
     One question, for at most HF_HUB_ETAG_TIMEOUT (10 s): the hub's own client would repeat it for 20 s, and then the
@@ -119,8 +123,8 @@ def trim_vocabulary(
         model_max_length=tokenizer.model_max_length,
         **tokenizer.special_tokens_map,
     )
-    table = model.get_input_embeddings()
-    small = copy.deepcopy(model, {id(table): table})  # the big table is not copied
+    table: Any = model.get_input_embeddings()
+    small: Any = copy.deepcopy(model, {id(table): table})  # the big table is not copied
     rows = torch.nn.Embedding.from_pretrained(table.weight.detach()[old].clone(), freeze=not table.weight.requires_grad)
     small.set_input_embeddings(rows)
     small.config.vocab_size, small.config.pad_token_id = len(old), trimmed.pad_token_id
@@ -136,7 +140,7 @@ def _refuse_foreign(folder: Path, known: Iterable[str]) -> None:
         raise AssetError(what, str(folder / foreign[0]), foreign, expected, "move it to another folder")
 
 
-def _pretrained_model(name: str | Path, local: bool) -> transformers.PreTrainedModel:
+def _pretrained_model(name: str | os.PathLike, local: bool) -> transformers.PreTrainedModel:
     """AutoModel without pooling layer: none of our poolings uses it, and where the file lacks it, it is random."""
     options = {"dtype": torch.float32, "output_loading_info": True}
     try:
@@ -153,7 +157,7 @@ def _pretrained_model(name: str | Path, local: bool) -> transformers.PreTrainedM
     return model.eval()
 
 
-def _pretrained(kind, name: str | Path, local: bool, **options):
+def _pretrained(kind: Any, name: str | os.PathLike, local: bool, **options: Any) -> Any:
     """kind.from_pretrained, with every way in which a folder or hub id can fail told as an AssetError."""
     before = hub.HF_HUB_OFFLINE
     hub.HF_HUB_OFFLINE = before or local  # local_files_only alone still lets the hub's client look for updates
@@ -173,3 +177,67 @@ def _pretrained(kind, name: str | Path, local: bool, **options):
         raise AssetError(what, str(name), f"{type(fault).__name__}: {found}", expected, remedy) from fault
     finally:
         hub.HF_HUB_OFFLINE = before
+
+
+# What a model of sentence-transformers says of its own pooling. TextEncoder goes by its arguments, but tells.
+
+
+def warn_if_stated(name: str | os.PathLike, given: dict) -> None:
+    """One line of the log if the model says otherwise than the arguments left at their defaults, with what to pass.
+
+    Args:
+        name: a hub id or a local folder.
+        given: the arguments of `TEXT_ENCODER`; who passes another value has decided.
+    """
+    said = stated(name)
+    lacks = [f"a layer {layer}" for layer in said.pop("layers", ())]
+    if said.get("pooling", "mean") not in _POOLINGS.values():
+        lacks.append(f"the pooling {said.pop('pooling')}")
+    if lacks:
+        log.warning("%s wants %s: TextEncoder has none, and gives other vectors", name, " and ".join(lacks))
+    other = {key: value for key, value in said.items() if given[key] == TEXT_ENCODER[key] != value}
+    if other:
+        follow = ", ".join(f"{key}={value!r}" for key, value in other.items())
+        log.warning("%s was made for %s: pass that to TextEncoder.from_pretrained to follow it", name, follow)
+
+
+def stated(name: str | os.PathLike) -> dict:
+    """Arguments of TextEncoder that the files of sentence-transformers state, and "layers" that it lacks; {} if none.
+
+    They are modules.json, the config.json of the pooling, sentence_bert_config.json and
+    config_sentence_transformers.json.
+    """
+    local = not hub_answers(name)
+    modules = _json(name, "modules.json", local)
+    if not isinstance(modules, list):
+        return {}
+    kinds = {module["type"].rpartition(".")[2]: module["path"] for module in modules}
+    said: dict[str, Any] = {"normalize": "Normalize" in kinds}
+    if layers := sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"}):
+        said["layers"] = layers
+    if "Pooling" in kinds:
+        said["pooling"] = _pooling(_json(name, f"{kinds['Pooling']}/config.json", local) or {})
+    if length := (_json(name, "sentence_bert_config.json", local) or {}).get("max_seq_length"):
+        said["max_length"] = length
+    config = _json(name, "config_sentence_transformers.json", local) or {}
+    prompts = {key: text for key, text in (config.get("prompts") or {}).items() if text}
+    if prompts:
+        said["prefix"] = prompts.get(config.get("default_prompt_name"), next(iter(prompts.values())))
+    return said
+
+
+def _pooling(config: dict) -> str:
+    """One word, or several with + between: {"pooling_mode": "cls"}, before 2026 {"pooling_mode_cls_token": true}."""
+    word = config.get("pooling_mode")
+    words = [word] if isinstance(word, str) else word or [k for k, on in config.items() if on is True and "mode_" in k]
+    words = [w.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for w in words]
+    return _POOLINGS.get(words[0], words[0]) if len(words) == 1 else "+".join(words) or "mean"
+
+
+def _json(name: str | os.PathLike, file: str, local: bool) -> Any:
+    """The content of a file of the model, or None if there is no such file, or it cannot be read."""
+    try:
+        path = cached_file(name, file, local_files_only=local)
+        return path and json.loads(Path(path).read_text(encoding="utf8"))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -104,7 +104,7 @@ def read(path: Path) -> tuple[BertConfig, dict[str, np.ndarray]]:
 
     def take(layout: str) -> tuple:
         nonlocal at
-        values = struct.unpack_from("<" + layout, data, at)
+        values = struct.unpack_from("<" + layout, data.data, at)
         at += struct.calcsize("<" + layout)
         return values
 

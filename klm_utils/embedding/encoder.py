@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +15,7 @@ from torch.nn.functional import normalize as l2_normalize
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from klm_utils import progress
-from klm_utils.embedding import stated
-from klm_utils.embedding.backbones import PREFIXES, load_backbone
+from klm_utils.embedding.backbones import PREFIXES, load_backbone, warn_if_stated
 from klm_utils.embedding.cache import cached
 from klm_utils.embedding.pooling import POOLINGS
 from klm_utils.errors import ConfigError, DataError, check_choice, check_flag, check_kind, check_whole
@@ -72,7 +72,8 @@ class TextEncoder:
         self._check(model)
         if tokenizer.pad_token is None:  # the mask hides it, so any token will do
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-        self.model = model.to(_device(device)).eval()
+        self.model: Any = model.eval()
+        self.model.to(_device(device))
         self.dim = model.config.hidden_size
 
     @classmethod
@@ -90,10 +91,10 @@ class TextEncoder:
         Models of sentence-transformers say which pooling, normalisation, length and prefix they were trained with. The
         arguments decide all the same; where one that was left at its default differs, a warning names it.
         """
-        settings = {"pooling": pooling, "normalize": normalize, "max_length": max_length, "prefix": prefix}
+        settings = dict[str, Any](pooling=pooling, normalize=normalize, max_length=max_length, prefix=prefix)
         encoder = cls(*load_backbone(name), name, device=device, **settings)
         if encoder.name not in ("minilm", "e5"):
-            stated.warn(name, settings)
+            warn_if_stated(name, settings)
         return encoder
 
     def encode(self, texts: Iterable[str], batch_size: int = 64, cache: bool = True) -> np.ndarray:
@@ -200,7 +201,7 @@ class TextEncoder:
             log.warning("%s takes no attention mask: a vector changes with the padding of its batch", name)
 
 
-def _token_rows(model: PreTrainedModel) -> float:
+def _token_rows(model: Any) -> float:
     """How many tokens have a vector; unbounded where there is no table of them."""
     try:
         return len(model.get_input_embeddings().weight)

@@ -70,7 +70,7 @@ def masked_loss(encoder: TextEncoder, head: MaskedHead, ids: list[list[int]], dr
     if not chosen.any():  # very short texts: hide the first word there is
         chosen.view(-1)[words.view(-1).int().argmax()] = words.any()
     if not chosen.any():
-        return 0.0 * sum(weight.sum() for weight in head.parameters())
+        return 0.0 * torch.stack([weight.sum() for weight in head.parameters()]).sum()
     logits = _guess(encoder, head, hide(padded, chosen, encoder, draw), mask, chosen)
     return cross_entropy(logits, padded[chosen].to(logits.device))
 

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -162,9 +163,9 @@ def counts(module: nn.Module) -> tuple[int, int]:
     return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
 
 
-def _last(model: nn.Module, layers: int) -> nn.ModuleList:
+def _last(model: nn.Module, layers: int) -> list[nn.Module]:
     """The last layers of a language model: of its longest list of modules."""
-    stack = max((m for m in model.modules() if isinstance(m, nn.ModuleList)), key=len, default=[])
+    stack = max((list(m) for m in model.modules() if isinstance(m, nn.ModuleList)), key=len, default=[])
     if layers > len(stack):
         remedy = 'mode="full" trains all of them'
         raise ConfigError("the language model has fewer layers", "layers", layers, f"at most {len(stack)}", remedy)
@@ -177,7 +178,7 @@ def _with_lora(model: nn.Module, rank: int, seed: int) -> nn.Module:
     except ImportError as fault:
         what, remedy = "the package peft is missing", "pip install peft, or choose another mode"
         raise ConfigError(what, 'mode="adapter"', str(fault), "peft, which brings LoRA", remedy) from fault
-    sizes = {"r": rank, "lora_alpha": 2 * rank, "lora_dropout": 0.0}
+    sizes: dict[str, Any] = {"r": rank, "lora_alpha": 2 * rank, "lora_dropout": 0.0}
     lora = LoraConfig(task_type=TaskType.FEATURE_EXTRACTION, target_modules="all-linear", **sizes)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name of before

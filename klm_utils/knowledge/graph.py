@@ -25,7 +25,8 @@ def facts(ds: RecDataset) -> Facts:
         )
         raise DataError("the data set has no knowledge graph", f"facts({ds.name})", None, expected, remedy)
     heads = ds.items["entity" if "entity" in ds.items else "title"]
-    known, of = set(heads.dropna()), {}
+    known = set(heads.dropna())
+    of: dict[object, list[tuple[str, str]]] = {}
     for head, relation, tail in ds.triples[["head", "relation", "tail"]].itertuples(index=False, name=None):
         of.setdefault(head, []).append((relation, tail))
     found = []
