@@ -9,10 +9,10 @@ import platform
 import re
 import secrets
 import tempfile
-from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 from filelock import FileLock, Timeout
@@ -24,20 +24,20 @@ if TYPE_CHECKING:  # the package itself imports this module, and torch takes a s
     import torch
 
 WAIT = 600  # seconds for which a process waits for another one that writes
-_TEMPORARY = re.compile(r"\.klm-tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}-.*")  # machine, process, chance, end of the name
-_REMEDY = {
-    errno.EACCES: "mend the permissions, or choose another place (the cache: set KLM_CACHE)",
-    errno.EISDIR: "move away what stands there: a folder in place of a file, or a file in place of a folder",
-    errno.ENAMETOOLONG: "choose a shorter path (the cache: set KLM_CACHE)",
-    errno.ENOSPC: "free some disk space (`python -m klm_utils cache` shows and clears the cache), or choose another "
-    "place (the cache: set KLM_CACHE)",
-}
-_REMEDY |= dict.fromkeys([errno.EPERM, errno.EROFS], _REMEDY[errno.EACCES])
 SEAL = "sha256.json"  # the list of the files of a sealed folder
 LEFT_BY_SYSTEMS = {".DS_Store", "desktop.ini", "Thumbs.db"}
 # What reading a description of wrong content may raise.
 WRONG = (ArithmeticError, AttributeError, LookupError, RecursionError, RuntimeError, TypeError, ValueError, KLMError)
-_REMEDY |= dict.fromkeys([errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY], _REMEDY[errno.EISDIR])
+_TEMPORARY = re.compile(r"\.klm-tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}-.*")  # machine, process, chance, end of the name
+_ELSEWHERE = "another place (the cache: set KLM_CACHE)"
+_FULL = f"free some disk space (`python -m klm_utils cache` shows and clears the cache), or choose {_ELSEWHERE}"
+_REMEDIES = {errno.ENAMETOOLONG: "choose a shorter path (the cache: set KLM_CACHE)"}
+_REMEDIES |= dict.fromkeys([errno.EACCES, errno.EPERM, errno.EROFS], f"mend the permissions, or choose {_ELSEWHERE}")
+_REMEDIES |= dict.fromkeys(
+    [errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY],
+    "move away what stands there: a folder in place of a file, or a file in place of a folder",
+)
+_OURS = "a file written by save_pretrained or fit"
 
 
 def cache_dir() -> Path:
@@ -53,14 +53,14 @@ def cache_dir() -> Path:
             raise RuntimeError(f"this user has no home folder, only {path}")
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError, ValueError) as fault:
-        raise AssetError(
-            "there is no place for the cache",
-            where=f"KLM_CACHE={chosen}" if chosen else "the cache of this user",
-            found=str(fault),
-            expected="a folder, or a path where one can be made",
-            remedy="set KLM_CACHE to the full path of a folder that you may write to",
-        ) from fault
+        where = f"KLM_CACHE={chosen}" if chosen else "the cache of this user"
+        expected = "a folder, or a path where one can be made"
+        remedy = "set KLM_CACHE to the full path of a folder that you may write to"
+        raise AssetError("there is no place for the cache", where, str(fault), expected, remedy) from fault
     return path
+
+
+# Writing in one step
 
 
 def atomic_write(path: Path, write: Callable[[Path], object], error: type[KLMError] = AssetError) -> None:
@@ -93,48 +93,20 @@ def atomic_write(path: Path, write: Callable[[Path], object], error: type[KLMErr
             temporary.unlink()
 
 
-@contextmanager
-def locked(path: Path, error: type[KLMError] = AssetError, wait: float | None = None, **options):
-    """Hold the lock file `path`: one process at a time. The file stays, as others may be waiting for it.
-
-    Args:
-        path: the file; its folder is there.
-        error: the kind raised.
-        wait: seconds, default `WAIT`.
-        options: of FileLock.
-
-    Raises:
-        error: another process still holds it after `wait` seconds, or it cannot be written.
-    """
-    wait = WAIT if wait is None else wait
-    lock = FileLock(path, timeout=wait, **options)
-    try:
-        lock.acquire()
-    except Timeout as fault:
-        raise error(
-            "another process holds the lock of this folder",
-            where=str(path),
-            found=f"still locked after {wait:g} seconds",
-            expected="a process that is done with it by then",
-            remedy="wait until that process is over or end it, then try again; deleting the lock file would let two "
-            f"processes write at once (who holds it, on Linux: `fuser {path}`)",
-        ) from fault
-    except OSError as fault:
-        raise unwritable(path, fault, error) from fault
-    try:
-        yield
-    finally:
-        lock.release()
+def unwritable(path: Path, fault: Exception, error: type[KLMError]) -> KLMError:
+    """The error of kind `error` that says why `path` cannot be written, with the remedy for that cause."""
+    remedy = _REMEDIES.get(getattr(fault, "errno", 0), _FULL)
+    return error("cannot write", str(path), str(fault), "a writable folder with free space", remedy)
 
 
-def sweep(folder: Path, locked: bool = False) -> None:
+def sweep(folder: Path, alone: bool = False) -> None:
     """Delete what killed writers left in `folder`: files of this machine whose process is gone.
 
-    No clock is asked, since clocks differ. With `locked` it deletes all: for the holder of the folder's lock, beside
+    No clock is asked, since clocks differ. With `alone` it deletes all: for the holder of the folder's lock, beside
     whom nobody writes.
     """
     for rest in folder.glob(".klm-tmp-*"):
-        if locked or abandoned(rest):
+        if alone or abandoned(rest):
             with suppress(OSError):  # another process was quicker, or it is another user's
                 rest.unlink()
 
@@ -164,24 +136,79 @@ def _machine() -> str:
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
 
 
+# Locks
+
+
+@contextmanager
+def locked(path: Path, error: type[KLMError] = AssetError, wait: float | None = None, **options: Any) -> Iterator[None]:
+    """Hold the lock file `path`: one process at a time. The file stays, as others may be waiting for it.
+
+    Args:
+        path: the file; its folder is there.
+        error: the kind raised.
+        wait: seconds, default `WAIT`.
+        options: of FileLock.
+
+    Raises:
+        error: another process still holds it after `wait` seconds, or it cannot be written.
+    """
+    wait = WAIT if wait is None else wait
+    lock = FileLock(path, timeout=wait, **options)
+    try:
+        lock.acquire()
+    except Timeout as fault:
+        raise error(
+            "another process holds the lock of this folder",
+            str(path),
+            f"still locked after {wait:g} seconds",
+            "a process that is done with it by then",
+            "wait until that process is over or end it, then try again; deleting the lock file would let two "
+            f"processes write at once (who holds it, on Linux: `fuser {path}`)",
+        ) from fault
+    except OSError as fault:
+        raise unwritable(path, fault, error) from fault
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def locked_folder(folder: Path) -> AbstractContextManager[None]:
+    """A lock for writers of this folder: one process at a time.
+
+    Raises:
+        CheckpointError: another process still holds it after `WAIT` seconds.
+    """
+    # In the temporary folder of the system, which all processes share whatever their KLM_CACHE, and all users (so
+    # mode): a file in the folder itself would be pushed to the hub. A process with another TMPDIR is not seen.
+    name = hashlib.sha256(str(Path(folder).resolve()).encode("utf8", "surrogateescape")).hexdigest()[:16]
+    return locked(Path(tempfile.gettempdir()) / f"klm-save-{name}.lock", CheckpointError, mode=0o666)
+
+
+# Checksums
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def unwritable(path: Path, fault: Exception, error: type[KLMError]) -> KLMError:
-    """The error of kind `error` that says why `path` cannot be written, with the remedy for that cause."""
-    return error(
-        "cannot write",
-        where=str(path),
-        found=str(fault),
-        expected="a writable folder with free space",
-        remedy=_REMEDY.get(getattr(fault, "errno", None), _REMEDY[errno.ENOSPC]),
-    )
+def checksum(tensors: "Mapping[str, torch.Tensor]", about: str) -> str:
+    """sha256 of names, kinds, shapes and values of tensors, and of a text."""
+    import torch
+
+    digest = hashlib.sha256(about.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
-def write_tensors(path: Path, tensors: "dict[str, torch.Tensor]", about: dict) -> None:
+# Tensors with a description, in one file
+
+
+def write_tensors(path: Path, tensors: "Mapping[str, torch.Tensor]", about: dict) -> None:
     """Write tensors and their description in one step: after a kill or on a full disk the old file is still there.
 
     Raises:
@@ -203,28 +230,14 @@ def read_tensors(path: Path) -> "tuple[dict[str, torch.Tensor], dict]":
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(
-            "there is no checkpoint here",
-            where=str(path),
-            found="no such file",
-            expected="a file written by save_pretrained or fit",
-            remedy="check the path",
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            # cloned: as long as a tensor is a view of the file, Windows does not let the file be replaced
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as fault:
-        raise _unreadable(path, str(fault)) from fault
+        raise CheckpointError("there is no checkpoint here", str(path), "no such file", _OURS, "check the path")
+    with _opened(path) as file:
+        # cloned: as long as a tensor is a view of the file, Windows does not let the file be replaced
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
+        metadata = file.metadata() or {}
     if "about" not in metadata:
-        raise CheckpointError(
-            "this file was not written by klm_utils",
-            where=str(path),
-            found=f"a safetensors file with {len(tensors)} tensors and no description",
-            expected="a file written by save_pretrained or fit",
-            remedy="check the path",
-        )
+        found = f"a safetensors file with {len(tensors)} tensors and no description"
+        raise CheckpointError("this file was not written by klm_utils", str(path), found, _OURS, "check the path")
     if metadata.get("sha256") != checksum(tensors, metadata["about"]):
         raise _unreadable(path, "its checksum does not fit its content")
     return tensors, _parsed(path, metadata["about"])
@@ -236,46 +249,18 @@ def description(path: Path) -> dict:
     Raises:
         CheckpointError: the file cannot be read.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get("about", "{}")
-    except (SafetensorError, OSError) as fault:
-        raise _unreadable(path, str(fault)) from fault
+    with _opened(path) as file:
+        text = (file.metadata() or {}).get("about", "{}")
     return _parsed(path, text)
 
 
-def wrong_content(path: Path, fault: object) -> CheckpointError:
-    """The error for a file that is whole and yet no model or run: somebody made it, or another version did."""
-    return CheckpointError(
-        "this file is whole, but its content is not what klm_utils writes",
-        where=str(path),
-        found=f"{type(fault).__name__}: {fault}"[:300] if isinstance(fault, Exception) else fault,
-        expected="a file written by save_pretrained or fit",
-        remedy="get it from where it was made; a file of a run can also be deleted, and the run made anew",
-    )
-
-
-def locked_folder(folder: Path):
-    """A lock for writers of this folder: one process at a time.
-
-    Raises:
-        CheckpointError: another process still holds it after `WAIT` seconds.
-    """
-    # In the temporary folder of the system, which all processes share whatever their KLM_CACHE, and all users (so
-    # mode): a file in the folder itself would be pushed to the hub. A process with another TMPDIR is not seen.
-    name = hashlib.sha256(str(Path(folder).resolve()).encode("utf8", "surrogateescape")).hexdigest()[:16]
-    return locked(Path(tempfile.gettempdir()) / f"klm-save-{name}.lock", CheckpointError, mode=0o666)
-
-
-def checksum(tensors: "dict[str, torch.Tensor]", about: str) -> str:
-    """sha256 of names, kinds, shapes and values of tensors, and of a text."""
-    import torch
-
-    digest = hashlib.sha256(about.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as fault:
+        raise _unreadable(path, str(fault)) from fault
 
 
 def _parsed(path: Path, text: str) -> dict:
@@ -295,14 +280,20 @@ def _parsed(path: Path, text: str) -> dict:
     return found
 
 
+def wrong_content(path: Path, fault: object) -> CheckpointError:
+    """The error for a file that is whole and yet no model or run: somebody made it, or another version did."""
+    what = "this file is whole, but its content is not what klm_utils writes"
+    found = f"{type(fault).__name__}: {fault}"[:300] if isinstance(fault, Exception) else fault
+    remedy = "get it from where it was made; a file of a run can also be deleted, and the run made anew"
+    return CheckpointError(what, str(path), found, _OURS, remedy)
+
+
 def _unreadable(path: Path, found: str) -> CheckpointError:
-    return CheckpointError(
-        "the checkpoint is cut short or was edited",
-        where=str(path),
-        found=found,
-        expected="the file as it was written",
-        remedy="copy it again, or delete it and train again",
-    )
+    what, remedy = "the checkpoint is cut short or was edited", "copy it again, or delete it and train again"
+    return CheckpointError(what, str(path), found, "the file as it was written", remedy)
+
+
+# Sealed folders
 
 
 def seal(folder: Path) -> None:
@@ -324,13 +315,9 @@ def check_seal(folder: Path, error: type[KLMError] = AssetError) -> None:
     except (OSError, ValueError, AttributeError, RecursionError):
         changed = {SEAL}
     if changed:
-        raise error(
-            "files of this folder are not as they were written",
-            where=str(folder),
-            found=", ".join(sorted(changed)),
-            expected=f"the files that {SEAL} lists, each with its checksum, and no others",
-            remedy="take away what was added, or copy the folder again; a model saves it anew",
-        )
+        what, names = "files of this folder are not as they were written", ", ".join(sorted(changed))
+        expected = f"the files that {SEAL} lists, each with its checksum, and no others"
+        raise error(what, str(folder), names, expected, "take away what was added, or copy or save the folder again")
 
 
 def foreign(folder: Path) -> set[str]:
@@ -344,9 +331,7 @@ def foreign(folder: Path) -> set[str]:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
+    """The sha256 of each file below the folder that is neither the seal, nor hidden, nor left by a system."""
     names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: sha256(path) for name, path in sorted(names.items()) if _counts(name)}
-
-
-def _counts(name: str) -> bool:
-    return name != SEAL and "/." not in f"/{name}" and Path(name).name not in LEFT_BY_SYSTEMS
+    ours = (name for name in sorted(names) if "/." not in f"/{name}" and Path(name).name not in LEFT_BY_SYSTEMS)
+    return {name: sha256(names[name]) for name in ours if name != SEAL}

@@ -1,53 +1,83 @@
-"""One line that says how far a long piece of work is. It is gone when the work is over, from stored notebooks too.
+"""A bar or a line that says how far a long piece of work is; gone when it is over, from stored notebooks too.
 
-It is silent where nobody looks: in a pipe, and in a notebook that a program executes.
+It is silent where nobody looks: in a pipe, and in a notebook that a program executes. `tqdm.auto` is not: in a notebook
+it warns where ipywidgets is missing, and leaves a widget in the stored file where it is there.
 """
 
-import shutil
 import sys
-import time
+from collections.abc import Iterable
 
-_now = {}  # the line on the screen: "time" it was written, and its "width" (terminal) or "handle" (notebook)
+from tqdm import tqdm
 
 
-def line(text: str, every: float = 0.1) -> None:
-    """Show `text` in place of the line before, at most once in `every` seconds; `done()` takes it away.
+class Bar(tqdm):
+    """A bar of tqdm, shown from the first second on.
 
-    try:
-        for n, batch in enumerate(batches):
-            work(batch)
-            progress.line(f"{n} of {len(batches)} batches")
-    finally:
-        progress.done()
+    for batch in progress.Bar(batches, "encoding"):
+        ...
+    with progress.Bar(text="fetching", total=83, unit=" MB") as bar:
+        bar.update(1)
+
+    Args:
+        items: what to go through.
+        text: stands before the bar.
+        total: how many steps there are, where `items` has no length.
+        shown: False for no bar at all.
+        options: of tqdm.
     """
-    if time.monotonic() - _now.get("time", -every) >= every:
-        _show(text)
-        _now["time"] = time.monotonic()
+
+    monitor_interval = 0  # no thread that watches: each step looks at the clock
+
+    def __init__(
+        self, items: Iterable | None = None, text: str = "", total: int | None = None, shown: bool = True, **options
+    ):
+        cell = _Cell() if _person_at_a_notebook() else None
+        hidden = None if shown and (cell or sys.stderr) else True  # None: unless the file is a terminal
+        options = {"leave": False, "file": cell, "disable": hidden, "miniters": 1, "delay": 1} | options
+        super().__init__(items, text, total, **options)
 
 
-def done() -> None:
-    """Take the line away; nothing happens where none was shown."""
-    if "time" in _now:
-        _show("")
-        _now.clear()
+class _Cell:
+    """The output of a notebook's cell as a file for tqdm: each line takes the place of the one before."""
 
+    handle = None
 
-def _show(text: str) -> None:
-    if _person_at_a_notebook():
+    def write(self, text: str) -> None:
         from IPython.display import display  # loaded already, in a notebook
 
-        data = {"text/plain": text}
-        if handle := _now.get("handle"):
-            handle.update(data, raw=True)
-        else:
-            _now["handle"] = display(data, raw=True, display_id=True)
-    elif sys.stderr and sys.stderr.isatty():
-        text = text[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be taken back
-        print(f"\r{text:{_now.get('width', 0)}}", end="" if text else "\r", file=sys.stderr, flush=True)
-        _now["width"] = len(text)
+        if text.startswith("\r"):  # the rest moves the cursor
+            data = {"text/plain": text.strip()}
+            if self.handle:
+                self.handle.update(data, raw=True)
+            else:
+                self.handle = display(data, raw=True, display_id=True)
+
+    def flush(self) -> None:
+        """Nothing waits."""
 
 
 def _person_at_a_notebook() -> bool:
     """A front end that could ask its user for input; nbclient and papermill, which store notebooks, cannot."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
+
+
+_now: list[Bar] = []
+
+
+def line(text: str, every: float = 0.1) -> None:
+    """Show `text` in place of the line before, at most once in `every` seconds; `done()` takes it away.
+
+    For work whose end nobody knows, such as a training that may stop early.
+    """
+    if not _now:
+        _now.append(Bar(text=text, bar_format="{desc}", mininterval=every, delay=0))
+    _now[0].mininterval = every
+    _now[0].set_description_str(text, refresh=False)
+    _now[0].update()
+
+
+def done() -> None:
+    """Take the line away."""
+    while _now:
+        _now.pop().close()

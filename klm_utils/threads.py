@@ -7,6 +7,7 @@ small tensors get one thread, which is as fast alone, and large ones all of them
 """
 
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Read once, when the first library that uses OpenMP (torch, scikit-learn) or OpenBLAS (numpy, scipy) is loaded.
@@ -21,7 +22,7 @@ def sleep_while_waiting() -> None:
 
 
 @contextmanager
-def one_thread(wanted: bool = True):
+def one_thread(wanted: bool = True) -> Iterator[None]:
     """Let torch compute with one thread inside, and with as many as before afterwards; nothing if not `wanted`."""
     import torch
 

@@ -141,7 +141,7 @@ def test_only_the_lock_gives_a_right_to_the_files_of_another_machine(tmp_path):
         assert not files.abandoned(path)
     files.sweep(tmp_path)
     assert theirs.exists()
-    files.sweep(tmp_path, locked=True)
+    files.sweep(tmp_path, alone=True)
     assert not theirs.exists()
 
 

@@ -1,9 +1,13 @@
-"""The line of progress: seen by a person, gone afterwards, never in a stored notebook."""
+"""The bar of progress: seen by a person, gone afterwards, never in a stored notebook."""
 
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
+import threading
+from fcntl import ioctl
 from pathlib import Path
 
 import pytest
@@ -14,34 +18,36 @@ import klm_utils
 from klm_utils import progress
 
 ROOT = Path(klm_utils.__file__).parents[1]
-WORK = "\n".join(
-    [
-        "import time",
-        "from klm_utils import progress",
-        "print('before')",
-        "for text in ('a long line of work', 'short'):",
-        "    progress.line(text)",
-        "    time.sleep(0.15)",
-        "progress.done()",
-        "print('after')",
-    ]
-)
+WORK = """
+import time
+from klm_utils import progress
+print('before')
+for outer in progress.Bar(range(2), 'a long piece of work', delay=0):
+    for inner in progress.Bar(range(2), 'short', delay=0):
+        time.sleep(0.15)
+print('after')
+"""
 
 
 def screen(received: str) -> list[str]:
-    """What a terminal shows in the end: a carriage return goes back, later characters cover earlier ones."""
-    rows = []
-    for row in received.replace("\r\n", "\n").split("\n"):
-        shown = []
-        for part in row.split("\r"):
-            shown[: len(part)] = part
-        rows.append("".join(shown).rstrip())
-    return rows
+    """What a terminal shows in the end: later characters cover earlier ones, ESC [A goes a row up."""
+    rows, row, column = [""], 0, 0
+    for part in received.replace("\x1b[A", "\x1b").replace("\r\n", "\n"):
+        if part == "\n":
+            row, column = row + 1, 0
+            rows += [""] * (row == len(rows))
+        elif part in "\r\x1b":
+            row, column = row - (part == "\x1b"), 0 if part == "\r" else column
+        else:
+            rows[row] = rows[row][:column].ljust(column) + part + rows[row][column + 1 :]
+            column += 1
+    return [row.rstrip() for row in rows]
 
 
 def run_in_a_terminal(code: str, columns: int = 80) -> str:
     ours, theirs = pty.openpty()
-    env = os.environ | {"COLUMNS": str(columns), "PYTHONPATH": str(ROOT)}
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], check=True, env=env, stdout=theirs, stderr=theirs)
     os.close(theirs)
     received = b""
@@ -55,21 +61,29 @@ def run_in_a_terminal(code: str, columns: int = 80) -> str:
     return received.decode()
 
 
-def test_a_terminal_shows_each_line_in_place_of_the_one_before_and_nothing_in_the_end():
+def test_a_terminal_shows_how_far_it_is_and_nothing_in_the_end():
     received = run_in_a_terminal(WORK)
-    assert "a long line of work" in received and "short" in received
-    assert screen(received) == ["before", "after", ""]
-    assert screen(received.partition("short")[0] + "short")[-1].startswith("short")
+    assert "a long piece of work:  50%" in received and "short:  50%" in received
+    rows = screen(received)
+    assert rows[:2] == ["before", "after"] and not any(rows[2:])
+    assert screen(received.partition("short:  50%")[0])[1].startswith("a long piece of work"), "what a look would show"
 
 
 def test_a_long_line_never_wraps():
-    received = run_in_a_terminal(WORK, columns=12)
-    assert "a long line" in received and "of work" not in received
+    for row in screen(run_in_a_terminal(WORK, columns=12).partition("short")[0]):
+        assert len(row) <= 12
 
 
 def test_a_pipe_stays_empty():
     run = subprocess.run([sys.executable, "-c", WORK], cwd=ROOT, capture_output=True, text=True, check=True)
     assert (run.stdout, run.stderr) == ("before\nafter\n", "")
+
+
+def test_a_program_without_a_place_for_errors_goes_on():
+    """pythonw of Windows has none."""
+    code = "import sys; sys.stderr = None" + WORK
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == "before\nafter\n"
 
 
 class Person(NotebookClient):
@@ -97,19 +111,73 @@ def test_nothing_is_left_in_a_notebook(client):
     assert "".join(output.get("text", "") for output in outputs) == "before\nafter\n"
     shown = [output.data for output in outputs if output.output_type != "stream"]
     if client is Person:
-        assert runner.seen == ["a long line of work", "short", ""]
-        assert shown == [{"text/plain": ""}]
+        assert any(text.startswith("a long piece of work:  50%") for text in runner.seen)
+        assert any(text.startswith("short:  50%") for text in runner.seen)
+        assert all(data == {"text/plain": ""} for data in shown) and len(shown) == 3, "one output for each bar"
     else:
         assert shown == [], "a stored notebook must not depend on the speed"
+    assert "widgets" not in notebook.metadata
 
 
-def test_quick_calls_are_skipped_and_done_may_come_alone(monkeypatch):
-    shown = []
-    monkeypatch.setattr(progress, "_show", shown.append)
+class Screen:
+    """A terminal that keeps what is written."""
+
+    encoding = "utf8"
+
+    def __init__(self):
+        self.text = ""
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+def terminal(monkeypatch):
+    """Called in the test itself: between a fixture and its test pytest sets its own sys.stderr."""
+    monkeypatch.setattr(sys, "stderr", Screen())
+    return sys.stderr
+
+
+def test_a_quick_work_and_one_that_wants_no_bar_show_nothing(monkeypatch):
+    shown = terminal(monkeypatch)
+    assert list(progress.Bar(range(5), "quick")) == [0, 1, 2, 3, 4]
+    for _ in progress.Bar(range(5), "silent", shown=False, delay=0, mininterval=0):
+        assert shown.text == ""
+    for _ in progress.Bar(range(5), "told", delay=0, mininterval=0):
+        pass
+    assert "told:  80%" in shown.text and screen(shown.text) == [""]
+
+
+def test_a_bar_without_items_is_told_how_far_it_is(monkeypatch):
+    shown = terminal(monkeypatch)
+    with progress.Bar(text="fetching", total=83, unit=" MB", delay=0, mininterval=0) as bar:
+        bar.update(40)
+        assert "40/83" in shown.text
+    assert screen(shown.text) == [""]
+
+
+def test_an_interrupted_work_takes_its_bar_away_and_no_thread_is_left(monkeypatch):
+    shown = terminal(monkeypatch)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in progress.Bar(range(5), "told", delay=0):
+            raise KeyboardInterrupt
+    assert "told" in shown.text and screen(shown.text) == [""]
+    assert threading.active_count() == before
+
+
+def test_a_line_takes_the_place_of_the_one_before(monkeypatch):
+    shown = terminal(monkeypatch)
     progress.done()
-    for n in range(1000):
-        progress.line(str(n), every=60)
+    for text in ("a long line", "short"):
+        progress.line(text, every=0)
+    assert screen(shown.text) == ["short"]
+    progress.line("too soon", every=60)
+    assert screen(shown.text) == ["short"]
     progress.done()
-    progress.line("again", every=60)
-    progress.done()
-    assert shown == ["0", "", "again", ""]
+    assert screen(shown.text) == [""]

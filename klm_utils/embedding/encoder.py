@@ -1,30 +1,25 @@
 """TextEncoder: many texts to one matrix, each text once, short with short, and never twice for the same weights."""
 
 import copy
-import functools
-import hashlib
 import inspect
 import json
 import logging
 import os
-import time
 from collections.abc import Iterable, Mapping
 from numbers import Integral
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 from torch.nn.functional import normalize as l2_normalize
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from klm_utils import progress
-from klm_utils.embedding import stated
-from klm_utils.embedding.backbones import PREFIXES, load_backbone
+from klm_utils.embedding.backbones import PREFIXES, load_backbone, warn_if_stated
+from klm_utils.embedding.cache import cached
 from klm_utils.embedding.pooling import POOLINGS
-from klm_utils.errors import AssetError, ConfigError, DataError, check_choice, check_flag, check_kind, check_whole
-from klm_utils.files import atomic_write, cache_dir
+from klm_utils.errors import ConfigError, DataError, check_choice, check_flag, check_kind, check_whole
+from klm_utils.files import checksum
 
 log = logging.getLogger(__name__)
 _BOTH = "pass TextEncoder(*load_backbone(name)), or TextEncoder.from_pretrained(name)"
@@ -56,7 +51,16 @@ class TextEncoder:
     """
 
     def __init__(
-        self, tokenizer, model, name="", *, pooling="mean", normalize=True, max_length=256, prefix=None, device="auto"
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        model: PreTrainedModel,
+        name: str | os.PathLike = "",
+        *,
+        pooling: str = "mean",
+        normalize: bool = True,
+        max_length: int = 256,
+        prefix: str | None = None,
+        device: str | torch.device = "auto",
     ):
         check_kind("TextEncoder(tokenizer)", tokenizer, PreTrainedTokenizerBase, "a tokenizer", _BOTH)
         check_kind("TextEncoder(model)", model, torch.nn.Module, "a language model of transformers", _BOTH)
@@ -68,22 +72,29 @@ class TextEncoder:
         self._check(model)
         if tokenizer.pad_token is None:  # the mask hides it, so any token will do
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-        self.model = model.to(_device(device)).eval()
+        self.model: Any = model.eval()
+        self.model.to(_device(device))
         self.dim = model.config.hidden_size
 
     @classmethod
     def from_pretrained(
-        cls, name, pooling="mean", normalize=True, max_length=256, prefix=None, device="auto"
+        cls,
+        name: str | os.PathLike,
+        pooling: str = "mean",
+        normalize: bool = True,
+        max_length: int = 256,
+        prefix: str | None = None,
+        device: str | torch.device = "auto",
     ) -> "TextEncoder":
         """An encoder around `load_backbone(name)`; arguments as for the class, errors of both.
 
         Models of sentence-transformers say which pooling, normalisation, length and prefix they were trained with. The
         arguments decide all the same; where one that was left at its default differs, a warning names it.
         """
-        settings = {"pooling": pooling, "normalize": normalize, "max_length": max_length, "prefix": prefix}
+        settings = dict[str, Any](pooling=pooling, normalize=normalize, max_length=max_length, prefix=prefix)
         encoder = cls(*load_backbone(name), name, device=device, **settings)
         if encoder.name not in ("minilm", "e5"):
-            stated.warn(name, settings)
+            warn_if_stated(name, settings)
         return encoder
 
     def encode(self, texts: Iterable[str], batch_size: int = 64, cache: bool = True) -> np.ndarray:
@@ -106,12 +117,10 @@ class TextEncoder:
         unique = sorted(set(texts))
         if not unique:
             return np.zeros((0, self.dim), dtype=np.float32)
-        path = _vector_file(self.fingerprint, unique) if cache else None
-        vectors = _read(path, (len(unique), self.dim)) if path else None
-        if vectors is None:
+        if cache:
+            vectors = cached(self.fingerprint, unique, self.dim, lambda: self._encode(unique, batch_size))
+        else:
             vectors = self._encode(unique, batch_size)
-            if path:
-                _write(path, vectors)
         row = {text: i for i, text in enumerate(unique)}
         return vectors[[row[text] for text in texts]]
 
@@ -144,80 +153,55 @@ class TextEncoder:
         """Computed anew each time (0.1 s for minilm), so that training the model in place changes it."""
         settings = [self.pooling, self.normalize, self.max_length, self.prefix]
         config = {key: value for key, value in self.model.config.to_dict().items() if key not in _NO_EFFECT}
-        digest = hashlib.sha256(json.dumps([settings, config], sort_keys=True, default=str).encode())
-        digest.update(_tokenizer_state(self.tokenizer))
-        for key, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()
+        about = json.dumps([settings, config], sort_keys=True, default=str) + _tokenizer_state(self.tokenizer)
+        return checksum(self.model.state_dict(), about)
 
     def __repr__(self) -> str:
         settings = {key: getattr(self, key) for key in ("pooling", "normalize", "max_length", "prefix")}
         return f"TextEncoder({self.name!r}, {', '.join(f'{k}={v!r}' for k, v in settings.items())}, dim={self.dim})"
 
     def _encode(self, texts: list[str], batch_size: int) -> np.ndarray:
-        """Batches of similar length, so that little padding is computed."""
         ids = self.tokenize(texts)
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         vectors = np.empty((len(ids), self.dim), dtype=np.float32)
         training = [module for module in self.model.modules() if module.training]
         self.model.eval()
-        start = time.monotonic()
         try:
             with torch.inference_mode():
-                for first in range(0, len(order), batch_size):
-                    rows = order[first : first + batch_size]
-                    vectors[rows] = self.forward([ids[i] for i in rows]).float().cpu().numpy()
-                    if time.monotonic() - start > 2:
-                        progress.line(f"encoding: {first + len(rows):,} of {len(ids):,} texts")
+                for rows in progress.Bar(by_length(ids, batch_size), "encoding", unit=" batches"):
+                    vectors[rows] = self.forward([ids[row] for row in rows]).float().cpu().numpy()
         finally:
-            progress.done()
             for module in training:
                 module.training = True
         return vectors
 
-    def _check(self, model) -> None:
+    def _check(self, model: PreTrainedModel) -> None:
         """Refuse the settings that this model cannot follow, and a tokenizer that is not its own."""
-        where = "TextEncoder"
         check_choice("pooling", self.pooling, tuple(POOLINGS))
-        check_kind(f"{where}(prefix)", self.prefix, str, "a text, or None for the model's own", 'pass "" for no prefix')
+        check_kind("TextEncoder(prefix)", self.prefix, str, "a text, or None for the model's own", '"" for no prefix')
         if getattr(model.config, "is_encoder_decoder", False):
-            raise ConfigError(
-                "an encoder-decoder gives no single sequence of token vectors",
-                where=f"{where}(name)",
-                found=type(model).__name__,
-                expected="an encoder (BERT-like) or a decoder (GPT-like)",
-                remedy="choose another model, or pass TextEncoder(tokenizer, model.get_encoder())",
-            )
+            what, found = "an encoder-decoder gives no single sequence of token vectors", type(model).__name__
+            remedy = "choose another model, or pass TextEncoder(tokenizer, model.get_encoder())"
+            raise ConfigError(what, "TextEncoder(model)", found, "an encoder (as BERT) or a decoder (as GPT)", remedy)
         highest, rows = max(self.tokenizer.get_vocab().values(), default=-1), _token_rows(model)
         if highest >= rows:
-            raise ConfigError(
-                "the tokenizer belongs to another model: it gives tokens for which this model has no vector",
-                where=f"{where}(tokenizer)",
-                found=f"token {highest}",
-                expected=f"tokens 0 to {rows - 1}",
-                remedy="load both by one name: TextEncoder(*load_backbone(name))",
-            )
+            what = "the tokenizer belongs to another model: it gives tokens for which this model has no vector"
+            found, expected = f"token {highest}", f"tokens 0 to {rows - 1}"
+            raise ConfigError(what, "TextEncoder(tokenizer)", found, expected, "load both by load_backbone(name)")
         most = min(_positions(model), self.tokenizer.model_max_length)
         least = self.tokenizer.num_special_tokens_to_add() + 1
         whole = isinstance(self.max_length, Integral) and not isinstance(self.max_length, bool)
         if not whole or not least <= self.max_length <= most:
-            raise ConfigError(
-                "no such maximal length",
-                where=f"{where}(max_length=...)",
-                found=self.max_length,
-                expected=f"a whole number of tokens from {least} to {most}, the positions of this model",
-                remedy="shorten the texts rather than the model; 256 is the convention for minilm",
-            )
+            expected = f"a whole number of tokens from {least} to {most}, the positions of this model"
+            remedy = "shorten the texts rather than the model; 256 is the convention for minilm"
+            raise ConfigError("no such maximal length", "TextEncoder(max_length)", self.max_length, expected, remedy)
         self.max_length = int(self.max_length)
         reads = inspect.signature(model.forward).parameters
         if "input_ids" in reads and "attention_mask" not in reads:
-            log.warning(
-                "%s takes no attention mask: a vector changes with the padding of its batch", type(model).__name__
-            )
+            name = type(model).__name__
+            log.warning("%s takes no attention mask: a vector changes with the padding of its batch", name)
 
 
-def _token_rows(model) -> float:
+def _token_rows(model: Any) -> float:
     """How many tokens have a vector; unbounded where there is no table of them."""
     try:
         return len(model.get_input_embeddings().weight)
@@ -225,7 +209,7 @@ def _token_rows(model) -> float:
         return float("inf")
 
 
-def _positions(model) -> float:
+def _positions(model: PreTrainedModel) -> float:
     """How many tokens have a place. RoBERTa and its kin count places from `padding_idx` + 1 on."""
     most = getattr(model.config, "max_position_embeddings", None) or float("inf")
     for name, module in model.named_modules():
@@ -234,102 +218,51 @@ def _positions(model) -> float:
     return most
 
 
-def checked_texts(texts) -> list[str]:
+def by_length(ids: list[list[int]], size: int) -> list[list[int]]:
+    """The positions of some texts (token ids) in batches of at most `size`, short with short: little padding."""
+    order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
+    return [order[first : first + size] for first in range(0, len(order), size)]
+
+
+def checked_texts(texts: Iterable[str]) -> list[str]:
     """The texts as a list, or a DataError with the first position that is not a text."""
     single = isinstance(texts, str | bytes) or not isinstance(texts, Iterable)
     if single or isinstance(texts, Mapping) or getattr(texts, "ndim", 1) != 1:  # a table gives the names of its columns
-        raise DataError(
-            "texts come in a list",
-            where="texts",
-            found=texts,
-            expected="a list of str, or one column of a table",
-            remedy="write [text] for a single text, frame['title'] for a column",
-        )
+        remedy = "write [text] for a single text, frame['title'] for a column"
+        raise DataError("texts come in a list", "texts", texts, "a list of str, or one column of a table", remedy)
     texts = list(texts)
     for position, text in enumerate(texts):
         if not _is_text(text):
-            raise DataError(
-                "not a text" if not isinstance(text, str) else "half a character (a lone surrogate)",
-                where=f"texts, position {position}",
-                found=text,
-                expected="a str",
-                remedy='replace missing texts by "", or drop their rows before encoding',
-            )
+            what = "not a text" if not isinstance(text, str) else "half a character (a lone surrogate)"
+            remedy = 'replace missing texts by "", or drop their rows before encoding'
+            raise DataError(what, f"texts, position {position}", text, "a str", remedy)
     return [str(text) for text in texts]  # numpy's str_ too
 
 
-def _is_text(value) -> bool:
+def _is_text(value: object) -> bool:
     try:
         return isinstance(value, str) and bool(value.encode() or True)
     except UnicodeEncodeError:
         return False
 
 
-def _device(device) -> torch.device:
+def _device(device: str | torch.device) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(device)
         torch.empty(0, device=device)
     except Exception as fault:  # torch raises RuntimeError, AssertionError or TypeError here
-        raise ConfigError(
-            "no such device",
-            where="TextEncoder(device=...)",
-            found=device,
-            expected='"auto", "cpu", or a device of this machine such as "cuda:0"',
-            remedy='use "auto"',
-        ) from fault
+        expected = '"auto", "cpu", or a device of this machine such as "cuda:0"'
+        raise ConfigError("no such device", "TextEncoder(device)", device, expected, 'use "auto"') from fault
     return device
 
 
-def _tokenizer_state(tokenizer) -> bytes:
+def _tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> str:
     """All that decides how a text becomes ids."""
     fast = getattr(tokenizer, "backend_tokenizer", None)
     if fast is None:
-        return json.dumps([type(tokenizer).__name__, tokenizer.get_vocab()], sort_keys=True).encode()
+        return json.dumps([type(tokenizer).__name__, tokenizer.get_vocab()], sort_keys=True)
     fast.no_truncation()  # set anew by every call of the tokenizer
     fast.no_padding()
-    return fast.to_str().encode()
-
-
-def _vector_file(fingerprint: str, unique: list[str]) -> Path | None:
-    """Where the vectors of this set of texts lie, if there is a cache."""
-    name = hashlib.sha256(json.dumps(unique).encode()).hexdigest()
-    try:
-        return cache_dir() / "vectors" / fingerprint / f"{name}.safetensors"
-    except AssetError as fault:
-        _warn_once(f"no cache for vectors, encoding goes on without: {fault.where}: {fault.found}")
-
-
-def _checksum(path: Path, vectors: np.ndarray) -> str:
-    """Binds the values to the fingerprint and texts that name the file."""
-    head = f"{path.parent.name} {path.name} {vectors.dtype} {vectors.shape}".encode()
-    return hashlib.sha256(head + vectors.tobytes()).hexdigest()
-
-
-def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            vectors, checksum = file.get_tensor("vectors"), (file.metadata() or {}).get("sha256")
-    except FileNotFoundError:
-        return None
-    except (OSError, SafetensorError) as fault:
-        log.warning("cannot read the cached vectors %s (%s): encoding again", path, fault)
-        return None
-    if vectors.shape != shape or checksum != _checksum(path, vectors):
-        log.warning("the cached vectors %s were altered on disk: encoding again", path)
-        return None
-    return vectors
-
-
-def _write(path: Path, vectors: np.ndarray) -> None:
-    metadata = {"sha256": _checksum(path, vectors)}
-    try:
-        atomic_write(path, lambda temporary: temporary.write_bytes(save({"vectors": vectors}, metadata)))
-    except AssetError as fault:
-        _warn_once(f"cannot cache vectors in {path.parent.parent}, encoding goes on without: {fault.__cause__}")
-
-
-@functools.cache
-def _warn_once(text: str) -> None:
-    log.warning(text)
+    return fast.to_str()

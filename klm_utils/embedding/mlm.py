@@ -12,11 +12,12 @@ from torch.nn.functional import cross_entropy, gelu
 
 from klm_utils import progress
 from klm_utils.embedding import modes
-from klm_utils.embedding.encoder import TextEncoder
+from klm_utils.embedding.encoder import TextEncoder, by_length
 from klm_utils.errors import ConfigError, DataError, check_whole
 
 LR = 1e-3  # of a head, which is new
 RATE = 0.15  # share of the tokens that are to be guessed
+BATCH = 64  # texts
 FOLDS = 7  # perplexity hides every seventh token, seven times
 
 
@@ -33,13 +34,10 @@ class MaskedHead(nn.Module):
         self.table = [encoder.model.get_input_embeddings()]  # in a list: it belongs to the language model
         words, width = self.table[0].weight.shape
         if encoder.tokenizer.mask_token_id is None or width != encoder.dim:
-            raise ConfigError(
-                "this language model cannot guess masked tokens",
-                where="MaskedHead(encoder)",
-                found=f"mask token {encoder.tokenizer.mask_token!r}, table {width} wide, hidden states {encoder.dim}",
-                expected="a mask token, and a table as wide as the hidden states",
-                remedy="use a BERT-like model such as minilm or e5",
-            )
+            what, remedy = "this language model cannot guess masked tokens", "use one like BERT, such as minilm or e5"
+            found = f"mask token {encoder.tokenizer.mask_token!r}, table {width} wide, hidden states {encoder.dim}"
+            expected = "a mask token, and a table as wide as the hidden states"
+            raise ConfigError(what, "MaskedHead(encoder)", found, expected, remedy)
         draw = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng(devices=[]):  # torch fills it at random, before we do
             self.dense, self.norm = nn.Linear(width, width), nn.LayerNorm(width)
@@ -72,7 +70,7 @@ def masked_loss(encoder: TextEncoder, head: MaskedHead, ids: list[list[int]], dr
     if not chosen.any():  # very short texts: hide the first word there is
         chosen.view(-1)[words.view(-1).int().argmax()] = words.any()
     if not chosen.any():
-        return 0.0 * sum(weight.sum() for weight in head.parameters())
+        return 0.0 * torch.stack([weight.sum() for weight in head.parameters()]).sum()
     logits = _guess(encoder, head, hide(padded, chosen, encoder, draw), mask, chosen)
     return cross_entropy(logits, padded[chosen].to(logits.device))
 
@@ -88,9 +86,9 @@ def perplexity(encoder: TextEncoder, head: MaskedHead, texts: list[str]) -> floa
     """
     training = encoder.model.training
     encoder.model.eval()
-    total, n = 0.0, 0
-    for ids in _batches(encoder.tokenize(texts)):
-        padded, mask, words = _padded(encoder, ids)
+    ids, total, n = encoder.tokenize(texts), 0.0, 0
+    for batch in by_length(ids, BATCH):
+        padded, mask, words = _padded(encoder, [ids[place] for place in batch])
         place = words.int().cumsum(1)
         for fold in range(FOLDS):
             chosen = words & (place % FOLDS == fold)
@@ -113,9 +111,21 @@ def unigram_perplexity(encoder: TextEncoder, train: list[str], texts: list[str],
 
 
 def pretrain(
-    encoder: TextEncoder, texts: list[str], *, epochs: int = 5, lr: float = 5e-5, seed: int = 0, verbose=None
+    encoder: TextEncoder,
+    texts: list[str],
+    *,
+    epochs: int = 5,
+    lr: float = 5e-5,
+    seed: int = 0,
+    verbose: bool | None = None,
 ) -> tuple[TextEncoder, MaskedHead]:
     """Masked language modelling on the texts: a copy of the encoder, all trained but the table of tokens, and a head.
+
+    Args:
+        encoder: stays as it is.
+        texts: of the domain.
+        epochs, lr, seed: of the training.
+        verbose: a bar that is gone in the end (None), a line for each epoch (True), or nothing (False).
 
     Raises:
         DataError: no texts, a bare text in place of a list, or something in it that is no text.
@@ -129,22 +139,20 @@ def pretrain(
     groups = [{"params": trained, "lr": lr}, {"params": head.parameters(), "lr": LR}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     draw = torch.Generator().manual_seed(seed)
-    try:
+    steps = progress.Bar(text="guessing words", total=epochs * len(ids), unit=" texts", shown=verbose is None)
+    with steps:
         for epoch in range(1, epochs + 1):
-            total, seen = 0.0, 0
-            for at in torch.randperm(len(ids), generator=draw).split(64):
+            total = 0.0
+            for at in torch.randperm(len(ids), generator=draw).split(BATCH):
                 loss = masked_loss(encoder, head, [ids[i] for i in at.tolist()], draw)
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(trained, 1.0)
                 optimizer.step()
-                total, seen = total + loss.item() * len(at), seen + len(at)
-                if verbose is None:
-                    progress.line(f"epoch {epoch} of {epochs}: {seen} of {len(ids)} texts, loss {total / seen:.3f}")
+                total += loss.item() * len(at)
+                steps.update(len(at))
             if verbose:
                 print(f"epoch {epoch}: masked loss {total / len(ids):.3f}", flush=True)
-    finally:
-        progress.done()
     return encoder, head
 
 
@@ -162,18 +170,8 @@ def _guess(encoder: TextEncoder, head: MaskedHead, ids, mask, chosen) -> torch.T
     return head(states[chosen.to(device)])
 
 
-def _batches(ids: list[list[int]], size: int = 64) -> list[list[list[int]]]:
-    ids = sorted(ids, key=len)
-    return [ids[first : first + size] for first in range(0, len(ids), size)]
-
-
 def _some(n: int) -> int:
     if n:
         return n
-    raise DataError(
-        "there is no token to guess",
-        where="texts",
-        found="no text with a word in it",
-        expected="at least one",
-        remedy="pass the texts of some items",
-    )
+    found, remedy = "no text with a word in it", "pass the texts of some items"
+    raise DataError("there is no token to guess", "texts", found, "at least one", remedy)

@@ -8,18 +8,19 @@ import secrets
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from klm_utils.embedding.encoder import TextEncoder
-from klm_utils.errors import CheckpointError, ConfigError, check_choice, check_flag, check_whole
+from klm_utils.errors import CheckpointError, ConfigError, check_choice, check_flag, check_kind, check_whole
 from klm_utils.files import check_seal, foreign, seal, sealed
 
 FOLDER = re.compile("encoder-[0-9a-f]{12}")  # of a trained encoder, named after its weights
 BESIDE = ".klm-tmp-encoder-"
 # Each mode and its options. checkpointing: compute the inside of a layer again on the way back, and store less.
-MODES = {
+MODES: dict[str, dict] = {
     "frozen": {},
     "adapter": {"rank": 8, "checkpointing": False},
     "partial": {"layers": 2, "checkpointing": False},
@@ -34,14 +35,7 @@ def options(mode: str, given: dict | None = None) -> dict:
         ConfigError: an unknown mode or option, or a value without meaning.
     """
     check_choice("mode", mode, tuple(MODES))
-    if not isinstance(given, dict | None):
-        raise ConfigError(
-            "the options of a mode have names",
-            where="tuning",
-            found=given,
-            expected="a dict",
-            remedy=f"for example tuning={MODES['adapter']}",
-        )
+    check_kind("tuning", given, dict | None, "a dict", f"for example tuning={MODES['adapter']}")
     for name in given or {}:
         check_choice(f"option of mode {mode!r}", name, tuple(MODES[mode]) or ("no option",))
     chosen = MODES[mode] | (given or {})
@@ -110,13 +104,8 @@ def save(encoder: TextEncoder, folder: Path) -> Path:
     plain = merged(encoder)
     home = folder / f"encoder-{plain.fingerprint[:12]}"
     if home.exists() and not sealed(home):
-        raise CheckpointError(
-            "there is another folder in the place of the encoder",
-            where=str(home),
-            found="a folder that save_pretrained did not write",
-            expected="nothing of this name",
-            remedy="move it away",
-        )
+        what, found = "there is another folder in the place of the encoder", "one that save_pretrained did not write"
+        raise CheckpointError(what, str(home), found, "nothing of this name", "move it away")
     try:
         check_seal(home, CheckpointError)
         return home
@@ -174,17 +163,12 @@ def counts(module: nn.Module) -> tuple[int, int]:
     return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
 
 
-def _last(model: nn.Module, layers: int) -> nn.ModuleList:
+def _last(model: nn.Module, layers: int) -> list[nn.Module]:
     """The last layers of a language model: of its longest list of modules."""
-    stack = max((m for m in model.modules() if isinstance(m, nn.ModuleList)), key=len, default=[])
+    stack = max((list(m) for m in model.modules() if isinstance(m, nn.ModuleList)), key=len, default=[])
     if layers > len(stack):
-        raise ConfigError(
-            "the language model has fewer layers",
-            where="layers",
-            found=layers,
-            expected=f"at most {len(stack)}",
-            remedy='mode="full" trains all of them',
-        )
+        remedy = 'mode="full" trains all of them'
+        raise ConfigError("the language model has fewer layers", "layers", layers, f"at most {len(stack)}", remedy)
     return stack[-layers:]
 
 
@@ -192,20 +176,10 @@ def _with_lora(model: nn.Module, rank: int, seed: int) -> nn.Module:
     try:
         from peft import LoraConfig, TaskType, get_peft_model
     except ImportError as fault:
-        raise ConfigError(
-            "the package peft is missing",
-            where='mode="adapter"',
-            found=str(fault),
-            expected="peft, which brings LoRA",
-            remedy="pip install peft, or choose another mode",
-        ) from fault
-    lora = LoraConfig(
-        task_type=TaskType.FEATURE_EXTRACTION,
-        r=rank,
-        lora_alpha=2 * rank,
-        lora_dropout=0.0,
-        target_modules="all-linear",
-    )
+        what, remedy = "the package peft is missing", "pip install peft, or choose another mode"
+        raise ConfigError(what, 'mode="adapter"', str(fault), "peft, which brings LoRA", remedy) from fault
+    sizes: dict[str, Any] = {"r": rank, "lora_alpha": 2 * rank, "lora_dropout": 0.0}
+    lora = LoraConfig(task_type=TaskType.FEATURE_EXTRACTION, target_modules="all-linear", **sizes)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name of before
         torch.manual_seed(seed)

@@ -68,22 +68,13 @@ def bag_mean(vectors: np.ndarray, bags: Sequence[Sequence[int]]) -> np.ndarray:
     sizes = np.array([len(bag) for bag in bags], dtype=np.int64)
     rows = np.array([row for bag in bags for row in bag] or np.zeros(0, dtype=np.int64))
     if rows.dtype.kind not in "iu" or rows.ndim != 1:  # numpy would make 1 of 1.5
-        raise DataError(
-            "a bag holds something else than row numbers",
-            where="bag_mean(bags)",
-            found=bags[:3],
-            expected="lists of whole numbers",
-            remedy="for bags of words use bag_vectors",
-        )
+        what, remedy = "a bag holds something else than row numbers", "for bags of words use bag_vectors"
+        raise DataError(what, "bag_mean(bags)", bags[:3], "lists of whole numbers", remedy)
     if len(rows) and not (rows.min() >= 0 and rows.max() < len(vectors)):
-        wrong = rows[(rows < 0) | (rows >= len(vectors))][0]
-        raise DataError(
-            "a bag names a vector that is not there",
-            where=f"bag_mean(bags), bag {int(np.searchsorted(np.cumsum(sizes), np.flatnonzero(rows == wrong)[0] + 1))}",
-            found=int(wrong),
-            expected=f"rows 0 to {len(vectors) - 1}",
-            remedy="encode the tag first: a text encoder has a vector for any text",
-        )
+        first = np.flatnonzero((rows < 0) | (rows >= len(vectors)))[0]
+        where = f"bag_mean(bags), bag {np.searchsorted(np.cumsum(sizes), first + 1)}"
+        expected, remedy = f"rows 0 to {len(vectors) - 1}", "encode the tag first: any text gets a vector"
+        raise DataError("a bag names a vector that is not there", where, int(rows[first]), expected, remedy)
     totals = np.zeros((len(bags), vectors.shape[1]), dtype=vectors.dtype)
     np.add.at(totals, np.repeat(np.arange(len(bags)), sizes), vectors[rows])
     return totals / np.maximum(sizes, 1)[:, None].astype(vectors.dtype)
@@ -100,13 +91,8 @@ def bag_vectors(encode: Callable[[list[str]], np.ndarray], bags: Sequence[Sequen
         DataError: a text in place of a bag.
     """
     if texts := [bag for bag in bags if isinstance(bag, str)]:
-        raise DataError(
-            "a bag is a list of words",
-            where="bag_vectors(bags)",
-            found=texts[0],
-            expected="a list of texts, of which each gets a vector",
-            remedy=f"write {texts[:1]} for a bag of one text",
-        )
+        remedy = f"write {texts[:1]} for a bag of one text"
+        raise DataError("a bag is a list of words", "bag_vectors(bags)", texts[0], "a list of texts", remedy)
     words = sorted({word for bag in bags for word in bag})
     row = {word: i for i, word in enumerate(words)}
     return bag_mean(encode(words), [[row[word] for word in bag] for bag in bags])

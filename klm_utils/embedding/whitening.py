@@ -57,13 +57,9 @@ def fit_whitening(vectors: np.ndarray, kind: str = "zca", strength: float = 1.0,
     width = None if width is None else check_whole("width", width)
     x = _table(vectors)
     if len(x) < 2:
-        raise DataError(
-            "one vector has no spread",
-            where="fit_whitening(vectors)",
-            found=f"{len(x)} rows",
-            expected="2 rows or more; more rows than dimensions for full whitening",
-            remedy="fit on the vectors of all train items",
-        )
+        expected = "2 rows or more; more rows than dimensions for full whitening"
+        remedy = "fit on the vectors of all train items"
+        raise DataError("one vector has no spread", "fit_whitening(vectors)", f"{len(x)} rows", expected, remedy)
     mean = x.mean(0)
     # the singular values of the centred rows give the covariance without squaring it
     _, spread, directions = np.linalg.svd(x - mean, full_matrices=False)
@@ -72,13 +68,8 @@ def fit_whitening(vectors: np.ndarray, kind: str = "zca", strength: float = 1.0,
     if kind == "center":
         return Whitening(mean, np.eye(x.shape[1]), rank)
     if width is not None and (kind == "zca" or not 1 <= width <= rank):
-        raise ConfigError(
-            "no such width",
-            where="fit_whitening(width)",
-            found=width,
-            expected=f"1 to {rank} with kind='pca'; None with 'zca', which keeps all dimensions",
-            remedy="leave width out, or use kind='pca'",
-        )
+        expected = f"1 to {rank} with kind='pca'; None with 'zca', which keeps all dimensions"
+        raise ConfigError("no such width", "fit_whitening(width)", width, expected, "leave it out, or use kind='pca'")
     kept = rank if width is None else width
     u, scale = directions[:kept].T, spread[:kept] ** -strength
     matrix = u * scale if kind == "pca" else (u * scale) @ u.T
@@ -95,11 +86,10 @@ def _table(vectors, width: int | None = None) -> np.ndarray:
         x, found = np.zeros(0), str(fault)
     finite = bool(np.isfinite(x).all())
     if x.ndim != 2 or (width is not None and x.shape[1] != width) or not finite:
-        raise DataError(
-            "not a table of vectors",
-            where="whitening(vectors)",
-            found=found + ("" if finite else ", with nan or infinity"),
-            expected=f"finite numbers of shape [n, {width or 'd'}]",
-            remedy="pass what TextEncoder.encode returns",
+        found, expected = (
+            found + ", with nan or infinity" * (not finite),
+            f"finite numbers of shape [n, {width or 'd'}]",
         )
+        remedy = "pass what TextEncoder.encode returns"
+        raise DataError("not a table of vectors", "whitening(vectors)", found, expected, remedy)
     return x

@@ -52,13 +52,8 @@ def others(n: int, seed: int = 0) -> np.ndarray:
         DataError: there is one thing, which has no other: it would keep what is its own, and be no control.
     """
     if n == 1:
-        raise DataError(
-            "one thing alone cannot be shuffled",
-            where="others(n)",
-            found=n,
-            expected="2 or more",
-            remedy="use 'absent' as the control, or more items",
-        )
+        remedy = "use 'absent' as the control, or more items"
+        raise DataError("one thing alone cannot be shuffled", "others(n)", n, "2 or more", remedy)
     trip = np.random.default_rng(seed).permutation(n)
     place = np.empty(n, dtype=int)
     place[trip] = np.roll(trip, 1)
@@ -73,10 +68,8 @@ def _finite_table(X) -> np.ndarray:
     if X.ndim == 2 and len(X) and np.isfinite(X).all():
         return X
     bad = np.argwhere(~np.isfinite(X))[:1].tolist()
-    raise DataError(
-        "the vectors are not a finite table of numbers",
-        where=f"knowledge(X), row {bad[0][0]}" if bad and X.ndim == 2 else "knowledge(X)",
-        found=f"shape {X.shape}" + (f", {X[tuple(bad[0])]}" if bad else ""),
-        expected="float [items, width], at least one item, no nan, no inf",
-        remedy="encode a missing text as '' rather than as nan",
-    )
+    what, where = "the vectors are not a finite table of numbers", "knowledge(X)"
+    where += f", row {bad[0][0]}" if bad and X.ndim == 2 else ""
+    found = f"shape {X.shape}" + (f", {X[tuple(bad[0])]}" if bad else "")
+    expected = "float [items, width], at least one item, no nan, no inf"
+    raise DataError(what, where, found, expected, "encode a missing text as '' rather than as nan")

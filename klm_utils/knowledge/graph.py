@@ -19,15 +19,14 @@ def facts(ds: RecDataset) -> Facts:
     """
     check_kind("facts(ds)", ds, RecDataset, "a RecDataset", "klm.load_dataset('shop')")
     if ds.triples is None:
-        raise DataError(
-            "the data set has no knowledge graph",
-            where=f"facts({ds.name})",
-            found="triples is None",
-            expected="a table of head, relation, tail",
-            remedy="use the shop or MovieLens, or give RecDataset its triples",
+        expected, remedy = (
+            "a table of head, relation, tail",
+            "use the shop or MovieLens, or give RecDataset its triples",
         )
+        raise DataError("the data set has no knowledge graph", f"facts({ds.name})", None, expected, remedy)
     heads = ds.items["entity" if "entity" in ds.items else "title"]
-    known, of = set(heads.dropna()), {}
+    known = set(heads.dropna())
+    of: dict[object, list[tuple[str, str]]] = {}
     for head, relation, tail in ds.triples[["head", "relation", "tail"]].itertuples(index=False, name=None):
         of.setdefault(head, []).append((relation, tail))
     found = []

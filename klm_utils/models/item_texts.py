@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from klm_utils.embedding.encoder import TextEncoder
+from klm_utils.embedding.encoder import TextEncoder, by_length
 from klm_utils.embedding.mlm import MaskedHead, masked_loss
 
 TOGETHER = 32  # texts of similar length that go through the language model at a time: little padding
@@ -31,10 +31,10 @@ class ItemTexts(nn.Module):
         if not len(items):
             return torch.zeros(0, self.encoder.dim, device=items.device)
         ids = [self.ids[item] for item in items.tolist()]
-        order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
-        parts = [order[first : first + TOGETHER] for first in range(0, len(order), TOGETHER)]
+        parts = by_length(ids, TOGETHER)
+        order = torch.tensor([place for part in parts for place in part])
         vectors = torch.cat([self.encoder.forward([ids[place] for place in part]) for part in parts])
-        return vectors.float().index_select(0, torch.tensor(order, device=vectors.device).argsort())
+        return vectors.float().index_select(0, order.argsort().to(vectors.device))
 
     def learn_to_guess(self, wanted: bool = True, seed: int = 0) -> None:
         """Give the language model a new head, which `masked_loss` needs, or take it away."""

@@ -38,3 +38,22 @@ def vector_cache(tmp_path, monkeypatch):
     """An empty cache; returns a function that lists the files of vectors."""
     monkeypatch.setenv("KLM_CACHE", str(tmp_path / "cache"))
     return lambda: sorted((tmp_path / "cache" / "vectors").rglob("*.safetensors"))
+
+
+@pytest.fixture
+def small(tiny):
+    return TextEncoder(*tiny, "tiny", pooling="last", max_length=16)
+
+
+@pytest.fixture
+def count_batches():
+    """A function that gives the shapes of the batches that reach a model from now on."""
+
+    def count(model):
+        sizes = []
+        model.register_forward_pre_hook(
+            lambda _, args, kwargs: sizes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+        )
+        return sizes
+
+    return count

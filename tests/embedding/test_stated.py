@@ -9,7 +9,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from klm_utils.data.assets import fetch
-from klm_utils.embedding import TextEncoder, stated
+from klm_utils.embedding import TextEncoder, backbones
 
 
 def write(folder, **files):
@@ -68,18 +68,18 @@ OLD = {"word_embedding_dimension": 8, "pooling_mode_cls_token": False, "pooling_
 )
 def test_what_the_files_say_is_read(files, said, tmp_path):
     write(tmp_path / "model", **files)
-    assert stated.stated(tmp_path / "model") == said
+    assert backbones.stated(tmp_path / "model") == said
 
 
 def test_a_plain_folder_or_a_broken_file_says_nothing(tmp_path):
-    assert stated.stated(tmp_path) == {}
+    assert backbones.stated(tmp_path) == {}
     (tmp_path / "modules.json").write_text("{")
-    assert stated.stated(tmp_path) == {}
+    assert backbones.stated(tmp_path) == {}
 
 
 def test_the_defaults_are_those_of_the_signature():
     parameters = inspect.signature(TextEncoder.from_pretrained).parameters
-    assert {name: parameters[name].default for name in stated.DEFAULTS} == stated.DEFAULTS
+    assert {name: parameters[name].default for name in backbones.TEXT_ENCODER} == backbones.TEXT_ENCODER
 
 
 @pytest.fixture

@@ -198,10 +198,42 @@ def test_unknown_language(language):
             text({}, language)
 
 
-@pytest.mark.parametrize("fields", [("title", "colour"), "title", ("Tags",), (None,)])
-def test_unknown_field(fields):
-    with pytest.raises(klm.ConfigError, match="title, year, tags, description, brand, category, price"):
-        item_text(ITEM, None, fields)
+def books(**columns):
+    items = pd.DataFrame({"item_id": [1, 2], "title": ["Emma", "Dune"], "tags": [["novel"], []], **columns})
+    log = pd.DataFrame({"user_id": [1], "item_id": [1], "timestamp": [0], "rating": [1.0], "label": [1]})
+    return klm.RecDataset.from_frames(items, pd.DataFrame({"user_id": [1]}), log)
+
+
+def test_any_column_may_be_named():
+    ds = books(
+        publisher=["Penguin", None],
+        release_date=[1815.0, NA],
+        awards=pd.Series([("A", "B"), np.array(["C"])]),
+        **{"size {cm}": ["18 x 11.", "20 x 13"]},
+    )
+    emma, dune = item_texts(ds, fields=("title", "publisher", "release_date", "awards", "size {cm}"))
+    assert emma == "Emma. Publisher: Penguin. Release date: 1815. Awards: A, B. Size {cm}: 18 x 11."
+    assert dune == "Dune. Awards: C. Size {cm}: 20 x 13."
+    assert item_texts(books(出版社=["企鹅", None]), "zh", ("title", "出版社")) == ["Emma。出版社：企鹅。", "Dune。"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "near"),
+    [(("title", "publishr"), "'publisher'"), (("Tags",), "'tags'"), (("colour",), "name columns"), ((None,), "name")],
+)
+def test_a_field_that_is_no_column_is_refused_with_what_it_may_mean(fields, near):
+    ds = books(publisher=["Penguin", "Ace"])
+    for text in (lambda: item_texts(ds, None, fields), lambda: item_text(ds.items.loc[1], None, fields)):
+        with pytest.raises(klm.DataError, match="no such column") as caught:
+            text()
+        assert near in caught.value.remedy and "title, tags, publisher" in caught.value.expected
+
+
+def test_a_field_that_is_named_is_read_or_refused_and_the_usual_ones_need_not_be_there():
+    ds = books()
+    assert "year" not in ds.items and item_texts(ds) == ["Emma. novel.", "Dune."]
+    with pytest.raises(klm.DataError, match="description"):
+        item_texts(ds, fields=("title", "description"))
 
 
 @pytest.mark.parametrize("wrong", [None, "title", 3, ["title"]])
@@ -211,9 +243,10 @@ def test_what_is_no_row_and_what_is_no_data_set(wrong):
             text(wrong)
 
 
-def test_fields_of_none():
+@pytest.mark.parametrize("fields", [None, "title"])
+def test_fields_that_are_no_list(fields):
     with pytest.raises(klm.ConfigError, match="fields"):
-        item_text(ITEM, None, None)
+        item_text(ITEM, None, fields)
 
 
 def test_facts_as_text():

@@ -41,21 +41,21 @@ def train_tiny_gpt(
     seed, texts = check_seed(seed, "train_tiny_gpt(seed)"), checked_texts(texts)
     words = Tokenizer(models.BPE())
     words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    options = {"special_tokens": [END], "initial_alphabet": pre_tokenizers.ByteLevel.alphabet(), "show_progress": False}
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary, **options)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
     words.train_from_iterator(texts, trainer)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=words, bos_token=END, eos_token=END, pad_token=END, model_max_length=4 * length
     )
     stream = torch.tensor([token for ids in tokenizer(texts)["input_ids"] for token in [*ids, 0]])
     if len(stream) <= length:
-        raise DataError(
-            "too little text to learn from",
-            where="train_tiny_gpt(texts)",
-            found=f"{len(stream)} tokens",
-            expected=f"more than one window of {length}",
-            remedy="pass the descriptions of all items",
-        )
+        found, expected = f"{len(stream)} tokens", f"more than one window of {length}"
+        remedy = "pass the descriptions of all items"
+        raise DataError("too little text to learn from", "train_tiny_gpt(texts)", found, expected, remedy)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = GPT2Config(
