@@ -11,6 +11,7 @@ from klm_utils.data.schema import RecDataset
 from klm_utils.data.shipped import shipped
 from klm_utils.data.shop.world import DAY, NEW_AFTER, START, History, World, simulate, uniform, world
 from klm_utils.errors import DataError, check_choice, check_seed
+from klm_utils.lazy import modules
 
 USERS, NEW_USERS = 2000, 200
 LANGUAGES = ("zh", "en")
@@ -197,3 +198,6 @@ def _places(ids: np.ndarray, known: pd.Series, argument: str) -> np.ndarray:
             remedy="use ids of klm.load_dataset('shop')",
         )
     return places
+
+
+__getattr__, __dir__ = modules(__name__)
