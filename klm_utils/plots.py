@@ -134,9 +134,9 @@ def flow(steps: Mapping[str, str], title: str = "", ax: Axes | None = None) -> A
     while len(level) < len(inputs) + len(sources):
         ready = {b: names for b, names in sources.items() if b not in level and names and level.keys() >= {*names}}
         if not ready:
-            what, left = "boxes go into each other, or nothing goes into one", [b for b in sources if b not in level]
+            what, stuck = "boxes go into each other, or nothing goes into one", [b for b in sources if b not in level]
             remedy = "each box names what goes into it, and none comes back to itself"
-            raise ConfigError(what, "flow(steps)", left, remedy=remedy)
+            raise ConfigError(what, "flow(steps)", stuck, remedy=remedy)
         level |= {box: 1 + max(level[name] for name in names) for box, names in ready.items()}
     x = {name: float(place) for place, name in enumerate(inputs)}
     for height in range(1, max(level.values()) + 1):
