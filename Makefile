@@ -15,6 +15,7 @@ test: export OMP_NUM_THREADS = 1
 test: assets
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 	$(PY) -m pytest -n $(JOBS) --dist loadfile
 	$(PY) -m pytest -n $(JOBS) --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=1800 --nbval-kernel-startup-timeout=600 notebooks/*.ipynb
 	$(PY) -m klm_utils run --scale smoke --student --jobs $(JOBS)
@@ -37,7 +38,7 @@ full: assets
 # Everything that was built but for the environment (rm -r .venv) and the cache (python -m klm_utils cache --clear).
 # my/ is the learner's, JupyterLab's checkpoints in it included.
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . \( -name .venv -o -path ./my \) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
 
 assets: $(READY)

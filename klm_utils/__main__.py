@@ -4,6 +4,7 @@ import argparse
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from klm_utils.errors import ConfigError, KLMError
 
@@ -11,9 +12,10 @@ from klm_utils.errors import ConfigError, KLMError
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 something failed, 2 wrong arguments, 130 interrupted."""
     parser = _parser()
-    options, options.rest = parser.parse_known_args(argv)
-    if options.rest and not options.takes_rest:
-        parser.error(f"unrecognized arguments: {' '.join(options.rest)}")
+    options, rest = parser.parse_known_args(argv)
+    options.rest = rest
+    if rest and not options.takes_rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return options.call(options)
     except KLMError as error:
@@ -71,18 +73,15 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _tool(name: str):
+def _tool(name: str) -> ModuleType:
     """A module of klm_utils.course; a package it lacks is named together with what installs it."""
     try:
         return import_module(f"klm_utils.course.{name}")
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("klm_utils"):
             raise
-        raise ConfigError(
-            f"this command needs the package {error.name}",
-            expected="the packages of the extra `course`",
-            remedy='python -m pip install -r requirements.lock (in a checkout), or: pip install "klm-course[course]"',
-        ) from error
+        remedy = 'python -m pip install -r requirements.lock (in a checkout), or: pip install "klm-course[course]"'
+        raise ConfigError(f"this command needs the package {error.name}", remedy=remedy) from error
 
 
 def _cache(fetch: bool, clear: bool) -> int:
@@ -90,9 +89,8 @@ def _cache(fetch: bool, clear: bool) -> int:
         from klm_utils.data import assets
         from klm_utils.files import cache_dir
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"the cache needs the package {error.name}", remedy=f"python -m pip install {error.name}"
-        ) from error
+        remedy = f"python -m pip install {error.name}"
+        raise ConfigError(f"the cache needs the package {error.name}", remedy=remedy) from error
     if fetch:
         for name in assets.asset_names():
             if assets.missing(name):

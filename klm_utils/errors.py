@@ -1,6 +1,7 @@
 """The errors that klm_utils raises on purpose, so that one `except klm.KLMError` catches them all."""
 
 import math
+from collections.abc import Collection, Iterable
 from numbers import Integral, Real
 
 _ABSENT = object()  # None may itself be the value found
@@ -53,79 +54,57 @@ class CheckpointError(KLMError):
     """A saved model or run that cannot be read or does not belong to this model."""
 
 
-def check_choice(name: str, value, choices: tuple) -> None:
+def check_choice(name: str, value: object, choices: tuple) -> None:
     """Raise `ConfigError` unless `value` is one of `choices`, and of its kind: 1 is not True."""
     if not any(isinstance(value, type(choice)) and value == choice for choice in choices):
-        raise ConfigError(
-            f"Unknown {name}",
-            where=name,
-            found=value,
-            expected=" or ".join(repr(c) for c in choices),
-            remedy=f"pass {name}={choices[0]!r}",
-        )
+        expected = " or ".join(map(repr, choices))
+        raise ConfigError(f"Unknown {name}", name, value, expected, f"pass {name}={choices[0]!r}")
 
 
-def check_flag(name: str, value) -> bool:
+def check_flag(name: str, value: object) -> bool:
     """`value` as a bool; anything but a truth value, 0 or 1 raises `ConfigError`: "no" would otherwise mean yes."""
     named_so = type(value).__name__ in ("bool", "bool_")  # numpy's too, without importing it
     if not named_so and (not isinstance(value, Integral) or value not in (0, 1)):
-        raise ConfigError(
-            f"{name} is neither true nor false",
-            where=name,
-            found=value,
-            expected="True or False",
-            remedy=f"pass {name}=True or {name}=False",
-        )
+        remedy = f"pass {name}=True or {name}=False"
+        raise ConfigError(f"{name} is neither true nor false", name, value, "True or False", remedy)
     return bool(value)
 
 
-def check_kind(where: str, value, kind, expected: str, remedy: str = "see the docstring") -> None:
+def check_kind(
+    where: str, value: object, kind: type | tuple[type, ...], expected: str, remedy: str = "see the docstring"
+) -> None:
     """Raise `ConfigError` unless `value` is an instance of `kind`, a class or a tuple of classes."""
     if not isinstance(value, kind):
-        raise ConfigError("an argument of the wrong kind", where=where, found=value, expected=expected, remedy=remedy)
+        raise ConfigError("an argument of the wrong kind", where, value, expected, remedy)
 
 
-def check_number(name: str, value, least: float, most: float, remedy: str = "") -> float:
+def check_number(name: str, value: float, least: float, most: float, remedy: str = "") -> float:
     """`value` as a float; anything but a finite real number from `least` to `most` raises `ConfigError`."""
     if isinstance(value, bool) or not isinstance(value, Real) or not least <= value <= most or math.isinf(value):
-        raise ConfigError(
-            f"{name} has no meaning",
-            where=name,
-            found=value,
-            expected=f"a number from {least:g} to {most:g}" if most < math.inf else f"a number of at least {least:g}",
-            remedy=remedy or f"pass for example {name}={max(least, min(most, 1)):g}",
-        )
+        expected = f"a number from {least:g} to {most:g}" if most < math.inf else f"a number of at least {least:g}"
+        remedy = remedy or f"pass for example {name}={max(least, min(most, 1)):g}"
+        raise ConfigError(f"{name} has no meaning", name, value, expected, remedy)
     return float(value)
 
 
-def check_options(where: str, options, known) -> None:
+def check_options(where: str, options: Iterable[str], known: Collection[str]) -> None:
     """Raise `ConfigError` if one of the names `options` is not among the `known` ones."""
     for name in options:
         if name not in known:
-            raise ConfigError(
-                f"{where} has no option {name!r}",
-                where=where,
-                found=name,
-                expected=", ".join(sorted(known)) or "no option",
-                remedy="mind the spelling, or leave it out",
-            )
+            expected, remedy = ", ".join(sorted(known)) or "no option", "mind the spelling, or leave it out"
+            raise ConfigError(f"{where} has no option {name!r}", where, name, expected, remedy)
 
 
-def check_seed(seed, where: str) -> int:
+def check_seed(seed: int, where: str) -> int:
     """`seed` as an int; anything but a whole number from 0, below 2^63, raises `ConfigError`."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
-        raise ConfigError("no such seed", where=where, found=seed, expected="an int >= 0", remedy="seed=0 is usual")
+        raise ConfigError("no such seed", where, seed, "an int >= 0", "seed=0 is usual")
     return int(seed)
 
 
 def check_whole(name: str, value: int, least: int = 1) -> int:
     """`value` as an int; anything but a whole number >= `least` raises `ConfigError`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ConfigError(
-            f"{name} must be a whole number of at least {least}",
-            where=name,
-            found=value,
-            expected=f"an int >= {least}",
-            remedy=f"pass for example {name}=10",
-        )
+        what = f"{name} must be a whole number of at least {least}"
+        raise ConfigError(what, name, value, f"an int >= {least}", f"pass for example {name}={max(least, 10)}")
     return int(value)

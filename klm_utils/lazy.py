@@ -2,16 +2,18 @@
 
 import pkgutil
 import sys
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 
-def modules(package: str):
+def modules(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package, which says `__getattr__, __dir__ = modules(__name__)`.
 
     Then `import klm_utils as klm; klm.data.assets.fetch` works, whatever was imported before.
     """
 
-    def __getattr__(name: str):
+    def __getattr__(name: str) -> Any:
         if not name.startswith("_"):
             try:
                 return import_module(f"{package}.{name}")

@@ -1,6 +1,7 @@
 """Figures that more than one notebook draws. Each returns its Axes; call `plt.show()` after it."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,10 +13,14 @@ from matplotlib.colors import ListedColormap
 from klm_utils.data.shipped import shipped
 from klm_utils.errors import ConfigError
 
+if TYPE_CHECKING:
+    from klm_utils.data.splits import Split
+    from klm_utils.training.loop import History
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito 2008: colour-blind safe
 
 
-def training_curves(histories: Mapping[str, object], ax: Axes | None = None) -> Axes:
+def training_curves(histories: Mapping[str, "History"], ax: Axes | None = None) -> Axes:
     """The value on valid by epoch, one line per `History`, a ring at the epoch whose weights were kept."""
     ax = ax or plt.subplots(figsize=(7.5, 3.2), layout="constrained")[1]
     for (name, history), colour in zip(histories.items(), _cycle(len(histories)), strict=True):
@@ -28,7 +33,9 @@ def training_curves(histories: Mapping[str, object], ax: Axes | None = None) -> 
     return _plain(ax)
 
 
-def forest(rows: Mapping[str, tuple[float, float, float]], label: str, zero: float | None = None, ax=None) -> Axes:
+def forest(
+    rows: Mapping[str, tuple[float, float, float]], label: str, zero: float | None = None, ax: Axes | None = None
+) -> Axes:
     """Values with their intervals, one row each, the first on top.
 
     Args:
@@ -50,7 +57,7 @@ def forest(rows: Mapping[str, tuple[float, float, float]], label: str, zero: flo
     return _plain(ax)
 
 
-def split_matrix(split, users: int = 80, items: int = 120, ax: Axes | None = None) -> Axes:
+def split_matrix(split: "Split", users: int = 80, items: int = 120, ax: Axes | None = None) -> Axes:
     """A corner of the interaction matrix, each row of the log in the colour of its part.
 
     Rows are users in the order in which they came, evenly picked; columns the items with most rows, the first on the
@@ -96,18 +103,14 @@ def word_map(places: np.ndarray, words: Sequence[str], groups: Sequence[str], ax
     """
     places = np.asarray(places)
     if places.shape != (len(words), 2) or len(words) != len(groups):
-        raise ConfigError(
-            "words, places and groups do not pair up",
-            where="word_map",
-            found=f"places {places.shape}, {len(words)} words, {len(groups)} groups",
-            expected="places [n, 2], n words, n groups",
-            remedy="one place and one group for each word",
-        )
+        found = f"places {places.shape}, {len(words)} words, {len(groups)} groups"
+        remedy = "give one place [2] and one group for each word"
+        raise ConfigError("words, places and groups do not pair up", "word_map", found, remedy=remedy)
     ax = ax or plt.subplots(figsize=(7.5, 4.6), layout="constrained")[1]
     names = list(dict.fromkeys(groups))
     for name, colour, marker in zip(names, _cycle(len(names)), _cycle(len(names), "osD^vP*X"), strict=True):
         rows = [i for i, group in enumerate(groups) if group == name]
-        ax.scatter(*places[rows].T, color=colour, marker=marker, s=36, label=_as_it_is(name))
+        ax.scatter(places[rows, 0], places[rows, 1], color=colour, marker=marker, s=36, label=_as_it_is(name))
         for i in rows:
             ax.annotate(_as_it_is(words[i]), places[i], xytext=(4, 3), textcoords="offset points", fontsize=8)
     ax.set(xticks=[], yticks=[])
@@ -131,21 +134,17 @@ def flow(steps: Mapping[str, str], title: str = "", ax: Axes | None = None) -> A
     while len(level) < len(inputs) + len(sources):
         ready = {b: names for b, names in sources.items() if b not in level and names and level.keys() >= {*names}}
         if not ready:
-            raise ConfigError(
-                "boxes go into each other, or nothing goes into one",
-                where="flow(steps)",
-                found=[box for box in sources if box not in level],
-                expected="boxes that can be drawn from the inputs upwards",
-                remedy="each box names what goes into it, and none comes back to itself",
-            )
+            what, stuck = "boxes go into each other, or nothing goes into one", [b for b in sources if b not in level]
+            remedy = "each box names what goes into it, and none comes back to itself"
+            raise ConfigError(what, "flow(steps)", stuck, remedy=remedy)
         level |= {box: 1 + max(level[name] for name in names) for box, names in ready.items()}
     x = {name: float(place) for place, name in enumerate(inputs)}
     for height in range(1, max(level.values()) + 1):
-        boxes = [name for name in sources if level[name] == height]
-        wanted = sorted(boxes, key=lambda name: np.mean([x[n] for n in sources[name]]))
+        middle = {box: float(np.mean([x[n] for n in sources[box]])) for box in sources if level[box] == height}
+        wanted = sorted(middle, key=middle.__getitem__)
         for place, name in enumerate(wanted):  # above its sources, but not upon its neighbour
             left = x[wanted[place - 1]] + 1.1 if place else -np.inf
-            x[name] = max(float(np.mean([x[n] for n in sources[name]])), left)
+            x[name] = max(middle[name], left)
     for name, height in level.items():
         colour = "#DDDDDD" if name in inputs else "#CFE3F2"
         box = {"boxstyle": "round,pad=0.35", "facecolor": colour, "edgecolor": "none"}
@@ -153,11 +152,11 @@ def flow(steps: Mapping[str, str], title: str = "", ax: Axes | None = None) -> A
             x[name], height, _as_it_is(name.replace("_", " ")), ha="center", va="center", fontsize=9, bbox=box, zorder=2
         )
         for source in sources.get(name, ()):
-            ends = {"xy": (x[name], height - 0.22), "xytext": (x[source], level[source] + 0.22)}
+            tip, tail = (x[name], height - 0.22), (x[source], level[source] + 0.22)
             bend = 0.25 if abs(x[source] - x[name]) > 0.6 else -0.12  # long arrows go around the boxes between
             bend = 0 if height - level[source] == 1 else bend if x[source] >= x[name] else -bend
             style = {"arrowstyle": "->", "color": "#555555", "connectionstyle": f"arc3,rad={bend}"}
-            ax.annotate("", **ends, arrowprops=style | {"shrinkA": 0, "shrinkB": 0})
+            ax.annotate("", tip, tail, arrowprops=style | {"shrinkA": 0, "shrinkB": 0})
     ax.set(xlim=(-0.6, max(x.values()) + 0.6), ylim=(-0.5, max(level.values()) + 0.5), title=_as_it_is(title))
     ax.axis("off")
     return ax

@@ -36,12 +36,12 @@ def require_root(start: Path | None = None) -> Path:
     """As `find_root`, but the absence of a checkout raises ConfigError."""
     root = find_root(start)
     if root is None:
-        raise ConfigError(
-            "the notebooks are not here: an installed package does not contain them",
-            where=str(Path.cwd()),
-            expected="a checkout of the course: a folder with notebooks/ and a pyproject.toml that has [tool.klm]",
-            remedy="clone the repository and run the command inside of it",
+        expected = "a checkout of the course: a folder with notebooks/ and a pyproject.toml that has [tool.klm]"
+        what, remedy = (
+            "an installed package holds no notebooks",
+            "clone the repository and run the command inside of it",
         )
+        raise ConfigError(what, str(Path.cwd()), expected=expected, remedy=remedy)
     return root
 
 

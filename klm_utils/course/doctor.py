@@ -67,7 +67,7 @@ def requirements(root: Path | None) -> list[str]:
 
 def package(line: str) -> Check:
     """The package of one requirement line is installed in a version that serves."""
-    name, bounds = re.match(r"\s*([\w.-]+)\s*([^;]*)", line).groups()
+    ((name, bounds),) = re.findall(r"^\s*([\w.-]+)\s*([^;]*)", line)
     remedy = f'python -m pip install "{name}{bounds.strip()}"'
     try:
         version = importlib.metadata.version(name)

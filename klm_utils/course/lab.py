@@ -7,14 +7,12 @@ whatever `git pull` brings. Each copy notes the edition it was made from, so tha
 import os
 from pathlib import Path
 
-import nbformat
 from jupyterlab.labapp import LabApp
 
 from klm_utils.course import HERE, require_root
-from klm_utils.course.notebook import read
+from klm_utils.course.notebook import read, write
 from klm_utils.course.run import kernel_environment
 from klm_utils.course.student import edition_of, links_one_folder_up
-from klm_utils.data.assets import atomic_write
 from klm_utils.errors import ConfigError
 
 
@@ -44,8 +42,8 @@ def fill(root: Path) -> list[str]:
     """
     lines, paths = [], sorted((root / "notebooks" / "student").glob("*.ipynb"))
     if not paths:
-        where, remedy = str(root / "notebooks" / "student"), "python -m klm_utils student"
-        raise ConfigError("there are no student copies", where=where, remedy=remedy)
+        folder, remedy = root / "notebooks" / "student", "python -m klm_utils student"
+        raise ConfigError("there are no student copies", str(folder), remedy=remedy)
     for path in paths:
         mine = root / "my" / path.name
         if mine.exists() or mine.is_symlink():
@@ -55,8 +53,7 @@ def fill(root: Path) -> list[str]:
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = links_one_folder_up(cell.source)
-        text = nbformat.writes(notebook) + "\n"
-        atomic_write(mine, lambda part, text=text: part.write_text(text, encoding="utf8", newline="\n"), ConfigError)
+        write(mine, notebook)
         lines.append(f"my/{mine.name}: copied, yours to write in")
     return lines
 

@@ -19,6 +19,7 @@ import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
 from klm_utils.errors import ConfigError
+from klm_utils.files import atomic_write
 
 MARK = "METRICS "
 METADATA = {
@@ -42,14 +43,17 @@ def read(path: Path) -> nbformat.NotebookNode:
         if None in ids or len(set(ids)) < len(ids):
             raise ValueError("cells without an id of their own")
     except (OSError, ValueError, RecursionError, nbformat.ValidationError) as error:
-        raise ConfigError(
-            "this notebook cannot be read",
-            where=str(path),
-            found=next(iter(str(error).strip().splitlines()), type(error).__name__),
-            expected="valid nbformat 4.5 with unique cell ids",
-            remedy="open and save it in JupyterLab, or take it from the repository again",
-        ) from error
+        found = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        remedy = "open and save it in JupyterLab, or take it from the repository again"
+        expected = "valid nbformat 4.5 with unique cell ids"
+        raise ConfigError("this notebook cannot be read", str(path), found, expected, remedy) from error
     return nbformat.reads(text, as_version=4)
+
+
+def write(path: Path, notebook: nbformat.NotebookNode) -> None:
+    """Write a notebook whole or not at all; what stands in the way raises ConfigError."""
+    text = nbformat.writes(notebook) + "\n"
+    atomic_write(path, lambda part: part.write_text(text, encoding="utf8", newline="\n"), ConfigError)
 
 
 def tags(cell) -> set[str]:
@@ -65,13 +69,6 @@ def content(notebook) -> list[tuple]:
 def edition(notebook) -> str:
     """Sixteen hex digits that change with the `content`."""
     return hashlib.sha256(json.dumps(content(notebook)).encode()).hexdigest()[:16]
-
-
-def mark_executed(path: Path) -> str:
-    """The text of an executed copy with its edition noted, so that the next run knows it for its own to replace."""
-    notebook = read(path)
-    notebook.metadata["klm"] = {"executed": edition(notebook)}
-    return nbformat.writes(notebook) + "\n"
 
 
 def is_executed_copy(notebook) -> bool:
@@ -99,13 +96,8 @@ def tree(cell, where: str = "notebook") -> ast.Module:
     try:
         return ast.parse(TransformerManager().transform_cell(cell.source))
     except (SyntaxError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            "a cell cannot be read as Python",
-            where=f"{where}, cell {cell.id}",
-            found=f"{type(error).__name__}: {error}",
-            expected="Python, magics or shell lines",
-            remedy="mend the cell",
-        ) from error
+        where, found = f"{where}, cell {cell.id}", f"{type(error).__name__}: {error}"
+        raise ConfigError("a cell cannot be read as Python", where, found, remedy="mend the cell") from error
 
 
 def parameters(notebook, where: str = "notebook") -> dict:
@@ -116,26 +108,22 @@ def parameters(notebook, where: str = "notebook") -> dict:
     """
     cells = code_cells(notebook, "parameters")
     if len(cells) != 1:
-        raise ConfigError(
-            "a notebook has one parameters cell",
-            where=where,
-            found=len(cells),
-            expected="exactly one code cell tagged `parameters`",
-            remedy="tag the cell that sets the parameters",
-        )
+        remedy = "tag the one cell that sets the parameters"
+        raise ConfigError("a notebook has one parameters cell", where, len(cells), "one code cell tagged so", remedy)
     values = {}
     for line in tree(cells[0], where).body:
         try:
-            (target,) = line.targets if isinstance(line, ast.Assign) else (line.target,)
-            values[target.id] = ast.literal_eval(line.value)
-        except (AttributeError, ValueError) as error:
-            raise ConfigError(
-                "a line of the parameters cell is not a literal assignment",
-                where=f"{where}, parameters cell, line {line.lineno}",
-                found=ast.unparse(line),
-                expected="NAME = literal",
-                remedy="move whatever computes something to a later cell",
-            ) from error
+            match line:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    values[name] = ast.literal_eval(value)
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                    values[name] = ast.literal_eval(value)
+                case _:
+                    raise ValueError("no assignment to one name")
+        except ValueError as error:
+            what, place = "a line of the parameters cell is no literal", f"{where}, parameters cell, line {line.lineno}"
+            remedy = "move whatever computes something to a later cell"
+            raise ConfigError(what, place, ast.unparse(line), "NAME = literal", remedy) from error
     return values
 
 
@@ -165,8 +153,7 @@ def check_parameters(notebook, wanted: dict, where: str = "notebook") -> None:
             fault, expected = "a later cell sets this parameter again", "one place that sets it"
         else:
             continue
-        remedy = "correct the name, or the notebook"
-        raise ConfigError(fault, where=where, found=name, expected=expected, remedy=remedy)
+        raise ConfigError(fault, where, name, expected, "correct the name, or the notebook")
 
 
 def metrics(notebook, where: str = "notebook") -> dict:
@@ -187,13 +174,10 @@ def metrics(notebook, where: str = "notebook") -> dict:
         fault = "no JSON object with a value for its headline"
     except ValueError as error:
         fault = str(error)
-    raise ConfigError(
-        "the METRICS of this notebook cannot be read",
-        where=f"{where}, cell tagged `metrics`",
-        found=f"{len(lines)} METRICS lines: {fault}",
-        expected='one printed line: METRICS {"headline": "auc", "auc": 0.801, ...} without NaN',
-        remedy='print("METRICS", json.dumps(...)) in the cell tagged `metrics`',
-    )
+    found, remedy = f"{len(lines)} METRICS lines: {fault}", 'print("METRICS", json.dumps(...)) in that cell'
+    expected = 'one printed line: METRICS {"headline": "auc", "auc": 0.801, ...} without NaN'
+    where = f"{where}, cell tagged `metrics`"
+    raise ConfigError("the METRICS of this notebook cannot be read", where, found, expected, remedy)
 
 
 def headline(values: dict) -> str:

@@ -18,12 +18,21 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import nbformat
 import psutil
 
 from klm_utils.course import HERE, require_root
-from klm_utils.course.notebook import METADATA, content, headline, is_executed_copy, parameters, plain, read, tags
-from klm_utils.course.report import is_report, table, write_report
+from klm_utils.course.notebook import (
+    METADATA,
+    content,
+    headline,
+    is_executed_copy,
+    parameters,
+    plain,
+    read,
+    tags,
+    write,
+)
+from klm_utils.course.page import is_page, table, write_page
 from klm_utils.course.scales import SCALES, Job, plan
 from klm_utils.data import assets
 from klm_utils.errors import ConfigError, KLMError
@@ -57,13 +66,9 @@ def main(options: Namespace) -> int:
     build = root / "build" / "student" if options.student else root / "build"
     output, report = options.output or build / "notebooks", (options.output or build) / "report.html"
     if options.store and (options.scale != "default" or options.student):
-        raise ConfigError(
-            "only the solved notebooks at the default scale are stored with their outputs",
-            where="--store",
-            found=f"--scale {options.scale}" + " --student" * options.student,
-            expected="neither --scale nor --student beside it",
-            remedy="run without --store, or without the other two",
-        )
+        what, found = "only solved notebooks at the default scale are stored", f"--scale {options.scale}"
+        remedy = "run without --store, or without --scale and --student"
+        raise ConfigError(what, "--store", found + " --student" * options.student, remedy=remedy)
     jobs, skipped = plan(folder, output, options.which, options.scale, options.scales or SCALES)
     full = options.scale == "full" and not options.student
     check_writable(*[root / "docs" / "results"] * full, *[folder] * options.store)
@@ -91,7 +96,7 @@ def main(options: Namespace) -> int:
     for error in failed:
         print(f"\n{error}", file=sys.stderr)
     print("\n" + table(results, skipped))
-    print(f"report: {write_report(results, skipped, report.resolve(), options.scale)}")
+    print(f"report: {write_page(results, skipped, report.resolve(), options.scale)}")
     return int(bool(failed))
 
 
@@ -103,17 +108,13 @@ def check_output(root: Path, output: Path, report: Path, jobs: list[Job]) -> Non
     """
     homes = [root / "notebooks", root / "my"]
     if any(home.resolve() in (output.resolve(), *output.resolve().parents) for home in homes):
-        raise ConfigError(
-            "executed copies do not go among the notebooks",
-            where="--output",
-            found=str(output),
-            expected="a folder outside of notebooks/ and my/",
-            remedy="choose another folder; to keep the outputs in notebooks/, run with --store instead",
-        )
+        expected = "a folder outside of notebooks/ and my/"
+        remedy = "choose another folder; to keep the outputs in notebooks/, run with --store instead"
+        raise ConfigError("executed copies do not go among notebooks", "--output", str(output), expected, remedy)
     check_writable(output, report.parent)
     for job in jobs:
         check_replaceable(job.output)
-    if report.exists() and not is_report(report):
+    if report.exists() and not is_page(report):
         raise _not_ours(report)
 
 
@@ -125,13 +126,9 @@ def check_writable(*folders: Path) -> None:
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            raise ConfigError(
-                "what the run makes cannot be written",
-                where=str(folder),
-                found=str(error),
-                expected="a folder that you may write to",
-                remedy="mend the permissions; for the executed copies you may give another one with --output FOLDER",
-            ) from error
+            remedy = "mend the permissions; for the executed copies you may give another one with --output FOLDER"
+            what, expected = "what the run makes cannot be written", "a folder that you may write to"
+            raise ConfigError(what, str(folder), str(error), expected, remedy) from error
 
 
 def check_replaceable(path: Path) -> None:
@@ -146,12 +143,8 @@ def check_replaceable(path: Path) -> None:
 
 
 def _not_ours(path: Path) -> ConfigError:
-    return ConfigError(
-        "the run would replace a file that it has not written",
-        where=str(path),
-        expected="nothing there, or what an earlier run wrote",
-        remedy="move the file away, or give another folder with --output",
-    )
+    remedy = "move the file away, or give another folder with --output"
+    return ConfigError("the run would replace a file that it has not written", str(path), remedy=remedy)
 
 
 def fetch_assets(jobs: list[Job]) -> None:
@@ -277,17 +270,12 @@ def store_outputs(result: Result) -> None:
     """
     executed = read(result.job.output)
     if content(executed) != content(read(result.job.source)):
-        raise ConfigError(
-            "the notebook has changed since its run began",
-            where=str(result.job.source),
-            expected="the cells that were run",
-            remedy="run it again, and edit it before or after",
-        )
+        what, remedy = "the notebook has changed since its run began", "run it again, and edit it before or after"
+        raise ConfigError(what, str(result.job.source), remedy=remedy)
     executed.metadata = METADATA
     for cell in executed.cells:
         cell.metadata = {"tags": sorted(tags(cell))} if tags(cell) else {}
-    text = nbformat.writes(nbformat.from_dict(executed)) + "\n"
-    atomic_write(result.job.source, lambda part: part.write_text(text, encoding="utf8", newline="\n"), ConfigError)
+    write(result.job.source, executed)
 
 
 def store_result(result: Result, folder: Path) -> Path:

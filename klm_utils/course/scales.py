@@ -1,5 +1,6 @@
 """Which notebooks run, with what: scales.yaml and the folder of notebooks made into jobs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,13 +54,10 @@ def load(path: Path = SCALES) -> dict:
             if fault := _fault(entry):
                 raise ValueError(f"{name}: {fault}")
     except (OSError, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise ConfigError(
-            "the file of scales cannot be used",
-            where=str(path),
-            found=f"{type(error).__name__}: {error}",
-            expected="timeout: {smoke, default, full} and notebooks: {NAME: {assets, alone, timeout, smoke, full}}",
-            remedy="see the comment at the top of klm_utils/course/scales.yaml",
-        ) from error
+        what, found = "the file of scales cannot be used", f"{type(error).__name__}: {error}"
+        expected = "timeout: {smoke, default, full} and notebooks: {NAME: {assets, alone, timeout, smoke, full}}"
+        remedy = "see the comment at the top of klm_utils/course/scales.yaml"
+        raise ConfigError(what, str(path), found, expected, remedy) from error
     return scales
 
 
@@ -85,7 +83,7 @@ def _fault(entry) -> str:
 
 
 def plan(
-    folder: Path, output: Path, which: list[str] = (), scale: str = "default", scales: Path = SCALES
+    folder: Path, output: Path, which: Sequence[str] = (), scale: str = "default", scales: Path = SCALES
 ) -> tuple[list[Job], dict[str, str]]:
     """The jobs for the notebooks of a folder, and name -> reason for those that this scale skips.
 
@@ -104,13 +102,8 @@ def plan(
     for path in _choose(sorted(folder.glob("*.ipynb")), which, folder):
         entry = table["notebooks"].get(path.stem)
         if entry is None:
-            raise ConfigError(
-                "this notebook has no scales",
-                where=str(scales),
-                found=path.stem,
-                expected="an entry for every notebook",
-                remedy=f"add `{path.stem}:` below `notebooks:`",
-            )
+            remedy = f"add `{path.stem}:` below `notebooks:`"
+            raise ConfigError("this notebook has no scales", str(scales), path.stem, "an entry for each", remedy)
         parameters = entry.get(scale, {})
         if "skip" in parameters:
             skipped[path.stem] = parameters["skip"]
@@ -133,17 +126,13 @@ def plan(
     return jobs, skipped
 
 
-def _choose(paths: list[Path], which: list[str], folder: Path) -> list[Path]:
+def _choose(paths: list[Path], which: Sequence[str], folder: Path) -> list[Path]:
     chosen, names = set(), ", ".join(path.stem for path in paths)
     for word in which or [""]:
         found = [path for path in paths if path.stem.startswith(word.removesuffix(".ipynb"))]
         if not found:
-            raise ConfigError(
-                "no such notebook",
-                where=str(folder),
-                found=word or "no notebook at all",
-                expected=f"the beginning of one of: {names}" if names else "notebooks in this folder",
-                remedy="give a number such as 03; the student copies are made by `python -m klm_utils student`",
-            )
+            expected = f"the beginning of one of: {names}" if names else "notebooks in this folder"
+            remedy = "give a number such as 03; the student copies are made by `python -m klm_utils student`"
+            raise ConfigError("no such notebook", str(folder), word or "no notebook at all", expected, remedy)
         chosen |= set(found)
     return [path for path in paths if path in chosen]

@@ -28,8 +28,7 @@ from pathlib import Path
 import nbformat
 
 from klm_utils.course import require_root, setting
-from klm_utils.course.notebook import METADATA, code_cells, edition, read, tags
-from klm_utils.data.assets import atomic_write
+from klm_utils.course.notebook import METADATA, code_cells, edition, read, tags, write
 from klm_utils.errors import ConfigError
 
 STUB = re.compile(r"^( *)# STUB (.*)$", re.M)
@@ -52,29 +51,21 @@ def main(check: bool = False, force: bool = False) -> int:
     stale = [path for path in sorted(folder.glob("*.ipynb")) if path not in wanted]
     edited = [path.name for path in differ + stale if path.exists() and not is_generated(path)]
     if edited and not check and not force:
-        raise ConfigError(
-            "student copies were edited, and would be lost",
-            where=str(folder),
-            found=edited,
-            expected="copies as the generator wrote them",
-            remedy="move what you want to keep to my/ (`python -m klm_utils lab` makes that folder), or discard it: "
-            "python -m klm_utils student --force",
-        )
+        keep = "move what you want to keep to my/ (`python -m klm_utils lab` makes that folder)"
+        remedy = f"{keep}, or discard it: python -m klm_utils student --force"
+        raise ConfigError("edited student copies would be lost", str(folder), edited, remedy=remedy)
     for path in differ + stale:
         state = "has no solved notebook" if path in stale else "differs" if path.exists() else "is missing"
         print(f"{path.relative_to(root)} {state}" + ("" if check else ": mended"))
     if check:
         return int(bool(differ or stale))
     for path in differ:
-        text = nbformat.writes(wanted[path]) + "\n"
-        atomic_write(path, lambda part, text=text: part.write_text(text, encoding="utf8", newline="\n"), ConfigError)
+        write(path, wanted[path])
     for path in stale:
         try:
             path.unlink()
         except OSError as error:
-            raise ConfigError(
-                "cannot delete", where=str(path), found=str(error), remedy="delete it yourself"
-            ) from error
+            raise ConfigError("cannot delete", str(path), str(error), remedy="delete it yourself") from error
     print(f"{len(wanted)} student copies in {folder.relative_to(root)}")
     return 0
 
@@ -114,7 +105,8 @@ def build(solved, where: str = "notebook", branch: str = "main") -> nbformat.Not
     Raises:
         ConfigError: an exercise cell without a stub, or a stub without an end.
     """
-    cells, fold = [], None
+    cells: list[dict] = []
+    fold: dict | None = None
     for cell in solved.cells:
         if fold is not None and "hint" not in tags(cell):
             cells.append(fold)
@@ -124,8 +116,8 @@ def build(solved, where: str = "notebook", branch: str = "main") -> nbformat.Not
             continue
         place = f"{where}, cell {cell.id}"
         if "exercise" in tags(cell):
-            stub, fold = split_solution(cell.source, place)
-            fold = _fold(cell, fold)
+            stub, solution = split_solution(cell.source, place)
+            fold = _fold(cell, solution)
             cells.append(_cell(cell, stub))
         elif "solution" in tags(cell):
             cells.append(_fold(cell, cell.source))
@@ -147,13 +139,10 @@ def split_solution(source: str, where: str = "cell") -> tuple[str, str]:
     solution = REGION.sub(r"\2", source)
     left = [mark for mark in ("# STUB", "# END SOLUTION") if mark in solution + student]
     if left or student == source:
-        raise ConfigError(
-            "an exercise cell whose solution is not marked",
-            where=where,
-            found=f"{left[0]} without its counterpart" if left else "no # STUB line",
-            expected="# STUB <line that runs>, the solution, # END SOLUTION",
-            remedy="mark it; see the docstring of klm_utils.course.student",
-        )
+        found = f"{left[0]} without its counterpart" if left else "no # STUB line"
+        expected = "# STUB <line that runs>, the solution, # END SOLUTION"
+        remedy = "mark it; see the docstring of klm_utils.course.student"
+        raise ConfigError("an exercise cell whose solution is not marked", where, found, expected, remedy)
     return student.rstrip("\n"), solution.rstrip("\n")
 
 

@@ -163,14 +163,14 @@ def _metrics(job: dict, copy: Path) -> dict:
 
 def _deliver(job: dict, copy: Path, result: dict) -> dict:
     """Move the executed copy, whole, to where the job wants it, if it came to be."""
-    from klm_utils.course.notebook import mark_executed
+    from klm_utils.course.notebook import edition, read, write
     from klm_utils.errors import ConfigError
-    from klm_utils.files import atomic_write
 
     try:
         if copy.exists():
-            text = mark_executed(copy)
-            atomic_write(Path(job["output"]), lambda part: part.write_text(text, encoding="utf8"), ConfigError)
+            notebook = read(copy)
+            notebook.metadata["klm"] = {"executed": edition(notebook)}  # the next run knows it for its own to replace
+            write(Path(job["output"]), notebook)
     except ConfigError as error:
         return {"error": result["error"] or str(error)}
     return {}

@@ -1,6 +1,10 @@
 """The checkers of the exercises against the reference, the stub, and the mistakes that they name."""
 
 import random
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from io import StringIO
 
 import answers_ch01
 import answers_ch02
@@ -259,51 +263,39 @@ ANYTHING = [  # what a slip may return in any exercise, and what the message mus
 ]
 
 
-def cases(tables):
-    return [
-        pytest.param(check, fn, fragment, id=f"{check.__name__}-{i}-{fragment}")
-        for check, table in tables.items()
-        for i, (fn, fragment) in enumerate(table)
-    ]
+CHAPTERS = (ch00, ch01, ch02, ch03, ch04, ch05)
 
 
-@pytest.mark.parametrize("check, fn, fragment", cases(TABLES))
-def test_each_answer_gets_its_message(check, fn, fragment, capsys):
-    assert check(fn) is (fragment == DONE)
-    out = capsys.readouterr().out
-    assert fragment in out
-    assert out.startswith(fragment if fragment in (DONE, STUB) else "not yet: ")
+@dataclass
+class Said:
+    """What a checker said to an answer, and whether the global state was afterwards what it had been before."""
+
+    check: Callable
+    expected: str
+    right: bool | None = None
+    out: str = ""
+    rows: list = field(default_factory=list)
+    kept: bool = True
+
+    def __str__(self):
+        return f"{self.check.__name__} said {self.out!r} ({self.right}) where {self.expected!r} was expected"
 
 
-@pytest.mark.parametrize("check, fn, quoted", cases(dict.fromkeys(TABLES, ANYTHING)))
-def test_what_is_no_answer_is_quoted(check, fn, quoted, capsys):
-    assert check(fn) is False
-    out = capsys.readouterr().out
-    assert out.startswith("not yet: ") and quoted in out
-
-
-def test_every_checker_has_a_table():
-    assert set(TABLES) == {
-        v for m in (ch00, ch01, ch02, ch03, ch04, ch05) for name, v in vars(m).items() if name.startswith("check_")
-    }
-
-
-@pytest.mark.parametrize("check", TABLES, ids=lambda check: check.__name__)
-def test_each_row_of_the_verdict_is_reached(check, monkeypatch):
-    """And a fragment of the table belongs to one row only."""
-    seen = []
+def ask(check, fn, expected) -> Said:
+    said, before = Said(check, expected), state()
 
     def spy(rows, done):
-        seen.append(rows)
+        said.rows = rows
         return verdict(rows, done)
 
-    monkeypatch.setitem(check.__globals__, "verdict", spy)
-    row_of = {}
-    for fn, fragment in TABLES[check]:
-        if not check(fn):
-            row = next(i for i, (wrong, _) in enumerate(seen[-1]) if wrong)
-            assert row_of.setdefault(fragment, row) == row, fragment
-    assert [message for i, (_, message) in enumerate(seen[-1]) if i not in row_of.values()] == []
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out:
+        patch.setitem(check.__globals__, "verdict", spy)
+        try:
+            said.right = check(fn)
+        except Exception as fault:
+            print(f"{type(fault).__name__}: {fault}")
+    said.out, said.kept = out.getvalue(), state() == before
+    return said
 
 
 def state():
@@ -314,15 +306,78 @@ def state():
     )
 
 
-@pytest.mark.parametrize("check", TABLES, ids=lambda check: check.__name__)
-def test_no_checker_touches_global_state(check):
-    def careless(*args):
+def careless(fn):
+    """A right answer of somebody who leaves the switches of the session turned."""
+
+    def answer(*args):
         random.random(), np.random.rand(), torch.rand(1)
         torch.set_default_dtype(torch.float64), torch.set_grad_enabled(False)
-        return TABLES[check][0][0](*args)
+        return fn(*args)
 
-    before = state()
-    assert check(careless) is True
-    for fn, _ in [*TABLES[check], *ANYTHING]:
-        check(fn)
-    assert state() == before
+    return answer
+
+
+def told(found) -> str:
+    return "\n".join(map(str, found))
+
+
+@pytest.fixture(scope="module", params=CHAPTERS, ids=lambda chapter: chapter.__name__.split(".")[-1])
+def checkers(request):
+    """The checkers of a chapter."""
+    return [value for name, value in vars(request.param).items() if name.startswith("check_")]
+
+
+@pytest.fixture(scope="module")
+def answers(checkers):
+    """What they say to the answers of their tables."""
+    tables = {check: [*TABLES[check], (careless(TABLES[check][0][0]), DONE)] for check in checkers}
+    return [ask(check, fn, fragment) for check, table in tables.items() for fn, fragment in table]
+
+
+@pytest.fixture(scope="module")
+def slips(checkers):
+    """What they say to what is no answer at all."""
+    return [ask(check, fn, quoted) for check in checkers for fn, quoted in ANYTHING]
+
+
+def test_each_answer_gets_its_message(answers):
+    def as_expected(said):
+        begins = said.expected if said.expected in (DONE, STUB) else "not yet: "
+        return said.right is (said.expected == DONE) and said.expected in said.out and said.out.startswith(begins)
+
+    assert not (wrong := [said for said in answers if not as_expected(said)]), told(wrong)
+
+
+def test_what_is_no_answer_is_quoted(slips):
+    def quoted(said):
+        return said.right is False and said.out.startswith("not yet: ") and said.expected in said.out
+
+    assert not (wrong := [said for said in slips if not quoted(said)]), told(wrong)
+
+
+def test_each_row_of_the_verdict_is_reached_and_a_fragment_belongs_to_one_row(checkers, answers):
+    faults = []
+    for check in checkers:
+        mine = [said for said in answers if said.check is check]
+        hits = {
+            (said.expected, next(i for i, (wrong, _) in enumerate(said.rows) if wrong))
+            for said in mine
+            if not said.right
+        }
+        fragments, reached = [fragment for fragment, _ in hits], {row for _, row in hits}
+        faults += [
+            f"{check.__name__}: {text!r} stands in two rows" for text in {*fragments} if fragments.count(text) > 1
+        ]
+        never = [message for i, (_, message) in enumerate(mine[-1].rows) if i not in reached]
+        faults += [f"{check.__name__}: no answer reaches {message!r}" for message in never]
+    assert not faults, told(faults)
+
+
+def test_no_checker_touches_global_state(answers, slips):
+    changed = {said.check.__name__ for said in answers + slips if not said.kept}
+    assert changed == set()
+
+
+def test_every_checker_has_a_table():
+    found = {v for chapter in CHAPTERS for name, v in vars(chapter).items() if name.startswith("check_")}
+    assert set(TABLES) == found

@@ -76,9 +76,7 @@ def test_a_checkout_needs_the_extras_too(checkout):
     assert {"torch", "papermill", "pytest"} <= names
 
 
-@pytest.mark.parametrize(
-    ("command", "package_name"), [("run", "nbformat"), ("student", "nbformat"), ("cache", "pooch")]
-)
+@pytest.mark.parametrize(("command", "package_name"), [("run", "psutil"), ("student", "nbformat"), ("cache", "pooch")])
 def test_other_commands_name_the_package_they_lack(bare_python, checkout, command, package_name):
     done = subprocess.run([bare_python, "-m", "klm_utils", command], cwd=checkout, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr

@@ -111,7 +111,7 @@ def test_the_wheel_holds_all_modules_all_data_and_nothing_else(wheel, checkout):
     assert data and {f"klm_utils/shipped/{name}" for name in data} <= names
     results = {p.name for p in (checkout / "docs" / "results").glob("*.json")}
     assert results and {f"klm_utils/shipped/results/{name}" for name in results} <= names
-    assert "klm_utils/course/scales.yaml" in names
+    assert {"klm_utils/course/scales.yaml", "klm_utils/py.typed"} <= names
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"klm_utils"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

@@ -185,11 +185,11 @@ def test_where_nothing_can_be_written_it_says_so(exercise, monkeypatch, capsys):
 def test_both_copies_run_to_the_end(exercise, monkeypatch):
     monkeypatch.chdir(exercise.root)
     main(["student"])
-    for folder, word in [(exercise.notebooks, "RIGHT"), (exercise.notebooks / "student", "WRONG")]:
-        jobs, _ = plan(folder, exercise.root / "build" / word, scales=exercise.scales)
-        (result,) = execute(jobs)
-        assert not result.error
-        outputs = [o.get("text", "") for c in read(jobs[0].output).cells for o in c.get("outputs", [])]
+    folders = {"RIGHT": exercise.notebooks, "WRONG": exercise.notebooks / "student"}
+    jobs = [plan(folders[word], exercise.root / "build" / word, scales=exercise.scales)[0][0] for word in folders]
+    assert [result.error for result in execute(jobs)] == ["", ""]
+    for word, job in zip(folders, jobs, strict=True):
+        outputs = [o.get("text", "") for c in read(job.output).cells for o in c.get("outputs", [])]
         assert any(word in text for text in outputs)
 
 

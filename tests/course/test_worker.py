@@ -6,13 +6,12 @@ import time
 from dataclasses import replace
 
 import psutil
-import pytest
 
 from klm_utils.course.run import execute
 from klm_utils.course.scales import plan
 
 CHILD = (
-    "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time\\nwhile time.process_time() < 8: 1'])"
+    "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time\\nwhile time.process_time() < 6: 1'])"
 )
 
 
@@ -29,13 +28,12 @@ def test_a_killed_kernel_and_a_cell_that_waits_for_ever_are_reported(course):
     assert endless.seconds < 30
 
 
-@pytest.mark.parametrize(
-    "cell", ["import time\nwhile time.process_time() < 8: 1", CHILD], ids=["itself", "a child of it"]
-)
-def test_a_cell_that_works_longer_than_the_limit_is_not_stopped(course, cell):
-    course.add("00_slow", cell, timeout={"default": 3})
-    (result,) = execute(jobs(course))
-    assert result.error == "" and result.seconds > 6
+def test_a_cell_that_works_longer_than_the_limit_is_not_stopped(course):
+    """Itself, or a child of it."""
+    course.add("00_slow", "import time\nwhile time.process_time() < 6: 1", timeout={"default": 2})
+    course.add("01_child", CHILD, timeout={"default": 2})
+    for result in execute(jobs(course)):
+        assert result.error == "" and result.seconds > 4, result.job.name
 
 
 def test_a_cell_that_never_gets_done_ends_at_the_ceiling(course):

@@ -7,7 +7,9 @@ A checker calls the learner's function through `attempt`, compares with the refe
 import copy
 import random
 import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ DONE = "[OK]"
 STUB = "not done yet"
 
 
-def attempt(fn, *args, **kwargs):
+def attempt(fn: Callable, *args, **kwargs) -> Any:
     """What `fn` returns, or the exception that it raises, as a value.
 
     It gets copies of the arguments, and what it does to the generators of random numbers, the default dtype or
@@ -34,7 +36,7 @@ def attempt(fn, *args, **kwargs):
             return error
 
 
-def verdict(rows: list[tuple[bool, str]], done: str = "that is it") -> bool:
+def verdict(rows: Sequence[tuple[bool | np.bool_, str]], done: str = "that is it") -> bool:
     """Print the message of the first row that is wrong, or `[OK]` and `done`; True if none is wrong.
 
     Args:
@@ -48,7 +50,7 @@ def verdict(rows: list[tuple[bool, str]], done: str = "that is it") -> bool:
     return True
 
 
-def same(got, want, rtol: float = 1e-5, atol: float = 1e-7) -> bool:
+def same(got: object, want: object, rtol: float = 1e-5, atol: float = 1e-7) -> bool:
     """Whether two values (numbers, lists, arrays, tensors, text, None) have one shape and equal entries.
 
     nan equals nothing; an exception equals nothing; None equals None.
@@ -63,25 +65,25 @@ def same(got, want, rtol: float = 1e-5, atol: float = 1e-7) -> bool:
     return "V" not in (a.dtype.kind, b.dtype.kind) and bool(np.array_equal(a, b))  # records compare with nothing
 
 
-def shape(value) -> tuple[int, ...] | None:
+def shape(value: object) -> tuple[int, ...] | None:
     """The shape of an array, tensor, list or number; None if it has none (an exception, None, ragged lists)."""
     array = None if value is None else _array(value)
     return None if array is None else array.shape
 
 
-def has_nan(value) -> bool:
+def has_nan(value: object) -> bool:
     """Whether any entry is nan; False for what is not numeric."""
     array = None if value is None else _array(value)
     return array is not None and _numeric(array) and bool(np.isnan(array).any())
 
 
-def is_zero(value) -> bool:
+def is_zero(value: object) -> bool:
     """Whether there are entries and all of them are exactly zero."""
     array = None if value is None else _array(value)
     return array is not None and _numeric(array) and array.size > 0 and not array.any()
 
 
-def head(value, n: int = 3) -> str:
+def head(value: object, n: int = 3) -> str:
     """A value in a few words: its first entries and its shape, or the exception with the line that raised it."""
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {value}{_learners_line(value)}"
@@ -106,7 +108,7 @@ def _numeric(array: np.ndarray) -> bool:
     return array.dtype.kind in "biufc"
 
 
-def _array(value) -> np.ndarray | None:
+def _array(value: Any) -> np.ndarray | None:
     if isinstance(value, BaseException):
         return None
     try:
@@ -121,7 +123,7 @@ def _array(value) -> np.ndarray | None:
 
 
 @contextmanager
-def _global_state_kept():
+def _global_state_kept() -> Iterator[None]:
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
     try:

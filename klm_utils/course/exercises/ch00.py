@@ -1,5 +1,7 @@
 """Checkers of 00_tour."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -13,7 +15,7 @@ def nearest(vectors: np.ndarray, at: int, k: int) -> np.ndarray:
     return order[order != at][:k]
 
 
-def check_nearest(fn) -> bool:
+def check_nearest(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's nearest neighbours."""
     vectors = np.random.default_rng(0).normal(size=(40, 6)) * np.linspace(0.2, 3, 40)[:, None]
     got, want = attempt(fn, vectors, 7, 5), nearest(vectors, 7, 5)
@@ -37,7 +39,7 @@ def check_nearest(fn) -> bool:
     )
 
 
-def check_gradient(fn) -> bool:
+def check_gradient(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's dl/dz of the binary cross-entropy."""
     z, y = torch.tensor([-2.0, 0.5, 3.0], dtype=torch.float64), torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
     got, p = attempt(fn, z, y), torch.sigmoid(z)

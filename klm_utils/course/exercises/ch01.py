@@ -1,5 +1,7 @@
 """Checkers of 01_data_preparation."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -25,7 +27,7 @@ _PROFILES = {  # what goes in -> what is to come out
 _FIELDS = ("age", "gender", "city_tier")
 
 
-def check_profile(fn) -> bool:
+def check_profile(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's cleaning of one profile."""
     raw = [dict(zip(_FIELDS, texts, strict=True)) for texts in _PROFILES]
     got = [attempt(fn, profile) for profile in raw]
@@ -59,7 +61,7 @@ def check_profile(fn) -> bool:
     )
 
 
-def check_template(fn) -> bool:
+def check_template(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's Chinese sentence about an item."""
     full = {"title": "小米手机", "tags": ["手机", "数码"], "price": 1299.0}
     rows = [full, {**full, "price": float("nan")}, {**full, "tags": []}, {**full, "tags": None}, {"title": "小米手机"}]
@@ -86,7 +88,7 @@ def check_template(fn) -> bool:
     )
 
 
-def check_histories(fn) -> bool:
+def check_histories(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's histories."""
     log = pd.DataFrame(
         {
@@ -142,7 +144,7 @@ def check_histories(fn) -> bool:
     )
 
 
-def check_cold_items(fn) -> bool:
+def check_cold_items(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's cold-item split."""
     titles = [f"film {i // 2 if i < 40 else i}" for i in range(100)]  # the first forty ids are twenty films
     titles[98:] = ["a remake"] * 2  # one title, two years: two films
@@ -251,7 +253,7 @@ def leaking(fits: dict, split: Split) -> list[str]:
     return found
 
 
-def check_leaks(fn) -> bool:
+def check_leaks(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's search for leaks."""
     fits, split = suspects()
     got = attempt(fn, fits, split)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ def _batch() -> tuple[torch.Tensor, torch.Tensor]:
     return hidden + 50.0 * (1 - mask)[..., None], mask
 
 
-def check_masked_mean(fn) -> bool:
+def check_masked_mean(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's mean over the tokens of each text."""
     hidden, mask = _batch()
     got, want = attempt(fn, hidden, mask), masked_mean(hidden, mask)
@@ -52,7 +53,7 @@ def padding_change(pool, hidden: torch.Tensor, mask: torch.Tensor, extra: int = 
     return float((pool(*longer) - pool(hidden, mask)).abs().max())
 
 
-def check_padding_change(fn) -> bool:
+def check_padding_change(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's test of padding invariance."""
     hidden, mask = _batch()
     hidden, mask = hidden[:2], mask[:2]
@@ -106,7 +107,7 @@ def check_padding_change(fn) -> bool:
     )
 
 
-def check_whitening(fn) -> bool:
+def check_whitening(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's ZCA whitening."""
     rng = np.random.default_rng(0)
     train = (rng.normal(size=(300, 6)) * [4, 2, 1, 1, 0.5, 0.2]) @ np.linalg.qr(rng.normal(size=(6, 6)))[0] + 3
@@ -142,7 +143,7 @@ def check_whitening(fn) -> bool:
     )
 
 
-def check_nearest_tags(fn) -> bool:
+def check_nearest_tags(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's nearest tags after centring."""
     rng = np.random.default_rng(3)
     words = [f"tag{i}" for i in range(12)]
@@ -178,7 +179,7 @@ def cache_key(texts: list[str], settings: dict) -> str:
     return hashlib.sha256(json.dumps([texts, settings], sort_keys=True).encode()).hexdigest()
 
 
-def check_cache_key(fn) -> bool:
+def check_cache_key(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's key of a cache."""
     base, settings = ["red", "car"], {"model": "e5", "max_length": 256}
     pairs = [  # two inputs that must have two keys, and what to say if they share one

@@ -1,5 +1,7 @@
 """Checkers of 04_loss_and_gradients. What they expect of a gradient they take from central differences."""
 
+from collections.abc import Callable
+
 import torch
 
 from klm_utils import losses
@@ -21,7 +23,7 @@ def bce_grad(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.sigmoid(z) - y
 
 
-def check_bce_grad(fn) -> bool:
+def check_bce_grad(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's derivative of the cross-entropy in the logit."""
     z, y = 2 * _normal(6), LABELS
     got, p = attempt(fn, z, y), torch.sigmoid(z)
@@ -47,7 +49,7 @@ def stable_bce(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return z.clamp_min(0) - y * z + torch.log1p(torch.exp(-z.abs()))
 
 
-def check_stable_bce(fn) -> bool:
+def check_stable_bce(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's cross-entropy that does not overflow."""
     z, y = 2 * _normal(6), LABELS
     far, labels = torch.tensor([1e4, 1e4, -1e4, -1e4, 800.0]), torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0])
@@ -86,7 +88,7 @@ def dot_grads(u, v, y, decay):
     return error * v + decay * u, error * u + decay * v
 
 
-def check_dot_grads(fn) -> bool:
+def check_dot_grads(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's gradients of a dot product with decay, one of them mended."""
     u, v, y, decay = _normal(6, 3), _normal(6, 3, seed=1), LABELS, 0.3
     got = attempt(fn, u, v, y, decay)
@@ -125,7 +127,7 @@ def bpr_grads(u, i, j):
     return push * (j - i), -push * u, push * u
 
 
-def check_bpr_grads(fn) -> bool:
+def check_bpr_grads(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's gradients of BPR."""
     u, i, j = _normal(6, 3), _normal(6, 3, seed=1), _normal(6, 3, seed=2)
     got = attempt(fn, u, i, j)
@@ -179,7 +181,7 @@ def corrected_loss(z: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
     return corrected.logsumexp(-1) - corrected[:, 0]
 
 
-def check_corrected_loss(fn) -> bool:
+def check_corrected_loss(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's sampled softmax with the log-q correction."""
     z, count = _normal(6, 4), torch.tensor([[5.0, 500.0, 20.0, 1.0]], dtype=torch.float64).repeat(6, 1)
     count[3:] = count[3:].flip(1)
@@ -217,7 +219,7 @@ def gate_back(dv, g, item, text, weight):
     return g * dv + through_item, (1 - g) * dv + through_text, dz.T @ torch.cat([item, text], -1)
 
 
-def check_gate_back(fn) -> bool:
+def check_gate_back(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's backward pass through the gate."""
     item, text, weight, bias, dv = (
         _normal(5, 3), _normal(5, 3, seed=1), _normal(3, 6, seed=2), _normal(3, seed=3), _normal(5, 3, seed=4),

@@ -1,5 +1,8 @@
 """Checkers of 05_end_to_end_training."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -26,7 +29,7 @@ def _decays(groups) -> list[tuple]:
     return pairs
 
 
-def check_groups(fn) -> bool:
+def check_groups(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's parameter groups."""
     parameters = {"ids": [torch.zeros(3, 2)], "maps": [torch.ones(2, 2), torch.ones(4)], "constant": [torch.ones(())]}
     decay = {"ids": 2.0, "maps": 10.0}
@@ -63,7 +66,7 @@ def best_epoch(valid: list[float], patience: int) -> tuple[int, int]:
     return best, len(valid)
 
 
-def check_best_epoch(fn) -> bool:
+def check_best_epoch(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's early stopping."""
     valid = [0.60, 0.70, 0.69, 0.71, 0.70, 0.70, 0.69, 0.68, 0.90, 0.80]
     got, at_once, spare = attempt(fn, valid, 3), attempt(fn, valid, 1), attempt(fn, [0.1, 0.2], 5)
@@ -97,7 +100,7 @@ def paired_interval(a: np.ndarray, b: np.ndarray, draws: np.ndarray) -> tuple[fl
     return tuple(np.percentile(means, [2.5, 97.5]))
 
 
-def check_paired_interval(fn) -> bool:
+def check_paired_interval(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's paired bootstrap."""
     rng = np.random.default_rng(0)
     b = rng.uniform(size=200)
@@ -132,7 +135,7 @@ def freeze(layers: list, last: int, step) -> list[int]:
     return [place for place, pair in enumerate(pairs) if not all(torch.equal(a, b) for a, b in pair)]
 
 
-def check_freeze(fn) -> bool:
+def check_freeze(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's freezing, and with the proof."""
 
     def run(last, sleeping=None):
@@ -155,7 +158,7 @@ def check_freeze(fn) -> bool:
             with torch.no_grad():
                 for weight in weights:
                     if weight.grad is not None:
-                        weight -= 1e-6 * weight.grad  # so small that "nearly equal" does not see it
+                        weight.sub_(weight.grad, alpha=1e-6)  # so small that "nearly equal" does not see it
 
         got = fn(layers, last, step)
         return got, [all(p.requires_grad for p in layer.parameters()) for layer in layers], len(steps)
@@ -192,7 +195,7 @@ def lora(x: torch.Tensor, W: torch.Tensor, b: torch.Tensor, A: torch.Tensor, B: 
     return x @ W.T + b + alpha / len(A) * (x @ A.T @ B.T)
 
 
-def check_lora(fn) -> bool:
+def check_lora(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's LoRA."""
     draw = torch.Generator().manual_seed(0)
     x, W, b = (torch.randn(*size, generator=draw) for size in ((5, 4), (3, 4), (3,)))
@@ -230,13 +233,13 @@ class Houlsby(nn.Module):
         return h + self.up(gelu(self.down(h)))
 
 
-def check_houlsby(fn) -> bool:
+def check_houlsby(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's adapter block."""
     h = 3 * torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
     h = torch.cat([h, -h])  # so that no unit of a relu, whose start is the learner's, is dead for all four
     block = attempt(fn, 6, 2)
     here = isinstance(block, nn.Module)
-    found = attempt(_facts_of_block, block, h) if here else None
+    found: Any = attempt(_facts_of_block, block, h) if here else None
     start, parameters, reached, bent, between, skips = found if isinstance(found, tuple) else (found, *[0] * 5)
     return verdict(
         [
@@ -288,7 +291,7 @@ def grouped(items: torch.Tensor, read, users: torch.Tensor) -> torch.Tensor:
     return (read(some)[place] * users).sum(1)
 
 
-def check_grouped(fn) -> bool:
+def check_grouped(fn: Callable) -> bool:
     """Say what is right or wrong with the learner's item-grouped batch."""
     draw = torch.Generator().manual_seed(0)
     items = torch.tensor([7, 2, 7, 7, 9, 2, 7])

@@ -12,6 +12,7 @@ from klm_utils.data.schema import RecDataset
 from klm_utils.data.shipped import shipped
 from klm_utils.data.shop.world import DAY, NEW_AFTER, START, History, World, simulate, uniform, world
 from klm_utils.errors import DataError, check_choice, check_seed
+from klm_utils.lazy import modules
 
 USERS, NEW_USERS = 2000, 200
 LANGUAGES = ("zh", "en")
@@ -177,3 +178,6 @@ def _places(ids: np.ndarray, known: pd.Series, argument: str) -> np.ndarray:
         expected, remedy = f"an id of the shop, 1 to {len(known)}", "use ids of klm.load_dataset('shop')"
         raise DataError("an id is not in the shop", where, found, expected, remedy)
     return places
+
+
+__getattr__, __dir__ = modules(__name__)

@@ -4,8 +4,8 @@ from html import escape
 from pathlib import Path
 
 from klm_utils.course.notebook import figures, headline, read
-from klm_utils.data.assets import atomic_write
 from klm_utils.errors import ConfigError
+from klm_utils.files import atomic_write
 
 START = "<!doctype html><html lang=en><meta charset=utf-8><title>KLM course</title>"
 STYLE = """body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
@@ -28,7 +28,7 @@ def table(results: list, skipped: dict[str, str]) -> str:
     )
 
 
-def write_report(results: list, skipped: dict[str, str], path: Path, scale: str) -> Path:
+def write_page(results: list, skipped: dict[str, str], path: Path, scale: str) -> Path:
     """Write the page: one file without a link to anything, everything escaped; returns its path."""
     parts = [f"{START}<style>{STYLE}</style>"]
     parts += [f"<h1>KLM course, scale {escape(scale)}</h1><table>"]
@@ -50,8 +50,8 @@ def write_report(results: list, skipped: dict[str, str], path: Path, scale: str)
     return path
 
 
-def is_report(path: Path) -> bool:
-    """Whether the file at `path` is one that `write_report` wrote."""
+def is_page(path: Path) -> bool:
+    """Whether the file at `path` is one that `write_page` wrote."""
     try:
         with open(path, encoding="utf8") as file:
             return file.read(len(START)) == START
