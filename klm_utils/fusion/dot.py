@@ -15,7 +15,8 @@ class DotFusion(Vectors):
     Source: Koren 2008, Factorization meets the neighborhood, section 4 (SVD++).
     """
 
-    full_matrix = True  # the score is a dot product, so `grid` costs one matrix product
+    full_matrix = True
+    pairs_at_once = 262_144
 
     def forward(
         self,
@@ -61,7 +62,7 @@ class DotFusion(Vectors):
 
         The values sum to the score. `history` (positions) replaces the user's own.
         """
-        history = self._own(user) if history is None else history
+        history = self.own(user) if history is None else history
         p, bu, _ = self.user_rows(items.new_tensor([user]), (None, None))
         parts = {BASE: self.constant.detach().expand(len(items)), USER: bu.expand(len(items))}
         of_items = self.item_rows(items, None, (None, None))
@@ -78,7 +79,7 @@ class DotFusion(Vectors):
 
         It needs room for the items and for the history, but not for each of these with each of those.
         """
-        history = self._own(user) if history is None else history
+        history = self.own(user) if history is None else history
         everything = torch.arange(len(self.known_items), device=history.device)
         p, bu, _ = self.user_rows(everything.new_tensor([user]), (None, None))
         rows = self.item_rows(everything, None, (None, None))

@@ -28,7 +28,7 @@ def test_the_grid_holds_the_scores_of_the_pairs(fusion):
 
 
 def test_a_grid_in_chunks_has_one_dropout(fusion, monkeypatch):
-    monkeypatch.setattr("klm_utils.fusion.layered.PAIRS_AT_ONCE", 4)
+    monkeypatch.setattr(type(fusion), "pairs_at_once", 4)
     fusion.id_dropout = fusion.user_dropout = 0.5
     fusion.train()
     with torch.no_grad():
