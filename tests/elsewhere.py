@@ -1,6 +1,9 @@
 """A second device for machines that have none: tensors that say "meta" and compute on the CPU all the same."""
 
+from contextlib import contextmanager
+
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
@@ -22,15 +25,35 @@ class Elsewhere(torch.Tensor):
     def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
         return _run(function, args, kwargs or {})
 
+    def tolist(self):
+        return self.value.tolist()
+
     def __repr__(self, **options):
         return f"Elsewhere({self.value!r})"
 
 
-class SecondDevice(TorchDispatchMode):
+@contextmanager
+def second_device():
     """While it lasts, `torch.device("meta")` is a device that computes, and mixing it with the CPU is an error."""
+    with _Numbers(), _Operations():
+        yield
 
+
+class _Operations(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         return _run(function, args, kwargs or {})
+
+
+class _Numbers(TorchFunctionMode):
+    """Tensors made of numbers of Python, which no dispatch sees."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is torch.tensor and torch.device(kwargs.get("device") or "cpu") == THERE:
+            return torch.tensor(*args, **kwargs | {"device": "cpu"}).to(THERE)
+        if function is torch.Tensor.new_tensor:
+            return torch.tensor(args[1], **{"dtype": args[0].dtype} | kwargs).to(args[0].device)
+        return function(*args, **kwargs)
 
 
 def _run(function, args, kwargs):

@@ -235,7 +235,7 @@ def test_the_profile_as_features_as_text_or_both(ds, split, encoder, profile, fe
 
 @pytest.mark.parametrize("profile", ["text", "both"])
 def test_a_profile_as_text_needs_an_encoder(ds, split, profile):
-    with pytest.raises(ConfigError, match="needs an encoder"):
+    with pytest.raises(ConfigError, match="profile needs an encoder"):
         klm.KLMRecommender.from_split(split, profile=profile)
 
 
@@ -249,7 +249,7 @@ def test_texts_of_ones_own(ds, split, encoder):
     for wrong in (texts[1:], "red car", by_id, pd.Series(by_id), 5):
         with pytest.raises(DataError, match="one text for each item"):
             klm.KLMRecommender.from_split(split, encoder, texts=wrong)
-    with pytest.raises(ConfigError, match="an encoder to read them"):
+    with pytest.raises(ConfigError, match="texts needs an encoder"):
         klm.KLMRecommender.from_split(split, texts=texts)
     with pytest.raises(DataError, match="not a text"):
         klm.KLMRecommender.from_split(split, encoder, texts=[None, *texts[1:]])
@@ -293,7 +293,7 @@ def test_a_setting_that_a_fusion_does_not_have(ds, split, fusion):
 
 
 def test_ids_cannot_start_at_texts_that_are_not_there(ds, split):
-    with pytest.raises(ConfigError, match="without an encoder"):
+    with pytest.raises(ConfigError, match="start needs an encoder"):
         klm.KLMRecommender.from_split(split, start="text")
 
 
