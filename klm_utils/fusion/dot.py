@@ -2,7 +2,7 @@
 
 import torch
 
-from klm_utils.fusion.vectors import BASE, USER, Vectors
+from klm_utils.fusion.vectors import BASE, USER, Vectors, added
 
 
 class DotFusion(Vectors):
@@ -31,7 +31,7 @@ class DotFusion(Vectors):
         draw: of the dropout in training.
         """
         dropped = self.drop(draw)
-        rows = sum(self.item_rows(items, text, dropped).values())
+        rows = self.whole_rows(items, text, dropped)
         q, b = rows[:, :-1], rows[:, -1]
         p, bu, keep = self.user_rows(users, dropped)
         own = self.met(users, items).float()[:, None]
@@ -48,7 +48,7 @@ class DotFusion(Vectors):
     ) -> torch.Tensor:
         """Scores of all pairs of these users and items, float [users, items]; the same numbers as `forward`."""
         dropped = self.drop(draw)
-        rows = sum(self.item_rows(items, text, dropped).values())
+        rows = self.whole_rows(items, text, dropped)
         q, b = rows[:, :-1], rows[:, -1]
         p, bu, keep = self.user_rows(users, dropped)
         own = self.met(users[:, None], items[None, :])
@@ -68,7 +68,7 @@ class DotFusion(Vectors):
         of_items = self.item_rows(items, None, (None, None))
         for name, vectors in of_items.items():
             parts[name] = vectors[:, -1] + vectors[:, :-1] @ p[0]
-        q = sum(of_items.values())[:, :-1]
+        q = added(of_items)[:, :-1]
         other = history[:, None] != items[None, :]  # an item is no reason for itself
         shares = self.past_of(history) @ q.T * other * other.sum(0).clamp_min(1).rsqrt()
         return parts | {int(j): share for j, share in zip(history, shares, strict=True)}
@@ -88,12 +88,12 @@ class DotFusion(Vectors):
         past = self.past_of(history).double()
         own = torch.zeros_like(everything, dtype=torch.bool).index_fill_(0, history, True)
         others = (len(history) - own.double()).clamp_min(1)
-        q = sum(of_items.values())[:, :-1] * others.rsqrt()[:, None]
+        q = added(of_items)[:, :-1] * others.rsqrt()[:, None]
         own_share = (past * q[history]).sum(1)  # an item is no reason for itself
         total = (q @ past.sum(0)).index_add_(0, history, -own_share)
         base, of_user = self.constant.double(), bu[0].double()
-        means = {BASE: base.item(), USER: of_user.item()} | {name: part.mean().item() for name, part in parts.items()}
+        means: dict[str | int, float] = {BASE: base.item(), USER: of_user.item()}
+        means |= {name: part.mean().item() for name, part in parts.items()}
         shares = (past @ q.sum(0) - own_share) / len(everything)
-        return base + of_user + sum(parts.values()) + total, means | dict(
-            zip(history.tolist(), shares.tolist(), strict=True)
-        )
+        means |= dict(zip(history.tolist(), shares.tolist(), strict=True))
+        return base + of_user + added(parts) + total, means

@@ -8,7 +8,7 @@ from torch.nn.functional import embedding, pad
 from klm_utils.data.catalogue import Catalogue
 from klm_utils.errors import check_choice, check_number, check_whole
 from klm_utils.fusion.layers import LAYERS, Inputs
-from klm_utils.fusion.vectors import BASE, ITEM_PARTS, USER, Dropped, Vectors
+from klm_utils.fusion.vectors import BASE, ITEM_PARTS, USER, Dropped, Vectors, added
 
 ROOM = 262_144  # items times items of the history, a vector each, that `overview` holds at a time
 
@@ -96,7 +96,7 @@ class LayerFusion(Vectors):
         there = self._weights((history >= 0) & (history != items[:, None])) * keep  # no item is its own past
         tag_vectors, past_vectors = embedding(tags.clamp_min(0), self._tags()), self.past_of(history.clamp_min(0))
         inputs = Inputs(p, ids, text, tag_vectors, (tags >= 0).float(), past_vectors, there)
-        return inputs, bu + sum(of_items.values())[:, -1]
+        return inputs, bu + added(of_items)[:, -1]
 
     def _last(self, history: torch.Tensor) -> torch.Tensor:
         return history[max(len(history) - self.past, 0) :]
@@ -156,16 +156,17 @@ class LayerFusion(Vectors):
             mask[:, place] = 0
             parts[j] = total - self.layer(replace(x, past_mask=mask))
         score = self.constant + biases + total
-        return {BASE: score - sum(parts.values())} | parts
+        return {BASE: score - added(parts)} | parts
 
     @torch.no_grad()
     def overview(self, user: int, history: torch.Tensor | None = None) -> tuple[torch.Tensor, dict[str | int, float]]:
         """As `DotFusion.overview`, from the parts of so many items at a time as fit `ROOM`."""
-        scores, sums = [], {}
+        scores: list[torch.Tensor] = []
+        sums: dict[str | int, float] = {}
         everything = torch.arange(len(self.known_items), device=self.pairs.device)
         for some in everything.split(max(1, ROOM // (1 + self.past))):
             parts = {name: part.double() for name, part in self.parts(user, some, history).items()}
-            scores.append(sum(parts.values()))
+            scores.append(added(parts))
             sums = {name: sums.get(name, 0.0) + part.sum().item() for name, part in parts.items()}
         return torch.cat(scores), {name: total / len(self.known_items) for name, total in sums.items()}
 

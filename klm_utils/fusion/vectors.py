@@ -5,6 +5,8 @@ the catalogue it holds itself, so that a saved model needs neither the data set 
 the same whatever the number of items: only its own rows are computed.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -167,6 +169,10 @@ class Vectors(nn.Module):
         known = embedding(place, self.text_rows(self.text[at])) if text is None else self.text_rows(text)
         return dict(zip(ITEM_PARTS, (embedding(place, ids), known, features), strict=True))
 
+    def whole_rows(self, items: torch.Tensor, text: torch.Tensor | None, dropped: Dropped) -> torch.Tensor:
+        """The sum of `item_rows`, [n, width + 1]."""
+        return added(self.item_rows(items, text, dropped))
+
     def text_rows(self, text: torch.Tensor) -> torch.Tensor:
         """Text vectors [n, dim] as vectors and biases, [n, width + 1]."""
         return (text - self.text_mean) @ self.text_basis @ self.text_map
@@ -209,6 +215,12 @@ class Vectors(nn.Module):
         if not (self.training and rate):
             return None
         return (torch.rand(known.shape, generator=draw) < rate).to(known.device)
+
+
+def added(parts: dict[Any, torch.Tensor]) -> torch.Tensor:
+    """The sum of tensors of one shape."""
+    first, *others = parts.values()
+    return sum(others, start=first)
 
 
 def _principal(text: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:

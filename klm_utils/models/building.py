@@ -121,8 +121,8 @@ def with_items(
     new = RecDataset.from_frames(frame, nobody, None, name="new items").items  # keeps the rules of items
     again = new.index.intersection(known)
     if len(again) or new.index.inferred_type != known.inferred_type:
-        found = (list(again) or list(new.index))[:5]
-        expected = f"ids of the kind of {known[0]!r} that the model does not know"
+        found = (again if len(again) else new.index)[:5].tolist()
+        expected = f"ids of the kind of {known[:1].tolist()[0]!r} that the model does not know"
         raise DataError("these are no ids of new items", "with_items(frame)", found, expected, "give them other ids")
     words = _words_of(model, new, texts)
     vectors = torch.zeros(len(new), model.fusion.text.shape[1])

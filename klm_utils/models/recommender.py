@@ -275,7 +275,7 @@ class KLMRecommender(nn.Module):
         """
         k, place = check_whole("k", k), self._places(self.items.index, [item_id], "item_id")
         self.eval()
-        rows = sum(self.fusion.item_rows(self._everything(), None, (None, None)).values())[:, :-1]
+        rows = self.fusion.whole_rows(self._everything(), None, (None, None))[:, :-1]
         similarity = cosine_similarity(rows[place], rows)
         order = (-similarity).argsort(stable=True)
         order = order[order != place][:k]

@@ -141,7 +141,6 @@ def shop_split():
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_it_trains_saves_and_comes_back(name, shop_split, tmp_path):
-    ds = shop_split.dataset
     model = klm.KLMRecommender.from_split(shop_split, fusion=name)
     klm.fit(model, shop_split, klm.TrainConfig(objective="label", epochs=1))
     model.save_pretrained(tmp_path)

@@ -65,9 +65,10 @@ def trained(split, device, config, **options):
     ("settings", "fusion"),
     [
         *((LABEL | {"loss": loss}, "dot") for loss in LOSSES["label"]),
-        *((INTERACTION | {"loss": loss}, "dot") for loss in LOSSES["interaction"]),
+        (INTERACTION, "dot"),
         *((settings, layer) for settings in (LABEL, INTERACTION) for layer in LAYERS),
-        *((INTERACTION | {"loss": loss}, "gate") for loss in ("sampled_softmax", "info_nce", "bpr")),
+        *((INTERACTION | {"loss": loss, "batch": 128}, "dot") for loss in LOSSES["interaction"][1:]),
+        *((INTERACTION | {"loss": loss, "batch": 128}, "gate") for loss in LOSSES["interaction"][2:]),
     ],
     ids=lambda given: given if isinstance(given, str) else f"{given['objective']} {given.get('loss')}",
 )
