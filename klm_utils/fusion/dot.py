@@ -93,7 +93,7 @@ class DotFusion(Vectors):
         total = (q @ past.sum(0)).index_add_(0, history, -own_share)
         base, of_user = self.constant.double(), bu[0].double()
         means: dict[str | int, float] = {BASE: base.item(), USER: of_user.item()}
-        means |= {name: part.mean().item() for name, part in parts.items()}
+        means.update((name, part.mean().item()) for name, part in parts.items())
         shares = (past @ q.sum(0) - own_share) / len(everything)
-        means |= dict(zip(history.tolist(), shares.tolist(), strict=True))
+        means.update(zip(history.tolist(), shares.tolist(), strict=True))
         return base + of_user + added(parts) + total, means

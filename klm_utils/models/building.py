@@ -106,7 +106,7 @@ def from_split(
         "settings": settings,
         "seed": seed,
     }
-    read_along = None if mode == "frozen" else _tuned(encoder, mode, tuning, words, knowledge, seed)
+    read_along = None if encoder is None or mode == "frozen" else _tuned(encoder, mode, tuning, words, knowledge, seed)
     return cls(network, ds.items.index, ds.users.index, ds.items["title"], about, of_items, read_along, encoder)
 
 

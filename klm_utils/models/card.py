@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def _call(folder: str, call: dict) -> str:
     return f'klm.TextEncoder.from_pretrained(FOLDER + "/{folder}", {given})'
 
 
-def measured(reports: list[Report]) -> list[list]:
+def measured(reports: Sequence[Report]) -> list[list]:
     """[metric, value, low, high, level, protocol] of each metric of some reports, for JSON.
 
     Raises:

@@ -108,7 +108,7 @@ class ItemTexts(nn.Module):
         super().__init__()
         self.encoder, self.model = encoder, encoder.model
         self.ids = encoder.tokenize(texts)
-        self.head = None
+        self.head: MaskedHead | None = None
         self.eval()
 
     def forward(self, items: torch.Tensor) -> torch.Tensor:
@@ -126,7 +126,8 @@ class ItemTexts(nn.Module):
         self.head = MaskedHead(self.encoder, seed) if wanted else None
 
     def masked_loss(self, items: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
-        """The masked-language-model loss of the texts of these items."""
+        """The masked-language-model loss of the texts of these items, after `learn_to_guess`."""
+        assert self.head is not None
         return masked_loss(self.encoder, self.head, [self.ids[item] for item in items.tolist()], draw)
 
     def dropout(self, rate: float) -> None:

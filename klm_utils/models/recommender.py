@@ -18,7 +18,7 @@ from klm_utils.data.catalogue import find, paired
 from klm_utils.data.features import SideFeatures
 from klm_utils.embedding.encoder import TextEncoder
 from klm_utils.errors import ConfigError, DataError, check_flag, check_whole
-from klm_utils.fusion import BASE, ITEM_PARTS, UNKNOWN, Vectors
+from klm_utils.fusion import BASE, ITEM_PARTS, UNKNOWN, DotFusion, LayerFusion
 from klm_utils.models import building, card, saving
 from klm_utils.models.item_texts import Borrowed, ItemTexts
 
@@ -54,7 +54,7 @@ class KLMRecommender(nn.Module):
 
     def __init__(
         self,
-        fusion: Vectors,
+        fusion: DotFusion | LayerFusion,
         item_ids: Sequence,
         user_ids: Sequence,
         titles: Sequence[str],
@@ -113,9 +113,9 @@ class KLMRecommender(nn.Module):
     @torch.no_grad()
     def store(self, items: torch.Tensor | None = None) -> None:
         """`read` these items, or all, and keep their vectors for every `forward` without text."""
-        if self.texts is not None:
-            items = self._everything() if items is None else items
-            self.fusion.text = self.fusion.text.index_copy(0, items, self.read(items))
+        items = self._everything() if items is None else items
+        if (text := self.read(items)) is not None:
+            self.fusion.text = self.fusion.text.index_copy(0, items, text)
 
     @property
     def device(self) -> torch.device:

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from huggingface_hub import HfApi, hf_hub_download
 from safetensors import SafetensorError
-from torch import nn
 
 from klm_utils import files
 from klm_utils.data import catalogue
@@ -16,7 +15,7 @@ from klm_utils.data.assets import offline
 from klm_utils.data.features import SideFeatures
 from klm_utils.embedding import modes
 from klm_utils.errors import CheckpointError, check_kind
-from klm_utils.fusion import FUSIONS
+from klm_utils.fusion import FUSIONS, DotFusion, LayerFusion
 from klm_utils.models import card
 from klm_utils.models.item_texts import SETTINGS, call_of
 
@@ -107,7 +106,7 @@ def push(folder: Path, repo_id: str, private: bool | None, token: str | None, op
         raise CheckpointError(what, f"push_to_hub, {repo_id}", found, expected, remedy) from fault
 
 
-def load(path: Path) -> tuple[nn.Module, torch.Tensor, torch.Tensor, dict]:
+def load(path: Path) -> tuple[DotFusion | LayerFusion, torch.Tensor, torch.Tensor, dict]:
     """The network that `save` wrote, its scale and shift, and the rest of what it wrote.
 
     Raises:
