@@ -304,6 +304,8 @@ class KLMRecommender(nn.Module):
         """
         return building.with_items(self, frame, texts, encoder)
 
+    # made, saved, found again
+
     from_split = classmethod(building.from_split)
 
     def save_pretrained(self, folder: str | PathLike, reports: Sequence = ()) -> None:
