@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 
-from klm_utils.data.features import item_features, user_features
+from klm_utils.data.splits import Split
 from klm_utils.errors import DataError
 
 
@@ -29,31 +30,45 @@ class Catalogue:
     known_items: np.ndarray
 
 
-def catalogue_of(split, text: np.ndarray | None, user_text: np.ndarray | None, profile: str) -> Catalogue:
-    """What is known of users and items: of the interactions, those of train and the shown ones."""
-    ds, chosen = split.dataset, _chosen(split)
-    users = user_features(split)[1]
+def catalogue_of(
+    split: Split, text: np.ndarray | None, user_text: np.ndarray | None, items: np.ndarray, users: np.ndarray
+) -> Catalogue:
+    """What is known of users and items: of the interactions, those of train and the shown ones.
+
+    Args:
+        text, user_text: vectors of texts; None: there are none.
+        items, users: side features.
+    """
+    ds = split.dataset
     return Catalogue(
         text=np.zeros((len(ds.items), 0), dtype=np.float32) if text is None else text,
         user_text=np.zeros((len(ds.users), 0), dtype=np.float32) if user_text is None else user_text,
-        item_features=item_features(split)[1],
-        user_features=users[:, :0] if profile == "text" else users,
-        pairs=np.stack([ds.users.index.get_indexer(chosen.user_id), ds.items.index.get_indexer(chosen.item_id)]),
+        item_features=items,
+        user_features=users,
+        pairs=np.stack(choices(split)),
         known_users=ds.users.index.isin(split.train["user_id"]),
         known_items=ds.items.index.isin(split.train["item_id"]),
     )
 
 
-def known_pairs(split, users: pd.Index, items: pd.Index) -> torch.Tensor:
-    """user * items + item of each pair that `catalogue_of` takes from a split, by position and sorted, int [n]."""
-    chosen = _chosen(split)
-    keys = users.get_indexer(chosen.user_id) * len(items) + items.get_indexer(chosen.item_id)
-    return torch.from_numpy(np.sort(keys))
+def choices(split: Split, frame: pd.DataFrame | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(user, item) positions of what was chosen in a frame, int [n] each; None: in `past(split)`.
+
+    Each pair is there once, in order of time, where it was chosen last.
+    """
+    return _places(split, frame, split.dataset.users.index, split.dataset.items.index)
 
 
-def _chosen(split) -> pd.DataFrame:
-    """Each pair once, in order of time."""
-    return split.dataset.chosen(past(split))[["user_id", "item_id"]].drop_duplicates(keep="last")
+def known_pairs(split: Split, users: pd.Index, items: pd.Index) -> torch.Tensor:
+    """user * items + item of each of the `choices`, by position in these indexes and sorted, int [n]."""
+    user, item = _places(split, None, users, items)
+    return torch.from_numpy(np.sort(user * len(items) + item))
+
+
+def _places(split: Split, frame: pd.DataFrame | None, users: pd.Index, items: pd.Index):
+    chosen = split.dataset.chosen(past(split) if frame is None else frame)
+    chosen = chosen[["user_id", "item_id"]].drop_duplicates(keep="last")
+    return users.get_indexer(chosen["user_id"]), items.get_indexer(chosen["item_id"])
 
 
 def saved(state: dict[str, torch.Tensor]) -> Catalogue:
@@ -67,51 +82,48 @@ def saved(state: dict[str, torch.Tensor]) -> Catalogue:
     )
 
 
-def past(split) -> pd.DataFrame:
+def past(split: Split) -> pd.DataFrame:
     """The rows that may describe a *user* at prediction: train, and the shown rows of cold users."""
     return pd.concat([split.train, split.shown]) if len(split.shown) else split.train
 
 
-def need_both_labels(split, part: str = "train") -> None:
+def need_both_labels(split: Split, part: str = "train") -> None:
     """Raise `DataError` if all labels of a part are equal: there is nothing to tell apart."""
     labels = getattr(split, part)["label"]
     if labels.nunique() < 2:
-        raise DataError(
-            f"All labels of {part} are equal",
-            where=f"split.{part}, column label",
-            found=int(labels.iloc[0]),
-            expected="rows with label 0 and rows with label 1",
-            remedy="use more data, another seed of the split, or set the label by another threshold",
-        )
+        remedy = "use more data, another seed of the split, or set the label by another threshold"
+        where, found = f"split.{part}, column label", int(labels.iloc[0])
+        raise DataError(f"All labels of {part} are equal", where, found, "rows with label 0 and with label 1", remedy)
 
 
-def paired(user_ids, item_ids) -> tuple[np.ndarray, np.ndarray]:
+def paired(user_ids: ArrayLike, item_ids: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Two flat arrays of equal length, or `DataError`."""
     try:
         users, items = np.asarray(user_ids), np.asarray(item_ids)
     except ValueError:  # lists of several lengths
         users = items = np.zeros(())
     if users.ndim != 1 or users.shape != items.shape:
-        raise DataError(
-            "Users and items do not pair up",
-            where="predict(user_ids, item_ids)",
-            found=(users.shape, items.shape) if users.ndim else (user_ids, item_ids),
-            expected="two flat lists of equal length",
-            remedy="pass one user and one item for each prediction",
-        )
+        found = (users.shape, items.shape) if users.ndim else (user_ids, item_ids)
+        what, expected = "Users and items do not pair up", "two flat lists of equal length"
+        raise DataError(what, "predict(user_ids, item_ids)", found, expected, "pass one user and one item each")
     return users, items
 
 
-def find(index: pd.Index, ids: np.ndarray, argument: str) -> np.ndarray:
-    """Positions of ids in an index, int [n]; an id that is not there raises `DataError`."""
+def find(index: pd.Index, ids: ArrayLike, argument: str) -> np.ndarray:
+    """Positions of ids in an index, int64 [n].
+
+    Raises:
+        DataError: an id that is not there, named with its position; no flat list.
+    """
+    ids = np.asarray(ids)
+    if ids.ndim != 1:
+        raise DataError("ids are not a flat list", argument, f"shape {ids.shape}", "a flat list", "flatten it")
     places = index.get_indexer(ids)
     if (places < 0).any():
         at = int(np.flatnonzero(places < 0)[0])
-        raise DataError(
-            "This id is not in the data set",
-            where=f"{argument}, position {at}" if len(ids) > 1 else argument,
-            found=ids[at].item() if isinstance(ids[at], np.generic) else ids[at],
-            expected=f"one of {len(index)} ids of the kind of {index[:1].tolist()[0]!r}",
-            remedy="use ids of the data set that the split was made from",
-        )
-    return places
+        where = f"{argument}, position {at}" if len(ids) > 1 else argument
+        found = ids[at].item() if isinstance(ids[at], np.generic) else ids[at]
+        kind = f"one of {len(index)} ids of the kind of {index[:1].tolist()[0]!r}"
+        remedy = "use ids of the data set that the split was made from; for new items see with_items"
+        raise DataError("This id is not in the data set", where, found, kind, remedy)
+    return places.astype(np.int64)

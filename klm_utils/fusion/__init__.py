@@ -5,7 +5,7 @@ from functools import partial
 from klm_utils.fusion.dot import DotFusion
 from klm_utils.fusion.layered import LayerFusion
 from klm_utils.fusion.layers import LAYERS, Inputs
-from klm_utils.fusion.vectors import BASE, ITEM_PARTS, USER, Vectors
+from klm_utils.fusion.vectors import BASE, ITEM_PARTS, UNKNOWN, USER, Vectors
 from klm_utils.lazy import modules
 
 FUSIONS = {"dot": DotFusion} | {name: partial(LayerFusion, layer=name) for name in LAYERS}
@@ -15,8 +15,8 @@ __all__ = [
     "FUSIONS",
     "ITEM_PARTS",
     "LAYERS",
+    "UNKNOWN",
     "USER",
-    "Catalogue",
     "DotFusion",
     "Inputs",
     "LayerFusion",

@@ -2,7 +2,7 @@
 
 import torch
 
-from klm_utils.fusion.vectors import BASE, USER, Vectors
+from klm_utils.fusion.vectors import BASE, USER, Vectors, added
 
 
 class DotFusion(Vectors):
@@ -15,7 +15,8 @@ class DotFusion(Vectors):
     Source: Koren 2008, Factorization meets the neighborhood, section 4 (SVD++).
     """
 
-    full_matrix = True  # the score is a dot product, so `grid` costs one matrix product
+    full_matrix = True
+    pairs_at_once = 262_144
 
     def forward(
         self,
@@ -30,7 +31,7 @@ class DotFusion(Vectors):
         draw: of the dropout in training.
         """
         dropped = self.drop(draw)
-        rows = sum(self.item_rows(items, text, dropped).values())
+        rows = self.whole_rows(items, text, dropped)
         q, b = rows[:, :-1], rows[:, -1]
         p, bu, keep = self.user_rows(users, dropped)
         own = self.met(users, items).float()[:, None]
@@ -47,7 +48,7 @@ class DotFusion(Vectors):
     ) -> torch.Tensor:
         """Scores of all pairs of these users and items, float [users, items]; the same numbers as `forward`."""
         dropped = self.drop(draw)
-        rows = sum(self.item_rows(items, text, dropped).values())
+        rows = self.whole_rows(items, text, dropped)
         q, b = rows[:, :-1], rows[:, -1]
         p, bu, keep = self.user_rows(users, dropped)
         own = self.met(users[:, None], items[None, :])
@@ -61,13 +62,13 @@ class DotFusion(Vectors):
 
         The values sum to the score. `history` (positions) replaces the user's own.
         """
-        history = self._own(user) if history is None else history
+        history = self.own(user) if history is None else history
         p, bu, _ = self.user_rows(items.new_tensor([user]), (None, None))
         parts = {BASE: self.constant.detach().expand(len(items)), USER: bu.expand(len(items))}
         of_items = self.item_rows(items, None, (None, None))
         for name, vectors in of_items.items():
             parts[name] = vectors[:, -1] + vectors[:, :-1] @ p[0]
-        q = sum(of_items.values())[:, :-1]
+        q = added(of_items)[:, :-1]
         other = history[:, None] != items[None, :]  # an item is no reason for itself
         shares = self.past_of(history) @ q.T * other * other.sum(0).clamp_min(1).rsqrt()
         return parts | {int(j): share for j, share in zip(history, shares, strict=True)}
@@ -78,7 +79,7 @@ class DotFusion(Vectors):
 
         It needs room for the items and for the history, but not for each of these with each of those.
         """
-        history = self._own(user) if history is None else history
+        history = self.own(user) if history is None else history
         everything = torch.arange(len(self.known_items), device=history.device)
         p, bu, _ = self.user_rows(everything.new_tensor([user]), (None, None))
         rows = self.item_rows(everything, None, (None, None))
@@ -87,12 +88,12 @@ class DotFusion(Vectors):
         past = self.past_of(history).double()
         own = torch.zeros_like(everything, dtype=torch.bool).index_fill_(0, history, True)
         others = (len(history) - own.double()).clamp_min(1)
-        q = sum(of_items.values())[:, :-1] * others.rsqrt()[:, None]
+        q = added(of_items)[:, :-1] * others.rsqrt()[:, None]
         own_share = (past * q[history]).sum(1)  # an item is no reason for itself
         total = (q @ past.sum(0)).index_add_(0, history, -own_share)
         base, of_user = self.constant.double(), bu[0].double()
-        means = {BASE: base.item(), USER: of_user.item()} | {name: part.mean().item() for name, part in parts.items()}
+        means: dict[str | int, float] = {BASE: base.item(), USER: of_user.item()}
+        means.update((name, part.mean().item()) for name, part in parts.items())
         shares = (past @ q.sum(0) - own_share) / len(everything)
-        return base + of_user + sum(parts.values()) + total, means | dict(
-            zip(history.tolist(), shares.tolist(), strict=True)
-        )
+        means.update(zip(history.tolist(), shares.tolist(), strict=True))
+        return base + of_user + added(parts) + total, means

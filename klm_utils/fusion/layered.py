@@ -1,17 +1,15 @@
 """A fusion layer between the tables of ids, texts, tags and history and the score of a pair of positions."""
 
 from dataclasses import replace
-from numbers import Real
 
 import torch
 from torch.nn.functional import embedding, pad
 
 from klm_utils.data.catalogue import Catalogue
-from klm_utils.errors import ConfigError, check_choice, check_whole
+from klm_utils.errors import check_choice, check_number, check_whole
 from klm_utils.fusion.layers import LAYERS, Inputs
-from klm_utils.fusion.vectors import BASE, ITEM_PARTS, USER, Dropped, Vectors
+from klm_utils.fusion.vectors import BASE, ITEM_PARTS, USER, Dropped, Vectors, added
 
-PAIRS_AT_ONCE = 16_384
 ROOM = 262_144  # items times items of the history, a vector each, that `overview` holds at a time
 
 
@@ -32,31 +30,42 @@ class LayerFusion(Vectors):
     Parameters: those of `Vectors` and of the layer.
     """
 
-    full_matrix = False  # each pair goes through the layer
+    full_matrix = False
+    pairs_at_once = 16_384
+    tag_rows: torch.Tensor
+    past_rows: torch.Tensor
 
     def __init__(
         self,
         catalogue: Catalogue,
-        layer="concat",
-        width=32,
-        text_width=32,
-        past=10,
-        hidden=32,
-        recency=1.0,
-        start="random",
-        seed=0,
+        layer: str = "concat",
+        width: int = 32,
+        text_width: int = 32,
+        past: int = 10,
+        hidden: int = 32,
+        recency: float = 1.0,
+        start: str = "random",
+        seed: int = 0,
     ):
         super().__init__(catalogue, width, text_width, start, seed)
         check_choice("layer", layer, tuple(LAYERS))
         self.past, hidden = check_whole("past", past, least=0), check_whole("hidden", hidden)
-        self.recency = _checked_recency(recency)
+        self.recency = check_number("recency", recency, 1e-9, 1, "recency=1.0 weighs all items of a history alike")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.layer = LAYERS[layer](width, hidden)
-        self.register_buffer("tag_rows", _rows([row.nonzero()[:, 0] for row in self.item_features]))
+        self.register_buffer("tag_rows", self._tag_rows())
         user, item = torch.as_tensor(catalogue.pairs)
         own = item[user.argsort(stable=True)].split(torch.bincount(user, minlength=len(self.known_users)).tolist())
         self.register_buffer("past_rows", _rows([self._last(one) for one in own]))
+
+    def add_items(self, text: torch.Tensor, features: torch.Tensor) -> None:
+        """As `Vectors.add_items`."""
+        super().add_items(text, features)
+        self.tag_rows = self._tag_rows()
+
+    def _tag_rows(self) -> torch.Tensor:
+        return _rows([row.nonzero()[:, 0] for row in self.item_features])
 
     def groups(self) -> dict[str, list[torch.nn.Parameter]]:
         """As `Vectors.groups`, and the weights of the layer, which want no decay."""
@@ -87,7 +96,7 @@ class LayerFusion(Vectors):
         there = self._weights((history >= 0) & (history != items[:, None])) * keep  # no item is its own past
         tag_vectors, past_vectors = embedding(tags.clamp_min(0), self._tags()), self.past_of(history.clamp_min(0))
         inputs = Inputs(p, ids, text, tag_vectors, (tags >= 0).float(), past_vectors, there)
-        return inputs, bu + sum(of_items.values())[:, -1]
+        return inputs, bu + added(of_items)[:, -1]
 
     def _last(self, history: torch.Tensor) -> torch.Tensor:
         return history[max(len(history) - self.past, 0) :]
@@ -114,7 +123,7 @@ class LayerFusion(Vectors):
         dropped = self.drop(draw)  # one for all chunks
         chunks = [
             self._scores(a, items[b], None if text is None else embedding(b, text), dropped)
-            for a, b in zip(u.split(PAIRS_AT_ONCE), place.split(PAIRS_AT_ONCE), strict=True)
+            for a, b in zip(u.split(self.pairs_at_once), place.split(self.pairs_at_once), strict=True)
         ]
         return torch.cat(chunks).reshape(len(users), len(items))
 
@@ -147,31 +156,19 @@ class LayerFusion(Vectors):
             mask[:, place] = 0
             parts[j] = total - self.layer(replace(x, past_mask=mask))
         score = self.constant + biases + total
-        return {BASE: score - sum(parts.values())} | parts
+        return {BASE: score - added(parts)} | parts
 
     @torch.no_grad()
     def overview(self, user: int, history: torch.Tensor | None = None) -> tuple[torch.Tensor, dict[str | int, float]]:
         """As `DotFusion.overview`, from the parts of so many items at a time as fit `ROOM`."""
-        scores, sums = [], {}
-        for some in torch.arange(len(self.known_items), device=self.pairs.device).split(
-            max(1, ROOM // (1 + self.past))
-        ):
+        scores: list[torch.Tensor] = []
+        sums: dict[str | int, float] = {}
+        everything = torch.arange(len(self.known_items), device=self.pairs.device)
+        for some in everything.split(max(1, ROOM // (1 + self.past))):
             parts = {name: part.double() for name, part in self.parts(user, some, history).items()}
-            scores.append(sum(parts.values()))
+            scores.append(added(parts))
             sums = {name: sums.get(name, 0.0) + part.sum().item() for name, part in parts.items()}
         return torch.cat(scores), {name: total / len(self.known_items) for name, total in sums.items()}
-
-
-def _checked_recency(recency) -> float:
-    if isinstance(recency, bool) or not isinstance(recency, Real) or not 0 < recency <= 1:
-        raise ConfigError(
-            "recency has no meaning",
-            where="recency",
-            found=recency,
-            expected="a number above 0, at most 1",
-            remedy="recency=1.0 weighs all items of a history alike",
-        )
-    return float(recency)
 
 
 def _rows(lists: list[torch.Tensor]) -> torch.Tensor:

@@ -5,6 +5,8 @@ the catalogue it holds itself, so that a saved model needs neither the data set 
 the same whatever the number of items: only its own rows are computed.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -14,6 +16,7 @@ from klm_utils.data.catalogue import Catalogue
 from klm_utils.errors import check_choice, check_whole
 
 TABLE = 10**8  # pairs of users and items up to which "has met" is looked up in a table, a byte each
+UNKNOWN = -1  # the position of a user of whom nothing is known but a history that is given
 BASE, USER = "average", "user"
 ITEM_PARTS = ("item id", "item text", "item tags")
 Dropped = tuple[torch.Tensor | None, torch.Tensor | None]  # items, users that a step meets as if they were new, or None
@@ -45,7 +48,26 @@ class Vectors(nn.Module):
     (id dropout); Hou et al. 2022, UniSRec (text plus id).
     """
 
-    def __init__(self, catalogue: Catalogue, width=32, text_width=32, start="random", seed=0):
+    full_matrix: bool  # whether `grid` costs one matrix product
+    pairs_at_once: int  # that `forward` should be given at most: it bounds the memory
+    text: torch.Tensor
+    user_text: torch.Tensor
+    text_mean: torch.Tensor
+    text_basis: torch.Tensor
+    user_text_mean: torch.Tensor
+    user_text_basis: torch.Tensor
+    item_features: torch.Tensor
+    user_features: torch.Tensor
+    known_items: torch.Tensor
+    known_users: torch.Tensor
+    pairs: torch.Tensor
+    met_table: torch.Tensor | None
+    history_size: torch.Tensor
+    history_start: torch.Tensor
+
+    def __init__(
+        self, catalogue: Catalogue, width: int = 32, text_width: int = 32, start: str = "random", seed: int = 0
+    ):
         super().__init__()
         width, text_width = check_whole("width", width), check_whole("text_width", text_width)
         check_choice("start", start, ("random", "text"))
@@ -58,10 +80,7 @@ class Vectors(nn.Module):
         items, users = len(catalogue.known_items), len(catalogue.known_users)
         user, item = np.asarray(catalogue.pairs, dtype=np.int64)
         self.register_buffer("pairs", torch.from_numpy(np.sort(user * items + item)))
-        table = None
-        if users * items <= TABLE:  # eight times as fast as a search
-            table = torch.zeros(users * items, dtype=torch.bool).index_fill_(0, self.pairs, True)
-        self.register_buffer("met_table", table, persistent=False)
+        self.register_buffer("met_table", self._table(), persistent=False)
         size = torch.bincount(torch.from_numpy(user), minlength=users)
         self.register_buffer("history_size", size.float())
         self.register_buffer("history_start", size.cumsum(0) - size, persistent=False)  # of each user among `pairs`
@@ -100,17 +119,36 @@ class Vectors(nn.Module):
             "constant": [self.constant],
         }
 
-    def _own(self, user: int) -> torch.Tensor:
+    @torch.no_grad()
+    def add_items(self, text: torch.Tensor, features: torch.Tensor) -> None:
+        """New items after the others, with text vectors [n, dim] and features [n, f]; they have no id vectors."""
+        items = len(self.known_items)
+        user, item = self.pairs // items, self.pairs % items
+        self.pairs = user * (items + len(text)) + item
+        self.text, self.item_features = torch.cat([self.text, text]), torch.cat([self.item_features, features])
+        self.known_items = pad(self.known_items, (0, 0, 0, len(text)))
+        for name in ("item_ids", "item_bias", "history"):
+            old = getattr(self, name)
+            setattr(self, name, nn.Parameter(pad(old, (0, 0, 0, len(text))), old.requires_grad))
+        self.met_table = self._table()
+
+    def _table(self) -> torch.Tensor | None:
+        """Of each pair of a user and an item whether they have met; None where that would be too large."""
+        pairs = len(self.known_users) * len(self.known_items)
+        if pairs > TABLE:
+            return None
+        return torch.zeros(pairs, dtype=torch.bool, device=self.pairs.device).index_fill_(0, self.pairs, True)
+
+    def own(self, user: int) -> torch.Tensor:
         """The history of a user, by position."""
-        low, high = torch.searchsorted(
-            self.pairs, torch.tensor([user, user + 1], device=self.pairs.device) * len(self.known_items)
-        )
+        ends = torch.tensor([user, user + 1], device=self.pairs.device) * len(self.known_items)
+        low, high = torch.searchsorted(self.pairs, ends)
         return self.pairs[low:high] % len(self.known_items)
 
     def met(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Whether the item is in the history of the user, bool, by broadcasting."""
         key = (users * len(self.known_items) + items).contiguous()
-        if self.met_table is not None:
+        if self.met_table is not None:  # eight times as fast as a search
             return self.met_table[key]
         if not len(self.pairs):
             return torch.zeros_like(key, dtype=torch.bool)
@@ -131,19 +169,27 @@ class Vectors(nn.Module):
         known = embedding(place, self.text_rows(self.text[at])) if text is None else self.text_rows(text)
         return dict(zip(ITEM_PARTS, (embedding(place, ids), known, features), strict=True))
 
+    def whole_rows(self, items: torch.Tensor, text: torch.Tensor | None, dropped: Dropped) -> torch.Tensor:
+        """The sum of `item_rows`, [n, width + 1]."""
+        return added(self.item_rows(items, text, dropped))
+
     def text_rows(self, text: torch.Tensor) -> torch.Tensor:
         """Text vectors [n, dim] as vectors and biases, [n, width + 1]."""
         return (text - self.text_mean) @ self.text_basis @ self.text_map
 
     def user_rows(self, users: torch.Tensor, dropped: Dropped) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of these users the vector without history [n, width], the bias [n], and 0 for those met as new, [n, 1]."""
+        """Of these users the vector without history [n, width], the bias [n], and 0 for those met as new, [n, 1].
+
+        Of `UNKNOWN` all is zero: nothing is known of the profile either.
+        """
         at, place = users.unique(return_inverse=True)
+        there, at = (at != UNKNOWN)[:, None], at.clamp_min(0)
         keep = torch.ones_like(self.known_users[at], dtype=torch.float32)
         if dropped[1] is not None:
             keep = keep * ~dropped[1][at]
         own = torch.cat([embedding(at, self.user_ids), embedding(at, self.user_bias)], 1) * self.known_users[at]
         text = (self.user_text[at] - self.user_text_mean) @ self.user_text_basis @ self.user_text_map
-        rows = embedding(place, own * keep + self.user_features[at] @ self.user_map + text)
+        rows = embedding(place, (own * keep + self.user_features[at] @ self.user_map + text) * there)
         return rows[:, :-1], rows[:, -1], keep[place]
 
     def past_of(self, items: torch.Tensor) -> torch.Tensor:
@@ -162,14 +208,19 @@ class Vectors(nn.Module):
 
     def drop(self, draw: torch.Generator | None) -> Dropped:
         """Which items and users a step of the training meets as if they were new."""
-        return self._drawn(self.known_items, self.id_dropout, draw), self._drawn(
-            self.known_users, self.user_dropout, draw
-        )
+        items = self._drawn(self.known_items, self.id_dropout, draw)
+        return items, self._drawn(self.known_users, self.user_dropout, draw)
 
     def _drawn(self, known: torch.Tensor, rate: float, draw: torch.Generator | None) -> torch.Tensor | None:
         if not (self.training and rate):
             return None
         return (torch.rand(known.shape, generator=draw) < rate).to(known.device)
+
+
+def added(parts: dict[Any, torch.Tensor]) -> torch.Tensor:
+    """The sum of tensors of one shape."""
+    first, *others = parts.values()
+    return sum(others, start=first)
 
 
 def _principal(text: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:

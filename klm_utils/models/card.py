@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def card(model, trained: dict | None = None) -> str:
     """
     about = model.about
     text = about["encoder"]["name"] if about["encoder"] else "none"
+    reads = [*(about["reads"]["text"] or []), *about["reads"]["features"]]
     lines = [
         "---",
         "library_name: klm-utils",
@@ -49,6 +51,7 @@ def card(model, trained: dict | None = None) -> str:
         f"- data: {plain(about['data'])}; {plain(about['protocol'])}",
         f"- language model: {plain(text)}, mode {plain(about['mode'])} {plain(about['tuning'] or '')}".rstrip(),
         f"- knowledge: {plain(about['knowledge'])}; profile: {plain(about['profile'])}",
+        f"- read of the items: {plain(', '.join(dict.fromkeys(reads)) or 'no column')}",
         f"- fusion: {plain(about['fusion'])} {plain(about['settings'])}, seed {plain(about['seed'])}",
         f"- users: {len(model.users):,}; items: {len(model.items):,}",
         "",
@@ -59,8 +62,8 @@ def card(model, trained: dict | None = None) -> str:
         "## Intended use",
         "",
         "Teaching and research: comparing what text is worth to a recommender. It knows the users and items of its",
-        "data set and no others. Its scores repeat what that log shows, whoever was shown what. They were not checked",
-        "for fairness between groups, and should decide nothing that matters to a person.",
+        "data set; `model.with_items(frame)` adds new items. Its scores repeat what that log shows, whoever was shown",
+        "what. They were not checked for fairness between groups, and should decide nothing that matters to a person.",
         "",
         "## How to load it",
         "",
@@ -91,9 +94,8 @@ def plain(value) -> str:
 
     It may come from a file that somebody else made.
     """
-    return re.sub(
-        r"[\[\]`|]", lambda sign: f"&#{ord(sign[0])};", html.escape(" ".join(str(value).split()), quote=False)
-    )
+    line = html.escape(" ".join(str(value).split()), quote=False)
+    return re.sub(r"[\[\]`|]", lambda sign: f"&#{ord(sign[0])};", line)
 
 
 def _call(folder: str, call: dict) -> str:
@@ -101,20 +103,15 @@ def _call(folder: str, call: dict) -> str:
     return f'klm.TextEncoder.from_pretrained(FOLDER + "/{folder}", {given})'
 
 
-def measured(reports: list[Report]) -> list[list]:
+def measured(reports: Sequence[Report]) -> list[list]:
     """[metric, value, low, high, level, protocol] of each metric of some reports, for JSON.
 
     Raises:
         ConfigError: something else than reports.
     """
     if not isinstance(reports, list | tuple) or not all(isinstance(report, Report) for report in reports):
-        raise ConfigError(
-            "these are no reports",
-            where="save_pretrained(reports)",
-            found=reports,
-            expected="a list of Report",
-            remedy="reports=[klm.evaluate(model, split)]",
-        )
+        remedy = "reports=[klm.evaluate(model, split)]"
+        raise ConfigError("these are no reports", "save_pretrained(reports)", reports, "a list of Report", remedy)
     return [
         [name, float(value), *map(float, r.intervals[name]), r.level, r.protocol]
         for r in reports

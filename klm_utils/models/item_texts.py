@@ -1,12 +1,97 @@
-"""The texts of the items, read anew in each step by a language model that is trained along."""
+"""The texts of the items: which they are, who reads them, and reading them anew in each step of a training."""
 
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
 import torch
 from torch import nn
 
 from klm_utils.embedding.encoder import TextEncoder, by_length
 from klm_utils.embedding.mlm import MaskedHead, masked_loss
+from klm_utils.errors import ConfigError, DataError, KLMError, check_kind
+from klm_utils.knowledge.templates import item_text
 
+COLUMNS = ("title", "year", "tags")  # that are read where nothing is said
+SETTINGS = ("pooling", "normalize", "max_length", "prefix")  # of an encoder
 TOGETHER = 32  # texts of similar length that go through the language model at a time: little padding
+
+
+def columns_of(items: pd.DataFrame, text: Sequence[str] | None) -> list[str]:
+    """The columns to read as the text of an item: those named, or of `COLUMNS` those that there are.
+
+    Raises:
+        DataError: a column that the table does not have.
+        ConfigError: no list of names.
+    """
+    if text is None:
+        return [name for name in COLUMNS if name in items]
+    check_kind("from_split(text)", text, tuple | list, "names of columns of ds.items", 'text=("title", "tags")')
+    need_columns(items, text, "from_split(text)")
+    return list(text)
+
+
+def need_columns(items: pd.DataFrame, names: Iterable[str], where: str) -> None:
+    """Raise `DataError` if a column is not there: what is to be read would be left out in silence."""
+    if missing := [name for name in dict.fromkeys(names) if name not in items.columns]:
+        what, remedy = "the items have no such columns", "mind the spelling, or add the columns"
+        raise DataError(what, where, missing, f"of {', '.join(map(str, items.columns))}", remedy)
+
+
+def texts_of(items: pd.DataFrame, columns: Sequence[str], own: Sequence[str] | None) -> list[str]:
+    """One text for each row of a table of items, written from these columns, or a user's own.
+
+    Raises:
+        DataError: not one text for each item; `encode` looks at what is in the list.
+    """
+    if own is None:
+        return [item_text(row, None, tuple(columns)) for row in items.to_dict("records")]
+    if not isinstance(own, list | tuple) or len(own) != len(items):
+        found, expected = f"{type(own).__name__}: {own!r}"[:100], f"a list of {len(items)} texts in their order"
+        raise DataError("there must be one text for each item", "texts", found, expected, "texts=item_texts(ds)")
+    return list(own)
+
+
+def described(encoder: TextEncoder | None) -> dict | None:
+    """What it takes to find an encoder again: its name, how to call it, and its fingerprint."""
+    if encoder is None:
+        return None
+    return {"name": encoder.name, "fingerprint": encoder.fingerprint, "call": call_of(encoder)}
+
+
+def call_of(encoder: TextEncoder) -> dict:
+    """The settings that `TextEncoder.from_pretrained` must be given for this encoder."""
+    return {key: getattr(encoder, key) for key in SETTINGS}
+
+
+class Borrowed:
+    """An encoder that a model asks and does not own: copies of the model share it, a pickled one leaves it behind."""
+
+    def __init__(self, encoder: TextEncoder | None = None):
+        self.encoder = encoder
+
+    def __deepcopy__(self, memo: dict) -> "Borrowed":
+        return self
+
+    def __reduce__(self) -> tuple:
+        return Borrowed, ()
+
+    def find(self, name: str, call: dict, fingerprint: str, given: TextEncoder | None) -> TextEncoder:
+        """The encoder of this fingerprint (or beginning of one): the one given, the one borrowed, or one of this name.
+
+        Raises:
+            ConfigError: it is not there, or another.
+        """
+        found, remedy = given or self.encoder, "pass encoder=..., made as it was when the model was built"
+        if found is None:
+            try:
+                found = TextEncoder.from_pretrained(name, **call)
+            except KLMError as fault:
+                what, expected = "the encoder of this model is not here", f"the encoder {name!r}"
+                raise ConfigError(what, "with_items(encoder)", fault.what, expected, remedy) from fault
+        if not found.fingerprint.startswith(fingerprint):
+            what, expected = "this is not the encoder of the model", f"{name!r} as it was, {fingerprint[:12]}"
+            raise ConfigError(what, "with_items(encoder)", f"{found!r}, {found.fingerprint[:12]}", expected, remedy)
+        return found
 
 
 class ItemTexts(nn.Module):
@@ -23,7 +108,7 @@ class ItemTexts(nn.Module):
         super().__init__()
         self.encoder, self.model = encoder, encoder.model
         self.ids = encoder.tokenize(texts)
-        self.head = None
+        self.head: MaskedHead | None = None
         self.eval()
 
     def forward(self, items: torch.Tensor) -> torch.Tensor:
@@ -41,7 +126,8 @@ class ItemTexts(nn.Module):
         self.head = MaskedHead(self.encoder, seed) if wanted else None
 
     def masked_loss(self, items: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
-        """The masked-language-model loss of the texts of these items."""
+        """The masked-language-model loss of the texts of these items, after `learn_to_guess`."""
+        assert self.head is not None
         return masked_loss(self.encoder, self.head, [self.ids[item] for item in items.tolist()], draw)
 
     def dropout(self, rate: float) -> None:

@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 from torch.func import functional_call
 
 from klm_utils.data.catalogue import Catalogue
-from klm_utils.fusion import BASE, ITEM_PARTS, USER, DotFusion, dot
+from klm_utils.fusion import BASE, ITEM_PARTS, USER, DotFusion, vectors
 
 USERS, ITEMS, DIM, TAGS, PROFILE, WIDTH = 6, 9, 5, 3, 2, 4
 NEW_USER, ALONE, NEW_ITEM = 5, 4, 8  # not in train; with one item; not in train
@@ -85,8 +85,8 @@ def test_grid_is_forward_on_all_pairs():
 
 def test_grid_is_forward_in_training_too_under_the_same_draws():
     fusion = built(id_dropout=0.5, user_dropout=0.5).train()
-    flat = fusion(*everything(), torch.Generator().manual_seed(3)).reshape(USERS, ITEMS)
-    grid = fusion.grid(torch.arange(USERS), torch.arange(ITEMS), torch.Generator().manual_seed(3))
+    flat = fusion(*everything(), None, torch.Generator().manual_seed(3)).reshape(USERS, ITEMS)
+    grid = fusion.grid(torch.arange(USERS), torch.arange(ITEMS), None, torch.Generator().manual_seed(3))
     torch.testing.assert_close(grid, flat)
     assert not torch.allclose(grid, fusion.eval().grid(torch.arange(USERS), torch.arange(ITEMS)))
 
@@ -244,7 +244,7 @@ def test_dropout_draws_from_the_given_generator_only():
     state = torch.get_rng_state()
 
     def seeded(seed):
-        return fusion(*everything(), torch.Generator().manual_seed(seed)).detach()
+        return fusion(*everything(), None, torch.Generator().manual_seed(seed)).detach()
 
     first = seeded(0)
     torch.manual_seed(99)
@@ -259,10 +259,10 @@ def test_dropout_hides_whole_ids_and_only_in_training():
     for rates, names in [((1.0, 0.0), ["item_ids"]), ((0.0, 1.0), ["user_ids", "history"])]:
         fusion = built(id_dropout=rates[0], user_dropout=rates[1])
         for name in names:
-            before = fusion.train()(*everything(), torch.Generator()), fusion.eval()(*everything())
+            before = fusion.train()(*everything(), None, torch.Generator()), fusion.eval()(*everything())
             with torch.no_grad():
                 getattr(fusion, name).add_(1)
-            after = fusion.train()(*everything(), torch.Generator()), fusion.eval()(*everything())
+            after = fusion.train()(*everything(), None, torch.Generator()), fusion.eval()(*everything())
             assert torch.equal(before[0], after[0]) and not torch.allclose(before[1], after[1])
 
 
@@ -274,7 +274,7 @@ def test_an_item_is_dropped_for_all_of_its_pairs_at_the_rate():
         for parameter in fusion.parameters():
             parameter.zero_()
         fusion.item_bias.fill_(1)
-        kept = torch.stack([fusion(users, items, draw) for _ in range(times)])
+        kept = torch.stack([fusion(users, items, None, draw) for _ in range(times)])
     assert (kept[:, :3] == kept[:, :1]).all() and not torch.equal(kept[:, 0], kept[:, 3])
     assert abs(kept[:, 0].mean() - (1 - rate)) < 4 * (rate * (1 - rate) / times) ** 0.5
 
@@ -288,7 +288,7 @@ def test_gradients_are_right(training, method):
 
     def run(*parameters):
         bound = dict(zip((f"fusion.{name}" for name in names), parameters, strict=True))
-        return functional_call(Method(fusion, method), bound, (users, items, torch.Generator().manual_seed(0)))
+        return functional_call(Method(fusion, method), bound, (users, items, None, torch.Generator().manual_seed(0)))
 
     assert torch.autograd.gradcheck(run, tuple(value.detach().requires_grad_() for value in values))
 
@@ -314,7 +314,7 @@ def test_a_batch_of_one_and_of_none():
 
 def test_nobody_has_a_history():
     fusion = built(catalogue(pairs=[])).train()
-    flat = fusion(*everything(), torch.Generator().manual_seed(0))
+    flat = fusion(*everything(), None, torch.Generator().manual_seed(0))
     flat.sum().backward()
     assert flat.isfinite().all() and all(p.grad is None or p.grad.isfinite().all() for p in fusion.parameters())
     assert fusion.eval().grid(torch.arange(USERS), torch.arange(ITEMS)).isfinite().all()
@@ -345,7 +345,7 @@ def test_the_parameter_count_is_the_documented_one(dim):
 
 @pytest.mark.parametrize("table", [0, 10**8], ids=["searched", "looked up"])
 def test_met_is_membership(table, monkeypatch):
-    monkeypatch.setattr(dot, "TABLE", table)
+    monkeypatch.setattr(vectors, "TABLE", table)
     pairs = set(map(tuple, catalogue().pairs.T.tolist()))
     users, items = everything()
     want = [pair in pairs for pair in zip(users.tolist(), items.tolist(), strict=True)]

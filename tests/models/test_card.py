@@ -45,4 +45,5 @@ def test_the_card_names_the_mode_and_the_folder_of_a_trained_encoder(split, tmp_
     model = klm.KLMRecommender.from_split(split, tiny_encoder(layers=2), mode=mode)
     model.save_pretrained(tmp_path)
     text = (tmp_path / "README.md").read_text()
+    assert "read of the items: title, tags\n" in text
     assert f"language model: tiny, mode {mode}" in text and ("TextEncoder" in text) == (mode == "partial")

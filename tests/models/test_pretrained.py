@@ -75,7 +75,7 @@ def test_a_file_cut_short(copy, share):
 
 def test_an_edited_file(copy):
     content = (copy / FILE).read_bytes()
-    for old, new in ((b'\\"scale\\"', b'\\"scalf\\"'), (content[-1:], bytes([content[-1] ^ 1]))):
+    for old, new in ((b'\\"about\\"', b'\\"abouu\\"'), (content[-1:], bytes([content[-1] ^ 1]))):
         at = content.rindex(old)
         (copy / FILE).write_bytes(content[:at] + new + content[at + len(old) :])
         with pytest.raises(CheckpointError, match="edited"):

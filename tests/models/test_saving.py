@@ -2,20 +2,23 @@
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from huggingface_hub import RepoUrl
 from safetensors.torch import save_file
-from worlds import FAST, INTERACTION, LABEL, same, tiny_encoder
+from worlds import FAST, INTERACTION, LABEL, all_pairs, same, tiny_encoder
 
 import klm_utils as klm
 from klm_utils import files
 from klm_utils.embedding import modes
-from klm_utils.errors import CheckpointError, ConfigError
+from klm_utils.errors import CheckpointError
 from klm_utils.models import card
 from klm_utils.models.saving import FILE
 
@@ -233,16 +236,38 @@ def test_a_folder_in_place_of_the_card_is_told_before_anything_is_written(build,
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
-def test_options_of_the_hub(build, tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match="option of the hub"):
-        build().save_pretrained(tmp_path, config={"a": 1})
-    with pytest.raises(ConfigError, match="push_to_hub"):
-        build().save_pretrained(tmp_path, push_to_hub="no")
-    assert not list(tmp_path.iterdir())
+def test_what_is_pushed_to_the_hub_is_what_a_folder_gets(model, ds, tmp_path, monkeypatch):
+    """The hub is played by a folder: there is no network here."""
+    asked = {}
+
+    def upload(self, repo_id, folder_path, **options):
+        asked.update(options, repo_id=repo_id)
+        shutil.copytree(folder_path, tmp_path / "hub")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda self, name, **options: RepoUrl(f"me/{name}"))
+    monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", upload)
+    assert model.push_to_hub("films", commit_message="new").endswith("/me/films")
+    assert asked == {"commit_message": "new", "repo_id": "me/films"}
+    again = klm.KLMRecommender.from_pretrained(tmp_path / "hub")
+    assert np.array_equal(again.predict(*all_pairs(ds)), model.predict(*all_pairs(ds)))
+
+
+def test_a_hub_that_does_not_answer(build, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(CheckpointError, match="saved, but the hub"):
-        build().save_pretrained(tmp_path, push_to_hub=True, repo_id="some/model")
-    assert klm.KLMRecommender.from_pretrained(tmp_path).name
+    with pytest.raises(CheckpointError, match="the hub did not take") as caught:
+        build().push_to_hub("some/model")
+    assert "some/model" in caught.value.where
+
+
+def test_a_model_of_the_hub_is_one_file(saved, model, ds, monkeypatch):
+    def download(name, file, revision=None):
+        assert (name, file, revision) == ("me/films", FILE, "v1")
+        return str(saved / file)
+
+    monkeypatch.setattr("klm_utils.models.saving.hf_hub_download", download)
+    monkeypatch.setattr("klm_utils.models.saving.offline", lambda: False)
+    again = klm.KLMRecommender.from_pretrained("me/films", revision="v1")
+    assert np.array_equal(again.predict(*all_pairs(ds)), model.predict(*all_pairs(ds)))
 
 
 # content that somebody else made
@@ -267,9 +292,12 @@ def put(*path, value):
 @pytest.mark.parametrize(
     "change",
     [
-        put("scale", value=float("nan")),
-        put("shift", value="much"),
-        put("scale", value=None),
+        put("features", value={"columns": []}),
+        put("features", value={"columns": [{"name": "tags", "kind": "list", "values": [["plus"]]}]}),
+        put("about", "reads", value={"text": "title"}),
+        put("about", "reads", "text", value=[7]),
+        put("about", "encoder", "fingerprint", value=""),
+        put("about", "encoder", "call", value={"device": "cuda"}),
         put("objective", value="stars"),
         put("item_ids", value=[]),
         put("item_ids", value=[1] * 30),
@@ -291,7 +319,7 @@ def put(*path, value):
         lambda saved: saved.pop("about"),
         lambda saved: saved["about"].pop("fusion"),
         lambda saved: saved["about"].pop("knowledge"),
-        lambda saved: saved.pop("shift"),
+        lambda saved: saved.pop("features"),
     ],
 )
 def test_a_file_with_the_right_checksum_and_another_content(copy, change):
@@ -301,9 +329,10 @@ def test_a_file_with_the_right_checksum_and_another_content(copy, change):
     assert str(copy / FILE) in caught.value.where and caught.value.remedy
 
 
-def test_weights_that_are_no_numbers(copy):
+@pytest.mark.parametrize("name", ["fusion.item_bias", "scale", "shift"])
+def test_weights_that_are_no_numbers(copy, name):
     state = files.read_tensors(copy / FILE)[0]
-    rewritten(copy, lambda saved: None, {"fusion.item_bias": state["fusion.item_bias"] * float("nan")})
+    rewritten(copy, lambda saved: None, {name: state[name] * float("nan")})
     with pytest.raises(CheckpointError, match="content"):
         klm.KLMRecommender.from_pretrained(copy)
 

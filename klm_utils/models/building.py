@@ -1,0 +1,184 @@
+"""A KLMRecommender from a split, and one that knows new items as well."""
+
+import copy
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+
+from klm_utils.data.catalogue import catalogue_of
+from klm_utils.data.features import SideFeatures, item_features, user_features
+from klm_utils.data.schema import RecDataset
+from klm_utils.data.splits import Split
+from klm_utils.embedding import modes
+from klm_utils.embedding.encoder import TextEncoder
+from klm_utils.errors import ConfigError, DataError, check_choice, check_kind, check_options, check_seed
+from klm_utils.fusion import FUSIONS
+from klm_utils.knowledge.controls import KINDS, others
+from klm_utils.knowledge.controls import knowledge as controlled
+from klm_utils.knowledge.templates import user_texts
+from klm_utils.models.item_texts import Borrowed, ItemTexts, columns_of, described, need_columns, texts_of
+
+if TYPE_CHECKING:
+    from klm_utils.models.recommender import KLMRecommender
+
+PROFILES = ("features", "text", "both")
+READABLE = ("true", "shuffled")  # a language model that is trained reads texts; the other controls are vectors
+
+
+def from_split(
+    cls: "type[KLMRecommender]",
+    split: Split,
+    encoder: TextEncoder | None = None,
+    fusion: str = "dot",
+    mode: str = "frozen",
+    *,
+    tuning: dict | None = None,
+    knowledge: str = "true",
+    profile: str = "features",
+    text: Sequence[str] | None = None,
+    texts: Sequence[str] | None = None,
+    seed: int = 0,
+    **settings,
+) -> "KLMRecommender":
+    """An untrained model that knows of the interactions what is in `split.train` (and `split.shown`).
+
+    Args:
+        split: a `Split`, which knows its data set.
+        encoder: a `TextEncoder`; None: no text.
+        fusion: a name in `klm_utils.fusion.FUSIONS`; `settings` are its own (width, text_width, start, ...). "dot"
+            has the highest AUC on valid, mean over the four tables of notebook 03 (docs/results/03.json, `on_valid`),
+            and is the fastest.
+        mode: "frozen": the texts of the items are encoded once. "adapter", "partial", "full": `fit` trains a copy of
+            the language model too, see `klm_utils.embedding.modes.tuned`. The encoder is never changed.
+        tuning: options of the mode: rank, layers, tokens, checkpointing.
+        knowledge: "true", or a control of `klm_utils.knowledge.controls` in place of the text vectors of the items;
+            where the language model is trained, "true" or "shuffled", which then are the texts themselves.
+        profile: of the users as "features", as "text" (`user_text`, encoded once), or "both".
+        text: columns of the items that make up their texts, see `item_text`; None: title, year, tags where they are.
+        texts: in place of these the texts themselves, one for each item in the order of `ds.items`.
+        seed: of the start values, and of the control.
+
+    Raises:
+        ConfigError: a name without meaning; texts, a profile as text, or a mode that trains, without an encoder.
+        DataError: not one text per item; a column that is not there.
+    """
+    check_kind("from_split(split)", split, Split, "a Split", "klm.split(ds, ...)")
+    check_kind("from_split(encoder)", encoder, TextEncoder | None, "a TextEncoder, or None for no text")
+    check_choice("fusion", fusion, tuple(FUSIONS))
+    defaults, tuning = _settings_of(fusion), modes.options(mode, tuning)
+    check_options(f"setting of the fusion {fusion!r}", settings, defaults)
+    check_choice("knowledge", knowledge, KINDS if mode == "frozen" else READABLE)
+    check_choice("profile", profile, PROFILES)
+    seed = check_seed(seed, "KLMRecommender.from_split(seed)")
+    given = {"mode": mode != "frozen", "profile": profile != "features", "start": settings.get("start") == "text"}
+    given |= {"text": text is not None, "texts": texts is not None}
+    if encoder is None and any(given.values()):
+        which = next(name for name, needs in given.items() if needs)
+        what = f"{which} needs an encoder, to read texts with"
+        raise ConfigError(what, f"from_split({which})", "encoder=None", "a TextEncoder", f"pass it, or no {which}")
+
+    ds, settings = split.dataset, defaults | settings
+    profiles = [] if profile == "features" else user_texts(ds)
+    columns = [] if encoder is None else columns_of(ds.items, text)
+    words = [] if encoder is None else texts_of(ds.items, columns, texts)
+    vectors = None if encoder is None else controlled(encoder.encode(words), knowledge, seed)
+    user_text = encoder.encode(profiles) if encoder and profiles else None
+    (of_items, values), (of_users, user_values) = item_features(split), user_features(split)
+    user_values = user_values[:, :0] if profile == "text" else user_values
+    network = FUSIONS[fusion](catalogue_of(split, vectors, user_text, values, user_values), seed=seed, **settings)
+    about = {
+        "data": ds.name,
+        "protocol": split.protocol,
+        "encoder": described(encoder),
+        "knowledge": "absent" if encoder is None else knowledge,
+        "texts": sha256(json.dumps([words, profiles]).encode()).hexdigest(),
+        "reads": _reads(ds.items, None if texts is not None else columns, of_items, of_users),
+        "profile": profile,
+        "mode": mode,
+        "tuning": tuning,
+        "fusion": fusion,
+        "settings": settings,
+        "seed": seed,
+    }
+    read_along = None if encoder is None or mode == "frozen" else _tuned(encoder, mode, tuning, words, knowledge, seed)
+    return cls(network, ds.items.index, ds.users.index, ds.items["title"], about, of_items, read_along, encoder)
+
+
+def with_items(
+    model: "KLMRecommender", frame: pd.DataFrame, texts: Sequence[str] | None, encoder: TextEncoder | None
+) -> "KLMRecommender":
+    """See `KLMRecommender.with_items`."""
+    check_kind("with_items(frame)", frame, pd.DataFrame, "a table like ds.items")
+    reads, known = model.about["reads"], model.items.index
+    need_columns(frame, ["title", *(reads["text"] or []), *reads["features"]], "with_items(frame)")
+    nobody = pd.DataFrame({"user_id": [0]})
+    new = RecDataset.from_frames(frame, nobody, None, name="new items").items  # keeps the rules of items
+    again = new.index.intersection(known)
+    if len(again) or new.index.inferred_type != known.inferred_type:
+        found = (again if len(again) else new.index)[:5].tolist()
+        expected = f"ids of the kind of {known[:1].tolist()[0]!r} that the model does not know"
+        raise DataError("these are no ids of new items", "with_items(frame)", found, expected, "give them other ids")
+    words = _words_of(model, new, texts)
+    vectors = torch.zeros(len(new), model.fusion.text.shape[1])
+    if words and model.about["knowledge"] == "true":
+        vectors = torch.from_numpy(_reader(model, encoder).encode(words))
+    other = copy.deepcopy(model)
+    features = torch.from_numpy(model.features.transform(new))  # facts of the items will come beside these
+    other.fusion.add_items(vectors.to(model.device), features.to(model.device))
+    other.items, other.start = pd.concat([model.items, new["title"]]), None
+    if other.texts is not None:
+        other.texts.ids += other.texts.encoder.tokenize(words)
+    return other
+
+
+def _words_of(model: "KLMRecommender", new: pd.DataFrame, texts: Sequence[str] | None) -> list[str]:
+    """The texts of new items, as the model reads those of its own."""
+    about, own = model.about, model.about["reads"]["text"] is None
+    if (texts is not None) != own:
+        what = "the model was built with texts of your own" if own else "the model reads no texts of your own"
+        raise ConfigError(
+            what, "with_items(texts)", texts, "one for each item" if own else "None", "as when it was built"
+        )
+    if about["encoder"] is None:
+        return []
+    if about["knowledge"] not in ("true", "absent"):
+        what, expected = "a model of a control has no text for new items", "knowledge 'true' or 'absent'"
+        raise ConfigError(what, "with_items", about["knowledge"], expected, "use the model with the true texts")
+    return texts_of(new, about["reads"]["text"], texts)
+
+
+def _reader(model: "KLMRecommender", given: TextEncoder | None) -> TextEncoder:
+    """The encoder that made the text vectors of a model."""
+    if model.texts is not None:
+        return model.texts.encoder
+    if model.about["mode"] == "frozen":
+        about = model.about["encoder"]
+        return model.encoder.find(about["name"], about["call"], about["fingerprint"], given)
+    trained = model.trained or {"folder": "encoder-none", "call": {}}
+    folder, mark = str(Path(model.home or ".") / trained["folder"]), trained["folder"].removeprefix("encoder-")
+    return Borrowed().find(folder, trained["call"], mark, given)
+
+
+def _settings_of(fusion: str) -> dict:
+    """The settings of a fusion and their defaults."""
+    fixed = getattr(FUSIONS[fusion], "keywords", {}).keys() | {"catalogue", "seed"}
+    return {name: p.default for name, p in signature(FUSIONS[fusion]).parameters.items() if name not in fixed}
+
+
+def _reads(items: pd.DataFrame, text: list[str] | None, of_items: SideFeatures, of_users: SideFeatures) -> dict:
+    """Which columns are read as `text` (None: texts of the user's own), as side features, and which are not."""
+    features, profile = ([column["name"] for column in one.columns] for one in (of_items, of_users))
+    unread = [str(name) for name in items if name not in {*features, *(text or [])}]
+    return {"text": text, "features": features, "profile": profile, "unread": unread}
+
+
+def _tuned(encoder: TextEncoder, mode: str, tuning: dict, texts: list[str], knowledge: str, seed: int) -> ItemTexts:
+    """The texts for a language model that is trained; shuffled, each is where `controlled` has its vector."""
+    order = others(len(texts), seed) if knowledge == "shuffled" else range(len(texts))
+    return ItemTexts(modes.tuned(encoder, mode, tuning, seed), [texts[place] for place in order])
