@@ -81,7 +81,7 @@ def need_both_labels(split, part: str = "train") -> None:
             where=f"split.{part}, column label",
             found=int(labels.iloc[0]),
             expected="rows with label 0 and rows with label 1",
-            remedy="use more data, another seed of the split, or set the label by another threshold",
+            remedy='objective="interaction" asks what users choose; or another seed, or labels by another threshold',
         )
 
 
