@@ -44,7 +44,7 @@ class Snapshot:
         if model.texts is not None:
             model.texts.head = self.head
         self.put_weights_back(model)
-        model.scale, model.shift = self.scale.to(model.device), self.shift.to(model.device)
+        model.scale.copy_(self.scale), model.shift.copy_(self.shift)
         for module, name, rate in self.rates:
             setattr(module, name, rate)
         for name, value in self.fields.items():
