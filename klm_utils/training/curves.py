@@ -21,7 +21,7 @@ COLUMNS = ("epoch", "loss", "valid", "seconds")
 Watch = Callable[[KLMRecommender], dict[str, Any] | None]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class History:
     """What happened in a training.
 
@@ -71,7 +71,7 @@ class History:
         else:
             progress.line(f"{text}, best in epoch {self.best_epoch}")
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         seconds, best = sum(row["seconds"] for row in self.rows), "no valid: the weights of the last one"
         if self.metric:
             value = self.rows[self.best_epoch - 1]["valid"]

@@ -28,7 +28,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn.functional import embedding
 
 from klm_utils import losses
@@ -53,12 +53,13 @@ class Task:
     metric = "ndcg@10"
     start = 0.0
     reads = shared = False
+    known: Tensor  # the items of train, by position
 
     def __init__(self, model: KLMRecommender, split: Split, config: TrainConfig, n: int):
         self.model, self.split, self.config, self.n, self.batch = model, split, config, n, config.batch
         self.metric = self.metric if len(split.valid) else ""
 
-    def batches(self, draw: torch.Generator) -> list[Tensor]:
+    def batches(self, draw: Generator) -> list[Tensor]:
         """Positions of the things of each step of an epoch, int [batch] each."""
         return [at.to(self.model.device) for at in torch.randperm(self.n, generator=draw).split(self.batch)]
 
@@ -68,9 +69,9 @@ class Task:
 
     def items(self, at: Tensor) -> Tensor:
         """The items of a step, by position, each once."""
-        raise NotImplementedError
+        return self.known[at]
 
-    def loss(self, at: Tensor, text: Tensor | None, draw: torch.Generator) -> Tensor:
+    def loss(self, at: Tensor, text: Tensor | None, draw: Generator) -> Tensor:
         """Mean loss of these things. text: vectors of `items(at)`; None: those that the model has stored."""
         raise NotImplementedError
 
@@ -116,10 +117,7 @@ class Rows(Task):
     def terms(self, at: Tensor) -> int:
         return int(self.size[at].sum()) if self.by_item else len(at)
 
-    def items(self, at: Tensor) -> Tensor:
-        return self.known[at]
-
-    def loss(self, at: Tensor, text: Tensor | None, draw: torch.Generator) -> Tensor:
+    def loss(self, at: Tensor, text: Tensor | None, draw: Generator) -> Tensor:
         rows = self.order[_spans(self.first[at], self.size[at])] if self.by_item else at
         if text is not None:
             text = embedding(torch.arange(len(at), device=at.device).repeat_interleave(self.size[at]), text)
@@ -148,13 +146,10 @@ class LikedRows(Rows):
         self.liked = (liked & (self.size[self.users] > 0)).nonzero()[:, 0]
         self.by_item, self.n, self.batch = False, len(self.liked), config.batch
         if not self.n:
-            what, found = (
-                "nobody likes one thing and dislikes another",
-                f"{int(liked.sum())} of {len(liked)} rows liked",
-            )
+            what, found = "nobody likes one thing and dislikes another", f"{int(liked.sum())} of {len(liked)} liked"
             raise DataError(what, "split.train", found, "users with rows of both labels", 'use loss="bce"')
 
-    def loss(self, at: Tensor, text: Tensor | None, draw: torch.Generator) -> Tensor:
+    def loss(self, at: Tensor, text: Tensor | None, draw: Generator) -> Tensor:
         row = self.liked[at]
         u = self.users[row]
         luck = torch.rand(len(u), generator=draw).to(u.device)
@@ -181,17 +176,14 @@ class Grid(Task):
             self.who, self.size = u[i.argsort(stable=True)], torch.bincount(i, minlength=len(fusion.known_items))
             self.first = self.size.cumsum(0) - self.size
 
-    def items(self, at: Tensor) -> Tensor:
-        return self.known[at]
-
-    def loss(self, at: Tensor, text: Tensor | None, draw: torch.Generator) -> Tensor:
+    def loss(self, at: Tensor, text: Tensor | None, draw: Generator) -> Tensor:
         items = self.known[at]
         if not self.shared:
             return self._of_a_sample(items, text, draw)
         chosen = self.model.fusion.met(self.people[:, None], items[None, :]).float()
         return losses.bce_with_logits(self.model.grid(self.people, items, text, draw), chosen)
 
-    def _of_a_sample(self, items: Tensor, text: Tensor | None, draw: torch.Generator) -> Tensor:
+    def _of_a_sample(self, items: Tensor, text: Tensor | None, draw: Generator) -> Tensor:
         """The same loss for a fusion that scores pair by pair: the choices of the items, and `negatives` times as many
         users drawn at random for each item, of whom those who chose it are left out.
 
@@ -231,15 +223,15 @@ class Choices(Task):
     def items(self, at: Tensor) -> Tensor:
         return self.i[at].unique()
 
-    def loss(self, at: Tensor, text: Tensor | None, draw: torch.Generator) -> Tensor:
+    def loss(self, at: Tensor, text: Tensor | None, draw: Generator) -> Tensor:
         return getattr(self, f"_{self.name}")(self.u[at], self.i[at], text, draw)
 
-    def _softmax(self, u: Tensor, i: Tensor, text: Tensor | None, draw: torch.Generator) -> Tensor:
+    def _softmax(self, u: Tensor, i: Tensor, text: Tensor | None, draw: Generator) -> Tensor:
         users, row = u.unique(return_inverse=True)
         z = self.model.grid(users, self.known, text, draw)
         return losses.cross_entropy(embedding(row, z), torch.searchsorted(self.known, i))
 
-    def _sampled_softmax(self, u: Tensor, i: Tensor, text: Tensor | None, draw: torch.Generator) -> Tensor:
+    def _sampled_softmax(self, u: Tensor, i: Tensor, text: Tensor | None, draw: Generator) -> Tensor:
         others = self.share.multinomial(self.config.sample * len(i), replacement=True, generator=draw).to(i.device)
         of = torch.cat([i[:, None], others.view(len(i), -1)], 1)
         z = self.model(u.repeat_interleave(of.shape[1]), of.flatten(), text, draw).view_as(of)
@@ -247,14 +239,14 @@ class Choices(Task):
         hits[:, 0] = False
         return losses.sampled_softmax(z, self.log_q[of], hits=hits)
 
-    def _info_nce(self, u: Tensor, i: Tensor, text: Tensor | None, draw: torch.Generator) -> Tensor:
+    def _info_nce(self, u: Tensor, i: Tensor, text: Tensor | None, draw: Generator) -> Tensor:
         if text is not None:
             text = embedding(torch.searchsorted(i.unique(), i), text)
         if len(i) < 2:  # a last batch of one row has no negatives
             return 0 * self.model(u, i, text, draw).sum()
         return losses.info_nce(self.model.grid(u, i, text, draw), self.log_q[i], items=i)
 
-    def _bpr(self, u: Tensor, i: Tensor, text: Tensor | None, draw: torch.Generator) -> Tensor:
+    def _bpr(self, u: Tensor, i: Tensor, text: Tensor | None, draw: Generator) -> Tensor:
         other = self.known[torch.randint(len(self.known), (len(i),), generator=draw).to(i.device)]
         better, worse = self.model(torch.cat([u, u]), torch.cat([i, other]), text, draw).chunk(2)
         keep = (~self.model.fusion.met(u, other)).float()
@@ -272,7 +264,7 @@ def task(model: KLMRecommender, split: Split, config: TrainConfig) -> Task:
             the language model is trained, or that processes cannot share; no valid, where a score is no logit.
     """
     _need_its_split(model, split)
-    kind: type[Task] = Grid if config.loss == "bce" else Choices
+    kind: type[Rows | Grid | Choices] = Grid if config.loss == "bce" else Choices
     if config.objective == "label":
         kind = LikedRows if config.loss == "bpr" else Rows
     else:
@@ -293,16 +285,13 @@ def task(model: KLMRecommender, split: Split, config: TrainConfig) -> Task:
 
 def _need_its_split(model: KLMRecommender, split: Split) -> None:
     """Refuse a split that the model was not built for: its history may hold what it is tested on."""
-    what, where = "the model was built for another split", "fit(model, split)"
-    remedy = "build the model with from_split(split, ...) and train it on that split"
-    if model.about["protocol"] != split.protocol:
-        raise ConfigError(what, where, split.protocol, model.about["protocol"], remedy)
-    if not torch.equal(model.fusion.pairs.cpu(), known_pairs(split, model.users, model.items.index)):
-        found = f"another train under the same protocol, {split.protocol!r}"
-        raise ConfigError("the model was built for other rows", where, found, "the split of from_split", remedy)
+    known, own = known_pairs(split, model.users, model.items.index), model.about["protocol"]
+    if own != split.protocol or not torch.equal(model.fusion.pairs.cpu(), known):
+        what, remedy = "the model was built for another split, or another log", "train it on the split of from_split"
+        raise ConfigError(what, "fit(model, split)", split.protocol, own, remedy)
     if model.about["mode"] != "frozen" and model.texts is None:
         what = "the language model that this model trains is not here: a saved model holds only the vectors"
-        found = f"a model of mode {model.about['mode']!r} from from_pretrained"
+        found = f"a saved model of mode {model.about['mode']!r}"
         remedy = "build it anew; an unfinished training goes on from its checkpoint_dir"
         raise ConfigError(what, "fit(model)", found, "a model from from_split", remedy)
 

@@ -66,7 +66,8 @@ class Run:
     def __init__(self, model: KLMRecommender, task: Task, config: TrainConfig):
         self.model, self.task, self.config, self.before = model, task, config, Snapshot(model)
         self.rows: list[dict[str, Any]] = []
-        self.steps, self.best = 0, None
+        self.best: Weights = {}  # none before the first epoch is over
+        self.steps = 0
 
     @property
     def history(self) -> History:
@@ -109,7 +110,7 @@ class Run:
         self.model.store()
         if self.config.objective == "label":
             valid = self.task.split.valid
-            if len(valid):
+            if self.task.metric:
                 self._scale(*platt(self.model.scores(valid["user_id"], valid["item_id"]), valid["label"]))
             else:
                 self._scale(self.before.scale.item(), self.before.shift.item())
@@ -189,7 +190,7 @@ def usable(run: Run) -> Iterator[None]:
         yield
         run.model.unfinished = ""
     except BaseException as fault:
-        if run.best is None:
+        if not run.best:
             run.before.put_back(run.model)
         else:
             _mark(run, fault)

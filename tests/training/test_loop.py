@@ -438,5 +438,5 @@ def test_without_valid_a_predicted_rating_takes_its_meaning_from_another_model(b
 def test_another_log_under_the_same_protocol_is_seen(build, split):
     other = klm.split(planted(seed=1), "random")
     assert other.protocol == split.protocol
-    with pytest.raises(ConfigError, match="built for other rows"):
+    with pytest.raises(ConfigError, match="another log"):
         klm.fit(build(), other, klm.TrainConfig(**LABEL))
