@@ -91,7 +91,7 @@ def need_both_labels(split: Split, part: str = "train") -> None:
     """Raise `DataError` if all labels of a part are equal: there is nothing to tell apart."""
     labels = getattr(split, part)["label"]
     if labels.nunique() < 2:
-        remedy = "use more data, another seed of the split, or set the label by another threshold"
+        remedy = 'objective="interaction" asks what users choose; or another seed, or labels by another threshold'
         where, found = f"split.{part}, column label", int(labels.iloc[0])
         raise DataError(f"All labels of {part} are equal", where, found, "rows with label 0 and with label 1", remedy)
 

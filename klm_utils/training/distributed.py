@@ -39,7 +39,7 @@ def add_up(weights: list[torch.nn.Parameter], loss: torch.Tensor) -> torch.Tenso
     """
     if world() == 1:
         return loss
-    there = torch.tensor([weight.grad is not None for weight in weights], dtype=torch.uint8)
+    there = torch.tensor([weight.grad is not None for weight in weights], dtype=torch.uint8, device=loss.device)
     dist.all_reduce(there, dist.ReduceOp.MAX)  # a part may be empty, or not meet some weight
     for weight, any_has in zip(weights, there.tolist(), strict=True):
         if any_has:

@@ -11,7 +11,7 @@ from worlds import WORDS, planted, rows_of, same, tiny_encoder
 import klm_utils as klm
 from klm_utils.embedding import mlm
 from klm_utils.errors import ConfigError, DataError
-from klm_utils.training import loop, objectives
+from klm_utils.training import objectives, optimizer
 
 TEXTS = ["red car plus", "green shoe minus", "big phone plus", "small book minus", "red shoe plus", "green car minus"]
 
@@ -35,8 +35,7 @@ def test_the_gradient_of_the_joint_loss_is_the_sum_of_both(guesser):
 
     def gradients(rec, masked):
         model.zero_grad()
-        model.read(task.items(at))
-        loss = rec * task.loss(at, torch.Generator().manual_seed(0))
+        loss = rec * task.loss(at, model.read(task.items(at)), torch.Generator().manual_seed(0))
         loss = loss + masked * model.texts.masked_loss(task.items(at), torch.Generator().manual_seed(1))
         loss.backward()
         return {name: p.grad.clone() for name, p in model.texts.model.named_parameters() if p.grad is not None}
@@ -77,7 +76,7 @@ def test_the_head_has_its_own_learning_rate_and_all_of_the_language_model_its_de
     model = klm.KLMRecommender.from_split(split, guesser, mode="full")
     model.texts.learn_to_guess()
     config = klm.TrainConfig(objective="interaction", mlm=0.1, decay_text=0.07).of("full")
-    of_text = [group for group in loop.parameter_groups(model, config) if group["of_text"]]
+    of_text = [group for group in optimizer.parameter_groups(model, config) if group["of_text"]]
     assert [group["rate"] for group in of_text] == [config.lr_text, mlm.LR] and config.lr_text != mlm.LR
     assert [group["weight_decay"] for group in of_text] == [0.07, 0.07]
     assert not any(group["of_text"] and group["lr"] == config.lr for group in of_text)

@@ -22,7 +22,7 @@ def deep(tmp_path_factory):
 
 def test_a_second_fit_measures_valid_with_its_own_probabilities(build, split):
     turned, fresh = build(), build()
-    turned.scale = -1.0  # as Platt's fit leaves a model that ranks valid backwards
+    turned.scale.fill_(-1.0)  # as Platt's fit leaves a model that ranks valid backwards
     again = klm.fit(turned, split, klm.TrainConfig(**INTERACTION))
     assert rows_of(again).equals(rows_of(klm.fit(fresh, split, klm.TrainConfig(**INTERACTION))))
     assert same(turned, fresh) and turned.scale == 1.0

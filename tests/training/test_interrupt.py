@@ -8,7 +8,7 @@ from worlds import BOTH, INTERACTION, LABEL, ctrl_c, rows_of, same, stepped, wei
 
 import klm_utils as klm
 from klm_utils.errors import ConfigError
-from klm_utils.training import loop, undo
+from klm_utils.training import loop, resume
 
 
 @BOTH
@@ -99,11 +99,11 @@ def test_a_training_that_is_rolled_back_leaves_the_dropout_as_it_was(build, spli
 def test_ctrl_c_in_the_first_epoch_leaves_the_model_as_it_was(build, split, settings, monkeypatch):
     model = build()
     klm.fit(model, split, klm.TrainConfig(**LABEL))
-    before, fields = weights(model), (model.name, model.objective, model.scale, model.shift)
+    before, fields = weights(model), (model.name, model.objective, float(model.scale), float(model.shift))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stepped(patch, 2, ctrl_c)
         klm.fit(model, split, klm.TrainConfig(**settings))
-    assert same(model, before) and (model.name, model.objective, model.scale, model.shift) == fields
+    assert same(model, before) and (model.name, model.objective, float(model.scale), float(model.shift)) == fields
     assert not model.training
 
 
@@ -146,8 +146,8 @@ def interrupting(monkeypatch, owner, name, when):
 
 def test_a_second_ctrl_c_while_the_model_is_put_back_leaves_a_mark(build, split, monkeypatch):
     model = build()
-    interrupting(monkeypatch, loop.Run, "step", lambda n, *args: n == 3)
-    interrupting(monkeypatch, undo.Snapshot, "put_weights_back", lambda n, *args: n == 2)
+    interrupting(monkeypatch, loop, "step", lambda n, *args: n == 3)
+    interrupting(monkeypatch, resume.Snapshot, "put_weights_back", lambda n, *args: n == 2)
     with pytest.raises(KeyboardInterrupt):
         klm.fit(model, split, klm.TrainConfig(**LABEL))
     assert "in training" in model.name and not model.training
@@ -159,7 +159,7 @@ def test_a_second_ctrl_c_while_the_best_weights_are_put_in_leaves_the_model_as_i
 ):
     model = build()
     before = weights(model)
-    interrupting(monkeypatch, loop.Run, "step", lambda n, run, *args: len(run.rows) == 1)
+    interrupting(monkeypatch, loop, "step", lambda n, run, *args: len(run.rows) == 1)
     interrupting(monkeypatch, klm.KLMRecommender, "store", lambda n, *args: True)
     with pytest.raises(KeyboardInterrupt):
         klm.fit(model, split, klm.TrainConfig(**settings))

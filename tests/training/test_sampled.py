@@ -10,54 +10,45 @@ from klm_utils.training import objectives
 
 
 def at_the_shares(split):
-    """A fusion that knows nothing but how often each item was chosen, and users and items as the loop has them."""
-    fusion = klm.KLMRecommender.from_split(split, fusion="hadamard", width=4).fusion
-    users, items = fusion.known_users[:, 0].nonzero()[:, 0], fusion.known_items[:, 0].nonzero()[:, 0]
-    share = fusion.met(users[:, None], items[None, :]).float().mean(0)
+    """A task, and its model, which knows nothing but how often each item was chosen."""
+    model = klm.KLMRecommender.from_split(split, fusion="hadamard", width=4)
+    task = objectives.task(model, split, klm.TrainConfig("interaction").of("frozen"))
+    share = model.fusion.met(task.people[:, None], task.known[None, :]).float().mean(0)
     with torch.no_grad():
-        for parameter in (*fusion.parameters(),):
+        for parameter in model.parameters():
             parameter.zero_()
-        fusion.item_bias[items, 0] = torch.logit(share)
-    return fusion, users, items
+        model.fusion.item_bias[task.known, 0] = torch.logit(share)
+    return model, task
 
 
-def mean_gradient(fusion, loss, items, draws=60):
+def mean_gradient(model, task, draws=60):
     found = []
     for seed in range(draws):
-        fusion.zero_grad()
-        loss(torch.arange(len(items)), torch.Generator().manual_seed(seed)).backward()
-        found.append(fusion.item_bias.grad[items, 0].clone())
+        model.zero_grad()
+        task.loss(torch.arange(task.n), None, torch.Generator().manual_seed(seed)).backward()
+        found.append(model.fusion.item_bias.grad[task.known, 0].clone())
     return torch.stack(found)
 
 
 def test_the_true_shares_are_where_the_sampled_loss_is_least(split, monkeypatch):
-    fusion, users, items = at_the_shares(split)
-    found = mean_gradient(fusion, objectives._sampled_pairs(fusion, users, items), items)
+    model, task = at_the_shares(split)
+    found = mean_gradient(model, task)
     noise = found.std(0) / len(found) ** 0.5
     assert ((found.mean(0) / noise).abs() < 4).all(), "zero but for chance, for each item"
 
-    uncorrected = torch.Tensor.log
     monkeypatch.setattr(torch.Tensor, "log", lambda x: 0 * x)
-    wrong = mean_gradient(fusion, objectives._sampled_pairs(fusion, users, items), items)
-    monkeypatch.setattr(torch.Tensor, "log", uncorrected)
+    wrong = mean_gradient(model, task)
     assert ((wrong.mean(0) / noise).abs() > 4).float().mean() > 0.9, "without log q it is elsewhere"
 
 
-def test_what_was_chosen_is_never_a_negative(split):
-    fusion, users, items = at_the_shares(split)
-    seen = []
-
-    def spy(who, of, draw):
-        seen.append((who, of))
-        return torch.zeros(len(who), requires_grad=True)
-
-    spy.pairs, spy.known_users, spy.known_items, spy.met = (
-        fusion.pairs, fusion.known_users, fusion.known_items, lambda u, i: torch.ones_like(u, dtype=torch.bool)
-    )  # fmt: skip
-    value = objectives._sampled_pairs(spy, users, items)(torch.arange(len(items)), torch.Generator().manual_seed(0))
-    n = len(fusion.pairs)
-    assert len(seen[0][0]) == n + objectives.NEGATIVES * n
-    rate = objectives.NEGATIVES * torch.bincount(seen[0][1][:n])[seen[0][1][:n]].float() / len(users)
+def test_what_was_chosen_is_never_a_negative(split, monkeypatch):
+    model, task = at_the_shares(split)
+    size = torch.bincount(model.fusion.pairs % len(model.items))
+    with torch.no_grad():
+        model.fusion.item_bias.zero_()
+    monkeypatch.setattr(model.fusion, "met", lambda u, i: torch.ones_like(u, dtype=torch.bool))
+    value = task.loss(torch.arange(task.n), None, torch.Generator().manual_seed(0))
+    rate = (task.config.negatives * size.float() / len(task.people)).repeat_interleave(size)
     assert torch.allclose(value, torch.nn.functional.softplus(rate.log()).mean()), "only the choices are left"
 
 
@@ -78,10 +69,13 @@ def test_a_layer_learns_what_is_chosen_and_how_often(split, name):
     assert np.corrcoef(p.mean(0), counts)[0, 1] > 0.5
 
 
-@pytest.mark.parametrize(("name", "calls"), [("dot", 0), ("gate", 1)])
-def test_layers_learn_from_samples_and_dot_from_all_pairs(split, monkeypatch, name, calls):
-    made, sampled = [], objectives._sampled_pairs
-    monkeypatch.setattr(objectives, "_sampled_pairs", lambda *args: made.append(1) or sampled(*args))
+@pytest.mark.parametrize(("name", "samples"), [("dot", False), ("gate", True)])
+def test_layers_learn_from_samples_and_dot_from_all_pairs(split, name, samples):
     model = klm.KLMRecommender.from_split(split, fusion=name)
-    klm.fit(model, split, klm.TrainConfig(**INTERACTION | {"epochs": 1}))
-    assert len(made) == calls
+    values = []
+    for negatives in (4, 40):
+        task = objectives.task(model, split, klm.TrainConfig("interaction", negatives=negatives).of("frozen"))
+        draws = [torch.Generator().manual_seed(seed) for seed in range(20)]
+        values.append([task.loss(torch.arange(task.n), None, draw).item() for draw in draws])
+    few, many = np.std(values, axis=1)
+    assert (few > many > 0) if samples else (few == many == 0)

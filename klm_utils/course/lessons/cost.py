@@ -9,12 +9,16 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from klm_utils.data import load_dataset
+from klm_utils.data.splits import Split
 from klm_utils.data.splits import split as split_of
 from klm_utils.embedding import modes
 from klm_utils.embedding.backbones import trim_vocabulary
@@ -24,13 +28,14 @@ from klm_utils.knowledge.templates import item_texts
 from klm_utils.models.recommender import KLMRecommender
 from klm_utils.training import objectives
 from klm_utils.training.config import TrainConfig
-from klm_utils.training.loop import Run
+from klm_utils.training.loop import step
+from klm_utils.training.resume import Run
 
 ROWS = 128  # interactions a step, for the loop over interactions
 
 
 @contextmanager
-def positions_read(model: torch.nn.Module):
+def positions_read(model: torch.nn.Module) -> Iterator[list[int]]:
     """A list of which the only entry counts the positions of text, padding included, that the model reads meanwhile."""
     count = [0]
 
@@ -46,13 +51,13 @@ def positions_read(model: torch.nn.Module):
 
 def measure(
     mode: str = "full",
-    tuning: dict | None = None,
+    tuning: dict[str, Any] | None = None,
     name: str = "minilm",
     objective: str = "interaction",
     grouped: bool = True,
     trimmed: bool = False,
     steps: int = 3,
-) -> dict:
+) -> dict[str, Any]:
     """Train some steps on MovieLens-100K, cold_item, in this process.
 
     Args:
@@ -72,28 +77,25 @@ def measure(
         resident memory, of the whole process; and the arguments.
     """
     if not grouped and (mode == "frozen" or objective != "label"):
-        raise ConfigError(
-            "the loop over interactions is that of a trained language model and the rows of the log",
-            where="measure(grouped=False)",
-            found=f"mode={mode!r}, objective={objective!r}",
-            expected='objective="label", and a mode that trains the language model',
-            remedy="or grouped=True",
-        )
+        what = "the loop over interactions is that of a trained language model and the rows of the log"
+        expected = 'objective="label", and a mode that trains the language model'
+        raise ConfigError(what, "measure(grouped=False)", (mode, objective), expected, "or grouped=True")
     steps = check_whole("steps", steps)
     said = {"mode": mode, "tuning": tuning or {}, "name": name, "objective": objective}
     said |= {"grouped": grouped, "trimmed": trimmed}
     split = split_of(load_dataset("movielens-100k"), "cold_item", seed=0)
     model = _model(split, name, trimmed, mode, tuning)
-    config = TrainConfig(objective=objective, head_epochs=0).of(mode)
+    config = TrainConfig(objective=objective, head_epochs=0).of(mode, split)
     task = objectives.task(model, split, config) if grouped else RowByRow(model, split, config)
-    run, draw = Run(model, split, config), torch.Generator().manual_seed(0)
+    run, draw = Run(model, task, config), torch.Generator().manual_seed(0)
+    run.begin()
     model.train()
     batches = task.batches(draw)
-    run.step(task, batches[0], draw)
+    step(run, batches[0], draw)
     with positions_read(model.texts.model if model.texts else torch.nn.Identity()) as count:
         start = time.perf_counter()
         for batch in batches[1 : steps + 1]:
-            run.step(task, batch, draw)
+            step(run, batch, draw)
     share = task.n / sum(len(batch) for batch in batches[1 : steps + 1])
     seconds = (time.perf_counter() - start) * share
     trained, parameters = modes.counts(model.texts.model) if model.texts else (0, 0)
@@ -107,22 +109,17 @@ def measure(
     }
 
 
-def in_a_process_of_its_own(**arguments) -> dict:
+def in_a_process_of_its_own(**arguments: Any) -> dict[str, Any]:
     """`measure` in a new process."""
     command = [sys.executable, "-m", "klm_utils.course.lessons.cost", json.dumps(arguments)]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
-        raise ConfigError(
-            "the measurement failed",
-            where=f"cost {arguments}",
-            found=run.stderr.strip()[-1000:],
-            expected="a line of JSON",
-            remedy="see the error of the process",
-        )
+        found, remedy = run.stderr.strip()[-1000:], "see the error of the process"
+        raise ConfigError("the measurement failed", f"cost {arguments}", found, "a line of JSON", remedy)
     return json.loads(run.stdout.splitlines()[-1])
 
 
-def _model(split, name: str, trimmed: bool, mode: str, tuning: dict | None) -> KLMRecommender:
+def _model(split: Split, name: str, trimmed: bool, mode: str, tuning: dict[str, Any] | None) -> KLMRecommender:
     """An untrained model; the encoder that it copied is gone, so that it counts once in the memory."""
     ds, encoder = split.dataset, TextEncoder.from_pretrained(name, device="cpu")
     if trimmed:
@@ -134,15 +131,15 @@ def _model(split, name: str, trimmed: bool, mode: str, tuning: dict | None) -> K
 class RowByRow(objectives.Rows):
     """The loop over interactions: the text of a row's item is read for that row, whoever else has it in the batch."""
 
-    reads = False  # not once for each item
-
-    def __init__(self, model, split, config):
+    def __init__(self, model: KLMRecommender, split: Split, config: TrainConfig):
         super().__init__(model, split, config)
         self.by_item, self.n, self.batch = False, len(self.users), ROWS
 
-    def loss(self, at, text, draw):
-        items = self.row_items[at]
-        return self.error(self.model(self.users[at], items, self.model.read(items), draw), self.target[at])
+    def items(self, at: Tensor) -> Tensor:
+        return self.row_items[at]
+
+    def loss(self, at: Tensor, text: Tensor | None, draw: torch.Generator) -> Tensor:
+        return self.error(self.model(self.users[at], self.row_items[at], text, draw), self.target[at])
 
 
 def _peak() -> float:

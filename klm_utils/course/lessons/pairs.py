@@ -1,17 +1,24 @@
 """What the article's Dataset was meant to be: a user's text, an item's text and a label for each row of the log."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
 
+from klm_utils.data.schema import RecDataset
 from klm_utils.data.splits import Split
 from klm_utils.errors import check_choice, check_kind, check_whole
 from klm_utils.knowledge.templates import item_texts, user_texts
 
+Row = tuple[str, str, float]  # text of the user, text of the item, label
 
-class TextPairs(Dataset):
+
+class TextPairs(Dataset[Row]):
     """(text of the user, text of the item, label), one for each row of a part of the log, and drawn negatives.
 
     Args:
@@ -26,7 +33,7 @@ class TextPairs(Dataset):
         users, items: positions in `split.dataset`, int [n]; labels: float32 [n].
     """
 
-    def __init__(self, split, part: str = "train", negatives: int = 0, seed: int = 0):
+    def __init__(self, split: Split, part: str = "train", negatives: int = 0, seed: int = 0):
         check_kind("TextPairs(split)", split, Split, "a Split", "klm.split(ds, ...)")
         check_choice("part", part, ("train", "valid", "test"))
         negatives, ds, rows = check_whole("negatives", negatives, least=0), split.dataset, getattr(split, part)
@@ -43,11 +50,11 @@ class TextPairs(Dataset):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, row: int) -> tuple[str, str, float]:
+    def __getitem__(self, row: int) -> Row:
         return self.user_texts[self.users[row]], self.item_texts[self.items[row]], float(self.labels[row])
 
 
-def collate(tokenizer, max_length: int = 256):
+def collate(tokenizer: PreTrainedTokenizerBase, max_length: int = 256) -> Callable[[list[Row]], dict[str, Tensor]]:
     """A function that makes a batch for a language model of (text, text, label) rows, for `DataLoader(collate_fn=)`.
 
     Both texts go into one sequence, [CLS] user [SEP] item [SEP], padded to the longest of the batch.
@@ -60,13 +67,13 @@ def collate(tokenizer, max_length: int = 256):
     return partial(_batch, tokenizer, max_length)  # not a function within: workers of a DataLoader are sent a copy
 
 
-def _batch(tokenizer, max_length: int, rows: list[tuple[str, str, float]]) -> dict[str, torch.Tensor]:
+def _batch(tokenizer: PreTrainedTokenizerBase, max_length: int, rows: list[Row]) -> dict[str, Tensor]:
     users, items, labels = zip(*rows, strict=True)
     options = {"padding": True, "truncation": True, "max_length": max_length, "return_tensors": "pt"}
     return {**tokenizer(list(users), list(items), **options), "labels": torch.tensor(labels, dtype=torch.float32)}
 
 
-def _not_chosen(ds, train, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _not_chosen(ds: RecDataset, train: pd.DataFrame, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """For each user an item of train that the user has not chosen there, as positions."""
     chosen = ds.chosen(train)
     pool = np.unique(ds.items.index.get_indexer(train["item_id"]))
