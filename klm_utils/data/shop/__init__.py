@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from klm_utils.data.schema import RecDataset
 from klm_utils.data.shipped import shipped
-from klm_utils.data.shop.world import DAY, NEW_AFTER, START, History, World, simulate, uniform, world
+from klm_utils.data.shop.world import DAY, NEW_AFTER, START, History, World, simulate, uniform, world_of
 from klm_utils.errors import DataError, check_choice, check_seed
+from klm_utils.lazy import modules
 
 USERS, NEW_USERS = 2000, 200
 LANGUAGES = ("zh", "en")
@@ -121,13 +122,6 @@ def draw_users(interests: pd.DataFrame, seed: int) -> pd.DataFrame:
     )
 
 
-def world_of(items: pd.DataFrame, latent: pd.DataFrame, complements: pd.DataFrame, users: pd.DataFrame) -> World:
-    """The rules for these tables; `users` with `topics`."""
-    table = np.zeros((latent["kind"].max() + 1,) * 2, dtype=bool)
-    table[complements["bought"], complements["more_likely"]] = True
-    return world(latent.assign(launched=items["launched"].to_numpy()), users, table)
-
-
 def _world(users: pd.DataFrame) -> World:
     return world_of(_read("items.csv"), _read("latent_items.csv"), _read("latent_complements.csv"), users)
 
@@ -177,3 +171,6 @@ def _places(ids: np.ndarray, known: pd.Series, argument: str) -> np.ndarray:
         expected, remedy = f"an id of the shop, 1 to {len(known)}", "use ids of klm.load_dataset('shop')"
         raise DataError("an id is not in the shop", where, found, expected, remedy)
     return places
+
+
+__getattr__, __dir__ = modules(__name__)
