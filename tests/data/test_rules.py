@@ -12,6 +12,7 @@ import pytest
 import klm_utils as klm
 from klm_utils import DataError, RecDataset
 from klm_utils.data.histories import histories
+from klm_utils.data.rules import places
 
 HALF = "Party \ud83d"  # the first half of an emoji, as json.loads gives it
 LARGE = 1_700_000_000_000_000_000  # nanoseconds since 1970: 19 digits
@@ -392,6 +393,16 @@ def test_columns_of_categories_become_those_of_their_values(tables):
     ds = RecDataset.from_frames(**tables | {"items": items})
     assert ds.items["title"].tolist() == ["a", "b", "a"] and ds.items["title"].dtype == tables["items"]["title"].dtype
     assert ds.items["year"].tolist() == [1990, pd.NA, 1991] and ds.items["price"].sum() == 6.5
+
+
+@pytest.mark.parametrize("kind", ["int64", "str", object, "category", "Int64"])
+def test_positions_of_ids_of_any_type(kind):
+    known, ids = pd.Index([30, 10, 20]), pd.Series([10, 99, 30, 10])
+    if kind in ("str", "category"):
+        known, ids = known.astype(str), ids.astype(str)
+    for given in (ids.astype(kind), ids.astype(kind).to_numpy()):
+        assert places(known, given).tolist() == [1, -1, 0, 1]
+    assert places(known, ids.astype(kind)[:0]).tolist() == []
 
 
 @pytest.mark.parametrize("table", ["items", "interactions"])

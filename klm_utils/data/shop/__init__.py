@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from klm_utils.data.schema import RecDataset
 from klm_utils.data.shipped import shipped
-from klm_utils.data.shop.world import DAY, NEW_AFTER, START, History, World, simulate, uniform, world
+from klm_utils.data.shop.world import DAY, NEW_AFTER, START, History, World, simulate, uniform, world_of
 from klm_utils.errors import DataError, check_choice, check_seed
 from klm_utils.lazy import modules
 
@@ -120,13 +120,6 @@ def draw_users(interests: pd.DataFrame, seed: int) -> pd.DataFrame:
             "topics": [topics for topics, _, _ in rows],
         }
     )
-
-
-def world_of(items: pd.DataFrame, latent: pd.DataFrame, complements: pd.DataFrame, users: pd.DataFrame) -> World:
-    """The rules for these tables; `users` with `topics`."""
-    table = np.zeros((latent["kind"].max() + 1,) * 2, dtype=bool)
-    table[complements["bought"], complements["more_likely"]] = True
-    return world(latent.assign(launched=items["launched"].to_numpy()), users, table)
 
 
 def _world(users: pd.DataFrame) -> World:

@@ -89,32 +89,37 @@ def in_season(season: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.where(season == 0, 0, np.where(season == now, 1, -1))
 
 
-def world(items: pd.DataFrame, users: pd.DataFrame, complements: np.ndarray) -> World:
-    """From the tables of latent factors that ship with the data (card: `data/shop/README.md`).
+def world_of(items: pd.DataFrame, latent: pd.DataFrame, complements: pd.DataFrame, users: pd.DataFrame) -> World:
+    """From the items and the tables of latent factors that ship with the data (card: `data/shop/README.md`).
 
     Args:
-        items: `topics` ("tech:1|photo:0.5"), `quality`, `price_z`, `season`, `kind`, `category`, `weight`, `launched`.
+        items: `launched`.
+        latent: of the same items, `topics` ("tech:1|photo:0.5"), `quality`, `price_z`, `season`, `kind`, `category`,
+            `weight`.
+        complements: pairs of types, `bought` and `more_likely`.
         users: `topics` (list of str), `age`, `gender`, `city_tier`, `joined`.
     """
-    match = np.zeros((len(users), len(items)))
+    goes_with = np.zeros((latent["kind"].max() + 1,) * 2, dtype=bool)
+    goes_with[complements["bought"], complements["more_likely"]] = True
+    match = np.zeros((len(users), len(latent)))
     loves = [set(topics) for topics in users["topics"]]
-    about = [dict(pair.split(":") for pair in text.split("|")) for text in items["topics"]]
+    about = [dict(pair.split(":") for pair in text.split("|")) for text in latent["topics"]]
     for topic in sorted({topic for weights in about for topic in weights}):
         lover = np.array([topic in topics for topics in loves], dtype=float)
         share = np.array([float(weights.get(topic, 0)) for weights in about])
         match += lover[:, None] * share[None, :]
-    of_women, by_age = (items["category"].map(lambda c, k=k: PROFILE.get(c, (0, 0))[k]).to_numpy() for k in (0, 1))
+    of_women, by_age = (latent["category"].map(lambda c, k=k: PROFILE.get(c, (0, 0))[k]).to_numpy() for k in (0, 1))
     woman = (users["gender"] == "female").to_numpy(dtype=float)
     decades = (users["age"].to_numpy(dtype=float) - 40) / 10
-    static = BASE + MATCH * np.minimum(match, 1.0) + items["quality"].to_numpy()[None, :]
+    static = BASE + MATCH * np.minimum(match, 1.0) + latent["quality"].to_numpy()[None, :]
     static += woman[:, None] * of_women[None, :] + decades[:, None] * by_age[None, :]
-    static -= PRICE * users["city_tier"].to_numpy(dtype=float)[:, None] * items["price_z"].to_numpy()[None, :]
+    static -= PRICE * users["city_tier"].to_numpy(dtype=float)[:, None] * latent["price_z"].to_numpy()[None, :]
     return World(
         static,
-        items["season"].to_numpy(),
-        items["kind"].to_numpy(),
-        complements,
-        items["weight"].to_numpy(),
+        latent["season"].to_numpy(),
+        latent["kind"].to_numpy(),
+        goes_with,
+        latent["weight"].to_numpy(),
         items["launched"].to_numpy(),
         users["joined"].to_numpy(),
     )
