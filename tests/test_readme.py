@@ -1,9 +1,13 @@
-"""Every number of the README's table comes from the stored full-scale run."""
+"""The code that the README shows runs, and every number of its table comes from the stored full-scale run."""
 
+import re
 from pathlib import Path
+
+import pytest
 
 from klm_utils import course
 
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf8")
 ROWS = {
     "Will they like it? Known films (`random`), AUC": ("random, label", "bias + ALS"),
     "Will they like it? New films (`cold_item`), AUC": ("cold_item, label", "logistic regression"),
@@ -26,5 +30,11 @@ def lines() -> list[str]:
 
 
 def test_the_table_is_that_of_the_stored_run():
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf8")
-    assert "\n".join(lines()) in readme
+    assert "\n".join(lines()) in README
+
+
+@pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```", README, re.M | re.S))
+def test_the_code_runs(code, tmp_path, monkeypatch):
+    """As it stands, but for one epoch in place of all."""
+    monkeypatch.chdir(tmp_path)
+    exec(compile(re.sub(r"TrainConfig\((?![^)]*epochs)", "TrainConfig(epochs=1, ", code), "README.md", "exec"), {})

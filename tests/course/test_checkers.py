@@ -317,65 +317,45 @@ def careless(fn):
     return answer
 
 
-def told(found) -> str:
-    return "\n".join(map(str, found))
-
-
 @pytest.fixture(scope="module", params=CHAPTERS, ids=lambda chapter: chapter.__name__.split(".")[-1])
-def checkers(request):
-    """The checkers of a chapter."""
-    return [value for name, value in vars(request.param).items() if name.startswith("check_")]
+def answers(request):
+    """Checker -> what it says to the answers of its table and to what is no answer at all, for those of a chapter."""
+    checkers = [value for name, value in vars(request.param).items() if name.startswith("check_")]
+    return {
+        check: (
+            [ask(check, fn, fragment) for fn, fragment in [*TABLES[check], (careless(TABLES[check][0][0]), DONE)]],
+            [ask(check, fn, quoted) for fn, quoted in ANYTHING],
+        )
+        for check in checkers
+    }
 
 
-@pytest.fixture(scope="module")
-def answers(checkers):
-    """What they say to the answers of their tables."""
-    tables = {check: [*TABLES[check], (careless(TABLES[check][0][0]), DONE)] for check in checkers}
-    return [ask(check, fn, fragment) for check, table in tables.items() for fn, fragment in table]
-
-
-@pytest.fixture(scope="module")
-def slips(checkers):
-    """What they say to what is no answer at all."""
-    return [ask(check, fn, quoted) for check in checkers for fn, quoted in ANYTHING]
-
-
-def test_each_answer_gets_its_message(answers):
+def test_each_answer_gets_its_message_and_what_is_none_is_quoted(answers):
     def as_expected(said):
         begins = said.expected if said.expected in (DONE, STUB) else "not yet: "
         return said.right is (said.expected == DONE) and said.expected in said.out and said.out.startswith(begins)
 
-    assert not (wrong := [said for said in answers if not as_expected(said)]), told(wrong)
+    wrong = "\n".join(str(said) for told in answers.values() for said in sum(told, []) if not as_expected(said))
+    assert not wrong, wrong
 
 
-def test_what_is_no_answer_is_quoted(slips):
-    def quoted(said):
-        return said.right is False and said.out.startswith("not yet: ") and said.expected in said.out
-
-    assert not (wrong := [said for said in slips if not quoted(said)]), told(wrong)
-
-
-def test_each_row_of_the_verdict_is_reached_and_a_fragment_belongs_to_one_row(checkers, answers):
+def test_each_row_of_the_verdict_is_reached_and_a_fragment_belongs_to_one_row(answers):
     faults = []
-    for check in checkers:
-        mine = [said for said in answers if said.check is check]
+    for check, (table, _) in answers.items():
         hits = {
-            (said.expected, next(i for i, (wrong, _) in enumerate(said.rows) if wrong))
-            for said in mine
-            if not said.right
+            (said.expected, [bool(wrong) for wrong, _ in said.rows].index(True)) for said in table if not said.right
         }
         fragments, reached = [fragment for fragment, _ in hits], {row for _, row in hits}
         faults += [
             f"{check.__name__}: {text!r} stands in two rows" for text in {*fragments} if fragments.count(text) > 1
         ]
-        never = [message for i, (_, message) in enumerate(mine[-1].rows) if i not in reached]
+        never = [message for i, (_, message) in enumerate(table[-1].rows) if i not in reached]
         faults += [f"{check.__name__}: no answer reaches {message!r}" for message in never]
-    assert not faults, told(faults)
+    assert faults == []
 
 
-def test_no_checker_touches_global_state(answers, slips):
-    changed = {said.check.__name__ for said in answers + slips if not said.kept}
-    assert changed == set()
+def test_no_checker_touches_global_state(answers):
+    assert {check.__name__ for check, told in answers.items() if not all(said.kept for said in sum(told, []))} == set()
 
 
 def test_every_checker_has_a_table():
