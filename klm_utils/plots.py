@@ -1,7 +1,7 @@
 """Figures that more than one notebook draws. Each returns its Axes; call `plt.show()` after it."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,12 +15,11 @@ from klm_utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from klm_utils.data.splits import Split
-    from klm_utils.training.loop import History
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito 2008: colour-blind safe
 
 
-def training_curves(histories: Mapping[str, "History"], ax: Axes | None = None) -> Axes:
+def training_curves(histories: Mapping[str, Any], ax: Axes | None = None) -> Axes:
     """The value on valid by epoch, one line per `History`, a ring at the epoch whose weights were kept."""
     ax = ax or plt.subplots(figsize=(7.5, 3.2), layout="constrained")[1]
     for (name, history), colour in zip(histories.items(), _cycle(len(histories)), strict=True):
