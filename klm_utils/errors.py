@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Iterable
 from numbers import Integral, Real
+from typing import Any
 
 _ABSENT = object()  # None may itself be the value found
 
@@ -70,9 +71,7 @@ def check_flag(name: str, value: object) -> bool:
     return bool(value)
 
 
-def check_kind(
-    where: str, value: object, kind: type | tuple[type, ...], expected: str, remedy: str = "see the docstring"
-) -> None:
+def check_kind(where: str, value: object, kind: Any, expected: str, remedy: str = "see the docstring") -> None:
     """Raise `ConfigError` unless `value` is an instance of `kind`, a class or a tuple of classes."""
     if not isinstance(value, kind):
         raise ConfigError("an argument of the wrong kind", where, value, expected, remedy)

@@ -103,7 +103,7 @@ class BiasALS(Calibrated):
         return [self._solve(split, setting, seed) for seed in range(self.starts)]
 
     def _raw(self, learnt, u, i):
-        return np.mean([_rating(*solution, u, i) for solution in learnt], axis=0)
+        return np.mean([_rating(mean, users, items, u, i) for mean, users, items in learnt], axis=0)
 
     def _solve(self, split: Split, reg: float, seed: int) -> tuple[float, np.ndarray, np.ndarray]:
         mean, shape = split.train["rating"].mean(), (len(self._users), len(self._items))

@@ -31,7 +31,7 @@ def part(batch: torch.Tensor) -> torch.Tensor:
     return batch[rank() :: world()]
 
 
-def add_up(weights: list[torch.nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
+def add_up(weights: list[torch.Tensor], loss: torch.Tensor) -> torch.Tensor:
     """Give every process the sum of the gradients of all, and of the losses.
 
     Each process has divided its loss by the size of the whole batch, not of its part: so the sum is the gradient of

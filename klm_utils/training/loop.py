@@ -136,7 +136,7 @@ def step(run: Run, batch: torch.Tensor, draw: torch.Generator) -> float:
         with precision(config.precision, model):
             text = model.read(task.items(mine)) if run.reading else None
             loss = task.loss(mine, text, draw) * (task.terms(mine) / task.terms(batch))
-            if run.reading and config.mlm:
+            if run.reading and config.mlm and model.texts:
                 loss = loss + config.mlm * model.texts.masked_loss(task.items(mine), draw)
         loss.backward()
     loss = distributed.add_up(list(run.weights.values()), loss.detach())

@@ -81,14 +81,14 @@ class Run:
     def begin(self, path: Path | None = None) -> None:
         """Go on with the run at `path`, or start a new one."""
         model, config = self.model, self.config
-        model.start = model.start or self.before
+        start = model.start = model.start or self.before
         if model.texts is not None:
             model.texts.learn_to_guess(config.mlm > 0, config.seed)
             model.texts.dropout(config.dropout_text)
         model.fusion.id_dropout, model.fusion.user_dropout = config.id_dropout, config.user_dropout
         self.weights = _trained(model)
         self.optimizer = torch.optim.AdamW(parameter_groups(model, config))
-        model.start.put_weights_back(model)
+        start.put_weights_back(model)
         if path and path.exists():
             self._load(path)
         else:

@@ -70,8 +70,12 @@ class Page:
     def open(self, name):
         """A notebook of my/, until its kernel is ready."""
         self.browser.get(self.address % name)
-        state = "return window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status"
-        wait(lambda: name in self.browser.title and self.browser.execute_script(state) == "idle")
+        # A page that never had the focus, as in a headless browser, has no current widget: so it is made current.
+        ready = f"""const shell = window.jupyterapp?.shell;
+            const page = Array.from(shell?.widgets("main") ?? []).find(page => page.context?.path?.endsWith("{name}"));
+            if (page) shell.activateById(page.id);
+            return shell?.currentWidget === page && page?.sessionContext?.session?.kernel?.status === "idle";"""
+        wait(lambda: self.browser.execute_script(ready))
 
     def cell(self, number):
         self.browser.execute_script(f"window.jupyterapp.shell.currentWidget.content.scrollToItem({number}, 'center')")

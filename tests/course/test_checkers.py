@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
+from itertools import chain
 
 import answers_ch01
 import answers_ch02
@@ -335,7 +336,7 @@ def test_each_answer_gets_its_message_and_what_is_none_is_quoted(answers):
         begins = said.expected if said.expected in (DONE, STUB) else "not yet: "
         return said.right is (said.expected == DONE) and said.expected in said.out and said.out.startswith(begins)
 
-    wrong = "\n".join(str(said) for told in answers.values() for said in sum(told, []) if not as_expected(said))
+    wrong = "\n".join(str(said) for told in answers.values() for said in chain(*told) if not as_expected(said))
     assert not wrong, wrong
 
 
@@ -355,7 +356,7 @@ def test_each_row_of_the_verdict_is_reached_and_a_fragment_belongs_to_one_row(an
 
 
 def test_no_checker_touches_global_state(answers):
-    assert {check.__name__ for check, told in answers.items() if not all(said.kept for said in sum(told, []))} == set()
+    assert {check.__name__ for check, told in answers.items() if not all(said.kept for said in chain(*told))} == set()
 
 
 def test_every_checker_has_a_table():

@@ -289,7 +289,7 @@ def test_each_text_is_read_once_for_all_of_its_rows(split, deep):
         ({"mode": "partial", "tuning": {"layers": 4}}, "fewer layers"),
         ({"mode": "partial", "tuning": {"layers": 0}}, "at least 1"),
         ({"mode": "full", "tuning": {"tokens": "yes"}}, "tokens is neither"),
-        ({"mode": "full", "encoder": None}, "no language model"),
+        ({"mode": "full", "encoder": None}, "needs an encoder"),
         ({"mode": "full", "knowledge": "random"}, "Unknown knowledge"),
     ],
 )

@@ -81,7 +81,7 @@ def measure(
         expected = 'objective="label", and a mode that trains the language model'
         raise ConfigError(what, "measure(grouped=False)", (mode, objective), expected, "or grouped=True")
     steps = check_whole("steps", steps)
-    said = {"mode": mode, "tuning": tuning or {}, "name": name, "objective": objective}
+    said: dict[str, object] = {"mode": mode, "tuning": tuning or {}, "name": name, "objective": objective}
     said |= {"grouped": grouped, "trimmed": trimmed}
     split = split_of(load_dataset("movielens-100k"), "cold_item", seed=0)
     model = _model(split, name, trimmed, mode, tuning)
