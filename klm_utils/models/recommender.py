@@ -74,7 +74,7 @@ class KLMRecommender(nn.Module):
         self.measured: list[list] = []
         self.trained: dict | None = None
         self.home: Path | None = None
-        self.start: Any = None
+        self.start: object = None
         self.eval()
 
     def forward(
