@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
-from itertools import chain
 
 import answers_ch01
 import answers_ch02
@@ -320,15 +319,10 @@ def careless(fn):
 
 @pytest.fixture(scope="module", params=CHAPTERS, ids=lambda chapter: chapter.__name__.split(".")[-1])
 def answers(request):
-    """Checker -> what it says to the answers of its table and to what is no answer at all, for those of a chapter."""
+    """Checker -> what it says to the answers of its table, then to what is no answer at all; for those of a chapter."""
     checkers = [value for name, value in vars(request.param).items() if name.startswith("check_")]
-    return {
-        check: (
-            [ask(check, fn, fragment) for fn, fragment in [*TABLES[check], (careless(TABLES[check][0][0]), DONE)]],
-            [ask(check, fn, quoted) for fn, quoted in ANYTHING],
-        )
-        for check in checkers
-    }
+    tables = {check: [*TABLES[check], (careless(TABLES[check][0][0]), DONE), *ANYTHING] for check in checkers}
+    return {check: [ask(check, *answer) for answer in table] for check, table in tables.items()}
 
 
 def test_each_answer_gets_its_message_and_what_is_none_is_quoted(answers):
@@ -336,27 +330,24 @@ def test_each_answer_gets_its_message_and_what_is_none_is_quoted(answers):
         begins = said.expected if said.expected in (DONE, STUB) else "not yet: "
         return said.right is (said.expected == DONE) and said.expected in said.out and said.out.startswith(begins)
 
-    wrong = "\n".join(str(said) for told in answers.values() for said in chain(*told) if not as_expected(said))
+    wrong = "\n".join(str(said) for told in answers.values() for said in told if not as_expected(said))
     assert not wrong, wrong
 
 
 def test_each_row_of_the_verdict_is_reached_and_a_fragment_belongs_to_one_row(answers):
     faults = []
-    for check, (table, _) in answers.items():
-        hits = {
-            (said.expected, [bool(wrong) for wrong, _ in said.rows].index(True)) for said in table if not said.right
-        }
+    for check, told in answers.items():
+        table, name = told[: -len(ANYTHING)], check.__name__
+        hits = {(said.expected, [bool(w) for w, _ in said.rows].index(True)) for said in table if not said.right}
         fragments, reached = [fragment for fragment, _ in hits], {row for _, row in hits}
-        faults += [
-            f"{check.__name__}: {text!r} stands in two rows" for text in {*fragments} if fragments.count(text) > 1
-        ]
+        faults += [f"{name}: {text!r} stands in two rows" for text in {*fragments} if fragments.count(text) > 1]
         never = [message for i, (_, message) in enumerate(table[-1].rows) if i not in reached]
-        faults += [f"{check.__name__}: no answer reaches {message!r}" for message in never]
+        faults += [f"{name}: no answer reaches {message!r}" for message in never]
     assert faults == []
 
 
 def test_no_checker_touches_global_state(answers):
-    assert {check.__name__ for check, told in answers.items() if not all(said.kept for said in chain(*told))} == set()
+    assert {check.__name__ for check, told in answers.items() if not all(said.kept for said in told)} == set()
 
 
 def test_every_checker_has_a_table():
