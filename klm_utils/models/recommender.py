@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,7 +75,7 @@ class KLMRecommender(nn.Module):
         self.measured: list[list] = []
         self.trained: dict | None = None
         self.home: Path | None = None
-        self.start: object = None
+        self.start: Any = None
         self.eval()
 
     def forward(

@@ -70,12 +70,8 @@ class Page:
     def open(self, name):
         """A notebook of my/, until its kernel is ready."""
         self.browser.get(self.address % name)
-        # A page that never had the focus, as in a headless browser, has no current widget: so it is made current.
-        ready = f"""const shell = window.jupyterapp?.shell;
-            const page = Array.from(shell?.widgets("main") ?? []).find(page => page.context?.path?.endsWith("{name}"));
-            if (page) shell.activateById(page.id);
-            return shell?.currentWidget === page && page?.sessionContext?.session?.kernel?.status === "idle";"""
-        wait(lambda: self.browser.execute_script(ready))
+        state = "return window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status"
+        wait(lambda: name in self.browser.title and self.browser.execute_script(state) == "idle")
 
     def cell(self, number):
         self.browser.execute_script(f"window.jupyterapp.shell.currentWidget.content.scrollToItem({number}, 'center')")
@@ -107,6 +103,8 @@ def page(clones, tmp_path_factory):
     try:
         wait((folder / "JUPYTER_RUNTIME_DIR" / f"jpserver-{server.pid}.json").exists)  # it serves
         with webdriver.Chrome(options, webdriver.ChromeService(DRIVER)) as browser:
+            # JupyterLab's current page is the one with the focus, which a headless browser need not have.
+            browser.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
             yield Page(browser, f"http://127.0.0.1:{port}/lab/tree/my/%s?reset&token=sesame")
     finally:
         server.terminate()
