@@ -23,8 +23,7 @@ from klm_utils.fusion import BASE, ITEM_PARTS, UNKNOWN, DotFusion, LayerFusion
 from klm_utils.models import building, card, saving
 from klm_utils.models.item_texts import Borrowed, ItemTexts
 
-PAST = "history: "
-SIDES = ("features", "profile")  # of items, of users
+PAST, SIDES = "history: ", ("features", "profile")  # of a part of a score; of items, of users
 WINNERS = 1024  # items whose scores `recommend` takes apart at a time
 
 
@@ -348,7 +347,7 @@ class KLMRecommender(nn.Module):
         """A model that `save_pretrained` wrote, from a folder or (`hub`: revision, token, ...) from the hub.
 
         Raises:
-            CheckpointError: nothing there, a file that is cut short or edited, or one of another kind of model.
+            CheckpointError: nothing there, or no whole file of such a model. ConfigError: no option of the hub.
         """
         home = saving.place(path, hub)
         network, scale, shift, saved = saving.load(home / saving.FILE)

@@ -14,7 +14,7 @@ from klm_utils.data import catalogue
 from klm_utils.data.assets import offline
 from klm_utils.data.features import SideFeatures
 from klm_utils.embedding import modes
-from klm_utils.errors import CheckpointError, check_kind
+from klm_utils.errors import CheckpointError, check_kind, check_options
 from klm_utils.fusion import FUSIONS, DotFusion, LayerFusion
 from klm_utils.models import card
 from klm_utils.models.item_texts import SETTINGS, call_of
@@ -81,6 +81,7 @@ def _write(model, folder: Path, measured: list) -> None:
 
 def place(path: str | PathLike, hub: dict) -> Path:
     """The folder of this name, or of the model of this name in the hub, whose file is then fetched."""
+    check_options("from_pretrained", hub, signature(hf_hub_download).parameters)
     folder = Path(path).expanduser()
     if folder.is_absolute() or len(folder.parts) != 2 or folder.parent.is_dir():
         return folder
