@@ -174,26 +174,31 @@ def ranked_hits(y_true, y_score, rng: np.random.Generator) -> tuple[np.ndarray, 
 
 
 def user_ndcg(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+    """nDCG@k of each user, [users], from `ranked_hits`: 0/1 hits [users, n] in ranked order, relevant items [users]."""
     discount = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(relevant, k).astype(np.int64)]
     return divide(hits[:, :k] @ discount[: hits.shape[1]], ideal)
 
 
 def user_recall(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+    """Share of the relevant items among the first k of each user, [users]; arguments as `user_ndcg`."""
     return divide(hits[:, :k].sum(-1), relevant)
 
 
 def user_hit(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+    """1 for a user with a relevant item among the first k, else 0, [users]; arguments as `user_ndcg`."""
     return divide((hits[:, :k].sum(-1) > 0) * relevant, relevant)
 
 
 def user_reciprocal_rank(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+    """1 / rank of the first relevant item among the first k of each user, [users]; as `user_ndcg`."""
     first = hits[:, :k].argmax(-1)
     found = hits[:, :k].sum(-1) > 0
     return divide(found * relevant / (first + 1), relevant)
 
 
 def user_average_precision(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+    """AP@k of each user, [users], divided by min(relevant, k); arguments as `user_ndcg`."""
     top = hits[:, :k]
     precision = np.cumsum(top, -1) / np.arange(1, top.shape[1] + 1)
     return divide((precision * top).sum(-1), np.minimum(relevant, k))
