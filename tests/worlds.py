@@ -159,3 +159,19 @@ def tasteful(users=60, items=40, rows=1500, seed=0, **fields):
         name="planted",
         **fields,
     )
+
+
+def refused(tables, match, **frames):
+    """The error that a data set of these tables, some of them replaced, ends with."""
+    with pytest.raises(klm.DataError, match=match) as caught:
+        klm.RecDataset.from_frames(**tables | frames)
+    return caught.value
+
+
+def with_text_ids(tables):
+    """The tables with text for ids."""
+    frames = {name: frame.copy() for name, frame in tables.items()}
+    for frame in frames.values():
+        for column in {"item_id", "user_id"} & set(frame):
+            frame[column] = ("id " + frame[column].astype(str)).astype(object)
+    return frames

@@ -7,6 +7,8 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 
+from klm_utils.data.rules import places
+from klm_utils.data.schema import RecDataset
 from klm_utils.data.splits import Split
 from klm_utils.errors import DataError
 
@@ -40,15 +42,21 @@ def catalogue_of(
         items, users: side features.
     """
     ds = split.dataset
+    user, item = positions(ds, split.train)
     return Catalogue(
         text=np.zeros((len(ds.items), 0), dtype=np.float32) if text is None else text,
         user_text=np.zeros((len(ds.users), 0), dtype=np.float32) if user_text is None else user_text,
         item_features=items,
         user_features=users,
         pairs=np.stack(choices(split)),
-        known_users=ds.users.index.isin(split.train["user_id"]),
-        known_items=ds.items.index.isin(split.train["item_id"]),
+        known_users=np.isin(np.arange(len(ds.users)), user),
+        known_items=np.isin(np.arange(len(ds.items)), item),
     )
+
+
+def positions(ds: RecDataset, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """(user, item) positions of the rows of a log in the tables of a data set, int [n] each."""
+    return places(ds.users.index, frame["user_id"]), places(ds.items.index, frame["item_id"])
 
 
 def choices(split: Split, frame: pd.DataFrame | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +76,7 @@ def known_pairs(split: Split, users: pd.Index, items: pd.Index) -> torch.Tensor:
 def _places(split: Split, frame: pd.DataFrame | None, users: pd.Index, items: pd.Index):
     chosen = split.dataset.chosen(past(split) if frame is None else frame)
     chosen = chosen[["user_id", "item_id"]].drop_duplicates(keep="last")
-    return users.get_indexer(chosen["user_id"]), items.get_indexer(chosen["item_id"])
+    return places(users, chosen["user_id"]), places(items, chosen["item_id"])
 
 
 def saved(state: dict[str, torch.Tensor]) -> Catalogue:
@@ -118,12 +126,12 @@ def find(index: pd.Index, ids: ArrayLike, argument: str) -> np.ndarray:
     ids = np.asarray(ids)
     if ids.ndim != 1:
         raise DataError("ids are not a flat list", argument, f"shape {ids.shape}", "a flat list", "flatten it")
-    places = index.get_indexer(ids)
-    if (places < 0).any():
-        at = int(np.flatnonzero(places < 0)[0])
+    found_at = places(index, ids)
+    if (found_at < 0).any():
+        at = int(np.flatnonzero(found_at < 0)[0])
         where = f"{argument}, position {at}" if len(ids) > 1 else argument
         found = ids[at].item() if isinstance(ids[at], np.generic) else ids[at]
         kind = f"one of {len(index)} ids of the kind of {index[:1].tolist()[0]!r}"
         remedy = "use ids of the data set that the split was made from; for new items see with_items"
         raise DataError("This id is not in the data set", where, found, kind, remedy)
-    return places.astype(np.int64)
+    return found_at.astype(np.int64)

@@ -6,6 +6,8 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from klm_utils.data.catalogue import choices, positions
+from klm_utils.data.rules import places
 from klm_utils.data.splits import Split
 from klm_utils.errors import ConfigError, DataError, check_choice, check_seed, check_whole
 from klm_utils.evaluation import metrics
@@ -138,17 +140,20 @@ def model_name(model: Model) -> str:
 
 def _tables(split: Split, part: str, items: pd.Index) -> tuple[pd.Index, Pairs, Pairs]:
     """Users with a relevant candidate, and for them (row, column) of what they met and of what is relevant."""
+    ds, n = split.dataset, len(split.dataset.items)
     before = [split.train, split.shown] + ([split.valid] if part == "test" else [])
-    chosen = split.dataset.chosen(getattr(split, part))[["user_id", "item_id"]].drop_duplicates()
-    seen = pd.concat([f[["user_id", "item_id"]] for f in before if len(f)]).drop_duplicates()
-    new = chosen.merge(seen, how="left", on=["user_id", "item_id"], indicator=True)["_merge"].eq("left_only").to_numpy()
-    chosen = chosen[new]
-    users = pd.Index(np.sort(pd.unique(chosen["user_id"])))
-    return users, _positions(seen, users, items), _positions(chosen, users, items)
+    user, item = positions(ds, pd.concat([frame for frame in before if len(frame)]))
+    chosen_by, chosen = choices(split, getattr(split, part))
+    met = np.unique(user * n + item)
+    new = np.setdiff1d(chosen_by * n + chosen, met)
+    users = pd.Index(np.sort(ds.users.index[np.unique(new // n)]))
+    row, column = places(users, ds.users.index), places(items, ds.items.index)
+    return users, _cells(met, row, column), _cells(new, row, column)
 
 
-def _positions(pairs: pd.DataFrame, users: pd.Index, items: pd.Index) -> Pairs:
-    rows, columns = users.get_indexer(pairs["user_id"]), items.get_indexer(pairs["item_id"])
+def _cells(pairs: np.ndarray, row: np.ndarray, column: np.ndarray) -> Pairs:
+    """user * items + item as cells of a table with these rows and columns, -1 for none; row after row."""
+    rows, columns = row[pairs // len(column)], column[pairs % len(column)]
     known = (rows >= 0) & (columns >= 0)
     order = np.argsort(rows[known], kind="stable")
     return rows[known][order], columns[known][order]

@@ -128,7 +128,7 @@ def evaluate(
     On a temporal split the headline metric is also given for users seen in train and for new ones.
 
     Args:
-        model: its `name` and `objective` are used if it has them.
+        model: its `name`, `objective` and `protocol` are used if it has them.
         split: a `Split`.
         k: length of the ranked lists.
         part: "test" or "valid".
@@ -136,7 +136,8 @@ def evaluate(
         level, n_boot, seed: the intervals (see `intervals.interval`); seed also orders tied scores.
 
     Raises:
-        ConfigError: an argument without meaning: no model, no split, or the two swapped, among others.
+        ConfigError: an argument without meaning: no model, no split, or the two swapped, among others; a model that
+            was made with another split (its `protocol`, where it has one).
         DataError: no rows to evaluate; predictions of the wrong shape, not finite, or (label) outside [0, 1].
         LeakError: (label) better than the true probabilities, where `dataset.optimum` holds them; see `leak_alarm`.
     """
@@ -147,6 +148,9 @@ def evaluate(
     objective = getattr(model, "objective", "label") if objective is None else objective
     check_choice("objective", objective, ("label", "interaction"))
     intervals.check_draws(level, n_boot, seed)
+    if (own := getattr(model, "protocol", split.protocol)) != split.protocol:
+        what, remedy = "the model may know rows that it is measured on", "pass the split that it was made with"
+        raise ConfigError(what, "evaluate(model, split)", split.protocol, own, remedy)
     if objective == "label":
         statistics, what = _label_statistics(model, split, part)
     else:

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 
-from klm_utils.data.catalogue import find, paired
+from klm_utils.data.catalogue import find, paired, positions
 from klm_utils.data.splits import Split
 from klm_utils.errors import ConfigError, check_number
 from klm_utils.evaluation import metrics
@@ -37,6 +36,7 @@ class Baseline:
         """Learn from train and valid."""
         check_split(f"{type(self).__name__}().fit(split)", split)
         self._users, self._items = split.dataset.users.index, split.dataset.items.index
+        self.protocol = split.protocol
         self._fit(split)
         return self
 
@@ -55,14 +55,6 @@ class Baseline:
     def _score(self, u: np.ndarray, i: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
-    def _places(self, frame: pd.DataFrame) -> Places:
-        """Positions (u, i) of the rows of a frame."""
-        return self._users.get_indexer(frame["user_id"]), self._items.get_indexer(frame["item_id"])
-
-    def _chosen(self, split: Split, frame: pd.DataFrame) -> Places:
-        """Positions (u, i) of what was chosen in a frame, each pair once."""
-        return self._places(split.dataset.chosen(frame)[["user_id", "item_id"]].drop_duplicates())
-
 
 class Calibrated(Baseline):
     """A baseline of labels. Of several settings valid picks one by AUC; then it turns the score into a probability.
@@ -74,7 +66,7 @@ class Calibrated(Baseline):
     settings: tuple = (None,)
 
     def _fit(self, split: Split) -> None:
-        valid, labels, best = self._places(split.valid), split.valid["label"], -1.0
+        valid, labels, best = positions(split.dataset, split.valid), split.valid["label"], -1.0
         for setting in self.settings:
             learnt = self._learn(split, setting)
             score = self._raw(learnt, *valid)

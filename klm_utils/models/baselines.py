@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit
 
-from klm_utils.data.catalogue import past
+from klm_utils.data.catalogue import choices, past, positions
 from klm_utils.data.splits import Split
 from klm_utils.errors import check_choice, check_number, check_whole
 from klm_utils.evaluation.ranking import rank
@@ -45,7 +45,7 @@ class GlobalMean(Baseline):
         if self.objective == "label":
             self._mean = float(split.train["label"].mean())
         else:
-            self._mean = len(self._chosen(split, split.train)[0]) / (len(self._users) * len(self._items))
+            self._mean = len(choices(split, split.train)[0]) / (len(self._users) * len(self._items))
 
     def _score(self, u, i):
         return np.full(len(u), self._mean)
@@ -64,7 +64,7 @@ class Popularity(Baseline):
     objective = "interaction"
 
     def _fit(self, split):
-        _, i = self._chosen(split, split.train)
+        _, i = choices(split, split.train)
         self._share = np.bincount(i, minlength=len(self._items)) / split.train["user_id"].nunique()
 
     def _score(self, u, i):
@@ -107,8 +107,8 @@ class BiasALS(Calibrated):
 
     def _solve(self, split: Split, reg: float, seed: int) -> tuple[float, np.ndarray, np.ndarray]:
         mean, shape = split.train["rating"].mean(), (len(self._users), len(self._items))
-        rows, rows_known = ((f["rating"].to_numpy() - mean, *self._places(f)) for f in (split.train, past(split)))
-        by_user, by_user_known = _tables(rows, shape), _tables(rows_known, shape)
+        ratings = ((f["rating"].to_numpy() - mean, *positions(split.dataset, f)) for f in (split.train, past(split)))
+        by_user, by_user_known = (_tables(rows, shape) for rows in ratings)
         by_item = by_user[0].T.tocsr(), by_user[1].T.tocsr()
         regs = np.r_[np.full(self.width, reg), self.bias_reg]
         items = np.zeros((shape[1], self.width + 1))  # last column: bias
@@ -165,7 +165,7 @@ class EASE(Baseline):
         self._weights = weights
 
     def _table(self, split, frame):
-        u, i = self._chosen(split, frame)
+        u, i = choices(split, frame)
         return sparse.csr_array((np.ones(len(u)), (u, i)), (len(self._users), len(self._items)))
 
     def _score(self, u, i):

@@ -21,8 +21,8 @@ from klm_utils.errors import ConfigError, DataError, check_choice, check_kind, c
 from klm_utils.fusion import FUSIONS
 from klm_utils.knowledge.controls import KINDS, others
 from klm_utils.knowledge.controls import knowledge as controlled
-from klm_utils.knowledge.templates import user_texts
-from klm_utils.models.item_texts import Borrowed, ItemTexts, columns_of, described, need_columns, texts_of
+from klm_utils.knowledge.templates import fields_of, user_texts
+from klm_utils.models.item_texts import Borrowed, ItemTexts, described, texts_of
 
 if TYPE_CHECKING:
     from klm_utils.models.recommender import KLMRecommender
@@ -78,34 +78,24 @@ def from_split(
     seed = check_seed(seed, "KLMRecommender.from_split(seed)")
     given = {"mode": mode != "frozen", "profile": profile != "features", "start": settings.get("start") == "text"}
     given |= {"text": text is not None, "texts": texts is not None}
-    if encoder is None and any(given.values()):
-        which = next(name for name, needs in given.items() if needs)
+    for which in (name for name, needs in given.items() if needs and encoder is None):
         what = f"{which} needs an encoder, to read texts with"
         raise ConfigError(what, f"from_split({which})", "encoder=None", "a TextEncoder", f"pass it, or no {which}")
 
     ds, settings = split.dataset, defaults | settings
     profiles = [] if profile == "features" else user_texts(ds)
-    columns = [] if encoder is None else columns_of(ds.items, text)
+    columns = [] if encoder is None else list(fields_of(ds.items, text, "from_split(text)"))
     words = [] if encoder is None else texts_of(ds.items, columns, texts)
     vectors = None if encoder is None else controlled(encoder.encode(words), knowledge, seed)
     user_text = encoder.encode(profiles) if encoder and profiles else None
     (of_items, values), (of_users, user_values) = item_features(split), user_features(split)
     user_values = user_values[:, :0] if profile == "text" else user_values
     network = FUSIONS[fusion](catalogue_of(split, vectors, user_text, values, user_values), seed=seed, **settings)
-    about = {
-        "data": ds.name,
-        "protocol": split.protocol,
-        "encoder": described(encoder),
-        "knowledge": "absent" if encoder is None else knowledge,
-        "texts": sha256(json.dumps([words, profiles]).encode()).hexdigest(),
-        "reads": _reads(ds.items, None if texts is not None else columns, of_items, of_users),
-        "profile": profile,
-        "mode": mode,
-        "tuning": tuning,
-        "fusion": fusion,
-        "settings": settings,
-        "seed": seed,
-    }
+    stated = "absent" if encoder is None else knowledge
+    about = {"data": ds.name, "protocol": split.protocol, "encoder": described(encoder), "knowledge": stated}
+    about["texts"] = sha256(json.dumps([words, profiles]).encode()).hexdigest()
+    about["reads"] = _reads(ds.items, None if texts is not None else columns, of_items, of_users)
+    about |= {"profile": profile, "mode": mode, "tuning": tuning, "fusion": fusion, "settings": settings, "seed": seed}
     read_along = None if encoder is None or mode == "frozen" else _tuned(encoder, mode, tuning, words, knowledge, seed)
     return cls(network, ds.items.index, ds.users.index, ds.items["title"], about, of_items, read_along, encoder)
 
@@ -116,7 +106,7 @@ def with_items(
     """See `KLMRecommender.with_items`."""
     check_kind("with_items(frame)", frame, pd.DataFrame, "a table like ds.items")
     reads, known = model.about["reads"], model.items.index
-    need_columns(frame, ["title", *(reads["text"] or []), *reads["features"]], "with_items(frame)")
+    fields_of(frame, ["title", *(reads["text"] or []), *reads["features"]], "with_items(frame)")
     nobody = pd.DataFrame({"user_id": [0]})
     new = RecDataset.from_frames(frame, nobody, None, name="new items").items  # keeps the rules of items
     again = new.index.intersection(known)

@@ -1,6 +1,6 @@
 """The texts of the items: which they are, who reads them, and reading them anew in each step of a training."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
@@ -8,33 +8,11 @@ from torch import nn
 
 from klm_utils.embedding.encoder import TextEncoder, by_length
 from klm_utils.embedding.mlm import MaskedHead, masked_loss
-from klm_utils.errors import ConfigError, DataError, KLMError, check_kind
+from klm_utils.errors import ConfigError, DataError, KLMError
 from klm_utils.knowledge.templates import item_text
 
-COLUMNS = ("title", "year", "tags")  # that are read where nothing is said
 SETTINGS = ("pooling", "normalize", "max_length", "prefix")  # of an encoder
 TOGETHER = 32  # texts of similar length that go through the language model at a time: little padding
-
-
-def columns_of(items: pd.DataFrame, text: Sequence[str] | None) -> list[str]:
-    """The columns to read as the text of an item: those named, or of `COLUMNS` those that there are.
-
-    Raises:
-        DataError: a column that the table does not have.
-        ConfigError: no list of names.
-    """
-    if text is None:
-        return [name for name in COLUMNS if name in items]
-    check_kind("from_split(text)", text, tuple | list, "names of columns of ds.items", 'text=("title", "tags")')
-    need_columns(items, text, "from_split(text)")
-    return list(text)
-
-
-def need_columns(items: pd.DataFrame, names: Iterable[str], where: str) -> None:
-    """Raise `DataError` if a column is not there: what is to be read would be left out in silence."""
-    if missing := [name for name in dict.fromkeys(names) if name not in items.columns]:
-        what, remedy = "the items have no such columns", "mind the spelling, or add the columns"
-        raise DataError(what, where, missing, f"of {', '.join(map(str, items.columns))}", remedy)
 
 
 def texts_of(items: pd.DataFrame, columns: Sequence[str], own: Sequence[str] | None) -> list[str]:

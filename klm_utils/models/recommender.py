@@ -359,6 +359,11 @@ class KLMRecommender(nn.Module):
         return model
 
     @property
+    def protocol(self) -> str:
+        """Of the split it was made with: `klm.evaluate` measures on no other."""
+        return self.about["protocol"]
+
+    @property
     def name(self) -> str:
         """For tables and reports: "KLM minilm", "KLM minilm full shuffled", "KLM without text", "KLM gate minilm"."""
         about = self.about

@@ -7,7 +7,7 @@ from scipy import sparse
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from klm_utils.data.catalogue import need_both_labels, past
+from klm_utils.data.catalogue import need_both_labels, past, positions
 from klm_utils.data.features import item_features, user_features
 from klm_utils.errors import check_number, check_seed, check_whole
 from klm_utils.models.baseline import SMALLEST, Calibrated, check_settings
@@ -37,7 +37,7 @@ class Logistic(Calibrated):
         super()._fit(split)
 
     def _learn(self, split, setting):
-        rows = self._features(*self._places(split.train))
+        rows = self._features(*positions(split.dataset, split.train))
         return LogisticRegression(C=setting, max_iter=300).fit(rows, split.train["label"])
 
     def _features(self, u, i):
@@ -73,7 +73,7 @@ class GradientBoosting(Calibrated):
         need_both_labels(split)
         rng = np.random.default_rng(self.seed)
         self._side = user_features(split)[1], item_features(split)[1]
-        u, i = self._places(split.train)
+        u, i = positions(split.dataset, split.train)
         rating, fold = split.train["rating"].to_numpy(), rng.integers(0, 5, len(u))
         statistics = []
         for places, n in ((u, len(self._users)), (i, len(self._items))):
@@ -81,7 +81,7 @@ class GradientBoosting(Calibrated):
             statistics[-1][rng.random(len(u)) < self.blank] = np.nan
         rows = past(split)
         self._known = (
-            _statistics(self._places(rows)[0], rows["rating"].to_numpy(), len(self._users)),
+            _statistics(positions(split.dataset, rows)[0], rows["rating"].to_numpy(), len(self._users)),
             _statistics(i, rating, len(self._items)),
         )
         table = self._features(u, i, *statistics)

@@ -297,3 +297,22 @@ def test_model_and_split_in_the_wrong_place_are_told(small, function):
     for wrong in (None, model, "random", small, split.test):
         with pytest.raises(ConfigError, match=r"this is no split: it has no (?s:.*)\(split\)"):
             function(model, wrong)
+
+
+# a model and the split it was made with
+
+
+def test_a_model_is_measured_on_the_split_it_was_made_with_and_on_no_other(ds, tmp_path):
+    """On any other it may have been trained on the rows of test: nothing in the numbers would show it."""
+    own, other = klm.split(ds, "random"), klm.split(ds, "random", seed=1)
+    learnt = [klm.KLMRecommender.from_split(own), baselines.Popularity().fit(own)]
+    learnt[0].save_pretrained(tmp_path / "model")
+    for model in [*learnt, klm.KLMRecommender.from_pretrained(tmp_path / "model")]:
+        assert klm.evaluate(model, own, n_boot=1).protocol.startswith(model.protocol)
+        for foreign in (other, klm.split(ds, "cold_item")):
+            with pytest.raises(ConfigError, match="may know rows") as caught:
+                klm.evaluate(model, foreign)
+            assert own.protocol in str(caught.value) and foreign.protocol in str(caught.value)
+    final = klm.KLMRecommender.from_split(own.all_in_train())
+    with pytest.raises(ConfigError, match="may know rows"):
+        klm.evaluate(final, own)

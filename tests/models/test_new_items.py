@@ -155,8 +155,8 @@ def test_a_control_knows_no_text_of_new_items(split, encoder, knowledge):
         (NEW.assign(item_id=[101, 902, 903]), "no ids of new items"),
         (NEW.assign(item_id=["a", "b", "c"]), "no ids of new items"),
         (NEW.assign(item_id=[901, 901, 903]), "twice"),
-        (NEW.drop(columns="tags"), "no such columns"),
-        (NEW.drop(columns="title"), "no such columns"),
+        (NEW.drop(columns="tags"), "no such column"),
+        (NEW.drop(columns="title"), "no such column"),
         (NEW.drop(columns="item_id").assign(title=None), "title"),
     ],
 )
@@ -181,7 +181,7 @@ def test_the_text_is_made_of_the_columns_named(encoder):
     model = klm.KLMRecommender.from_split(split, encoder, text=("title", "description"))
     want = [f"{row.title}. {row.description}." for row in split.dataset.items.itertuples()]
     np.testing.assert_array_equal(model.fusion.text, encoder.encode(want))
-    with pytest.raises(DataError, match="no such columns") as caught:
+    with pytest.raises(DataError, match="no such column of the items") as caught:
         klm.KLMRecommender.from_split(split, encoder, text=("title", "blurb"))
     assert caught.value.found == ["blurb"] and "description" in caught.value.expected
     for wrong, kind in (("title", "wrong kind"), (None, "text needs an encoder")):

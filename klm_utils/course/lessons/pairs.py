@@ -4,13 +4,12 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from klm_utils.data.schema import RecDataset
+from klm_utils.data.catalogue import choices, positions
 from klm_utils.data.splits import Split
 from klm_utils.errors import check_choice, check_kind, check_whole
 from klm_utils.knowledge.templates import item_texts, user_texts
@@ -39,13 +38,12 @@ class TextPairs(Dataset[Row]):
         negatives, ds, rows = check_whole("negatives", negatives, least=0), split.dataset, getattr(split, part)
         self.user_texts, self.item_texts = user_texts(ds), item_texts(ds)
         rows = ds.chosen(rows) if negatives else rows
-        self.users = ds.users.index.get_indexer(rows["user_id"]).repeat(1 + negatives)
-        self.items = ds.items.index.get_indexer(rows["item_id"]).repeat(1 + negatives)
+        self.users, self.items = (at.repeat(1 + negatives) for at in positions(ds, rows))
         self.labels = rows["label"].to_numpy().astype(np.float32).repeat(1 + negatives)
         if negatives:
             drawn = np.arange(len(self.users)) % (1 + negatives) > 0
             self.labels = np.where(drawn, 0, 1).astype(np.float32)
-            self.items[drawn] = _not_chosen(ds, split.train, self.users[drawn], np.random.default_rng(seed))
+            self.items[drawn] = _not_chosen(split, self.users[drawn], np.random.default_rng(seed))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -73,15 +71,14 @@ def _batch(tokenizer: PreTrainedTokenizerBase, max_length: int, rows: list[Row])
     return {**tokenizer(list(users), list(items), **options), "labels": torch.tensor(labels, dtype=torch.float32)}
 
 
-def _not_chosen(ds: RecDataset, train: pd.DataFrame, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _not_chosen(split: Split, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """For each user an item of train that the user has not chosen there, as positions."""
-    chosen = ds.chosen(train)
-    pool = np.unique(ds.items.index.get_indexer(train["item_id"]))
-    met = ds.users.index.get_indexer(chosen["user_id"]) * len(ds.items) + ds.items.index.get_indexer(chosen["item_id"])
-    met = np.unique(met)
+    n, pool = len(split.dataset.items), np.unique(positions(split.dataset, split.train)[1])
+    user, item = choices(split, split.train)
+    met = user * n + item
     items, open_ = rng.choice(pool, len(users)), np.arange(len(users))
     for _ in range(100):  # what is left then belongs to users who have chosen nearly everything
-        open_ = open_[np.isin(users[open_] * len(ds.items) + items[open_], met)]
+        open_ = open_[np.isin(users[open_] * n + items[open_], met)]
         if not len(open_):
             break
         items[open_] = rng.choice(pool, len(open_))
