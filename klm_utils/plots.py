@@ -32,20 +32,22 @@ def training_curves(histories: Mapping[str, Any], ax: Axes | None = None) -> Axe
     return _plain(ax)
 
 
-def forest(
-    rows: Mapping[str, tuple[float, float, float]], label: str, zero: float | None = None, ax: Axes | None = None
-) -> Axes:
+def forest(rows: Mapping[str, Sequence[float]], label: str, zero: float | None = None, ax: Axes | None = None) -> Axes:
     """Values with their intervals, one row each, the first on top.
 
     Args:
-        rows: name -> (value, low, high).
+        rows: name -> (value, low, high); of differences also the ends of a second interval, for other items too, which
+            is drawn thin.
         label: what the values are, with their unit or metric.
-        zero: where to draw the line of no difference.
+        zero: where to draw the line of no difference. Grey is what reaches it with either interval.
     """
     ax = ax or plt.subplots(figsize=(6.4, 0.8 + 0.36 * len(rows)), layout="constrained")[1]
-    for place, (value, low, high) in enumerate(rows.values()):
-        colour = COLOURS[0] if zero is None or low > zero or high < zero else "#777777"  # no interval: grey
-        ax.plot([low, high], [place, place], color=colour, linewidth=2)
+    for place, (value, *ends) in enumerate(rows.values()):
+        there = np.array(ends, dtype=float).reshape(-1, 2)
+        sure = zero is None or all(low > zero or high < zero for low, high in there[~np.isnan(there).any(1)])
+        colour = COLOURS[0] if sure and not np.isnan(there).all() else "#777777"  # no interval: grey
+        for (low, high), width in zip(there, (3.5, 1.2), strict=False):
+            ax.plot([low, high], [place, place], color=colour, linewidth=width, solid_capstyle="butt")
         ax.plot(value, place, "o", color=colour)
     if zero is not None:
         ax.axvline(zero, color="black", linewidth=0.8, linestyle=":")

@@ -17,7 +17,14 @@ import klm_utils as klm
 
 CACHE = os.environ.get("KLM_CACHE", "")  # empty: the user's
 
+LONG = ("test_shop_quality.py", "test_run.py", "test_distributed.py", "test_hygiene.py", "test_quality.py")  # over 30 s
+
 METRICS = 'print("METRICS", json.dumps({"headline": "auc", "auc": 0.75 + EPOCHS / 100, "protocol": "made up"}))'
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: two workers that take file after file then end together."""
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 class Course:

@@ -52,7 +52,9 @@ class Split:
         return Split(log, log[:0], log[:0], protocol, self.dataset, "all", log[:0])
 
 
-def split(ds: RecDataset, name: str, seed: int = 0, *, shown: int = 0) -> Split:
+def split(
+    ds: RecDataset, name: str, seed: int = 0, *, shown: int = 0, fold: int | None = None, folds: int = 10
+) -> Split:
     """Cut the log of a data set.
 
     - random: 80/10/10 of the rows. Will this user like this film, everything else known?
@@ -62,15 +64,22 @@ def split(ds: RecDataset, name: str, seed: int = 0, *, shown: int = 0) -> Split:
       than valid is to hold. What of an item nobody has seen?
     - cold_user: the same with users; the first `shown` rows of each cold user go to `Split.shown`.
 
+    With `fold`, a cold split is one of `folds`, which share a seed: the items (users) with 5 or more interactions are
+    dealt into so many parts of about equal size, twins together; part `fold` is test, the next one valid, the others
+    are train. So over all folds each of them is test once, and a mean over folds is about all of them.
+
     The protocol says it where test rows of random are pairs of train, and where ratings became labels unlike 4 of 5.
 
     Raises:
-        ConfigError: no data set; an unknown name; a seed or `shown` that is no int >= 0; `shown` with another split.
+        ConfigError: no data set; an unknown name; a seed or `shown` that is no int >= 0; `shown` or `fold` with another
+            split; fewer than three folds, or a fold that is none of them.
         DataError: the data set has no log, or one too small for the split; a list of years (cold_item).
     """
-    _check_arguments(ds, name, seed, shown)
-    cut = _cut_rows if name in ("random", "temporal") else _cut_ids
-    masks, how = cut(ds, name, np.random.default_rng(seed), shown)
+    _check_arguments(ds, name, seed, shown, fold, folds)
+    if name in ("random", "temporal"):
+        masks, how = _cut_rows(ds, name, np.random.default_rng(seed))
+    else:
+        masks, how = _cut_ids(ds, name, np.random.default_rng(seed), shown, None if fold is None else (fold, folds))
     parts = {part: ds.interactions[mask] for part, mask in zip(PARTS, masks, strict=True)}
     _refuse_empty(parts, name, ds)
     how += "" if name == "temporal" else f", seed {seed}"
@@ -90,7 +99,7 @@ def _seen(part: pd.DataFrame, train: pd.DataFrame) -> np.ndarray:
     return places(pd.Index(train["user_id"].unique()), part["user_id"]) >= 0
 
 
-def _cut_rows(ds: RecDataset, name: str, rng: np.random.Generator, shown: int) -> tuple[tuple[np.ndarray, ...], str]:
+def _cut_rows(ds: RecDataset, name: str, rng: np.random.Generator) -> tuple[tuple[np.ndarray, ...], str]:
     """The rows of each part as masks, and how they were cut."""
     n = len(ds.interactions)
     place = rng.permutation(n) if name == "random" else np.arange(n)
@@ -99,25 +108,28 @@ def _cut_rows(ds: RecDataset, name: str, rng: np.random.Generator, shown: int) -
     return masks, "random 80/10/10 of rows" if name == "random" else "temporal 80/10/10 by time"
 
 
-def _cut_ids(ds: RecDataset, name: str, rng: np.random.Generator, shown: int) -> tuple[tuple[np.ndarray, ...], str]:
+def _cut_ids(
+    ds: RecDataset, name: str, rng: np.random.Generator, shown: int, fold: tuple[int, int] | None
+) -> tuple[tuple[np.ndarray, ...], str]:
     """The rows of each part as masks, and how they were cut."""
     key, ids = ("item_id", ds.items.index) if name == "cold_item" else ("user_id", ds.users.index)
     groups = _twins(ds.items) if key == "item_id" else np.arange(len(ids))
     at, least = places(ids, ds.interactions[key]), max(MIN_ROWS, shown + 1)
     eligible = np.bincount(at, minlength=len(ids)) >= least
-    role, crowd = _draw_cold(eligible, groups, least, rng, where=f"split({name!r})")
+    role, crowd = _draw_cold(eligible, groups, least, rng, fold, where=f"split({name!r})")
     valid, test = ((role[eligible] == r).sum() for r in (1, 2))
     of_row = role[at]
     early = (of_row > 0) & (pd.Series(at).groupby(at).cumcount().to_numpy() < shown)
     masks = of_row == 0, (of_row == 1) & ~early, (of_row == 2) & ~early, early
-    how = f"{name}: {test} test and {valid} valid of {eligible.sum()} {key[:4]}s with {least}+ rows, none in train"
+    kind = name if fold is None else f"{name} fold {fold[0]} of {fold[1]}"
+    how = f"{kind}: {test} test and {valid} valid of {eligible.sum()} {key[:4]}s with {least}+ rows, none in train"
     if crowd.any():
         title = ds.items["title"].iloc[np.argmax(crowd)]
         how += f"; {crowd.sum()} items share a title with too many to be cold and stay in train, such as {title!r}"
     return masks, how + (f", first {shown} rows of each cold user shown" if shown else "")
 
 
-def _check_arguments(ds: RecDataset, name: str, seed: int, shown: int) -> None:
+def _check_arguments(ds: RecDataset, name: str, seed: int, shown: int, fold: int | None, folds: int) -> None:
     check_kind("split(ds)", ds, RecDataset, "a RecDataset", "klm.split(ds, 'random'): the data set comes first")
     if not isinstance(name, str) or name not in SPLITS:
         names, remedy = ", ".join(map(repr, SPLITS)), "see klm.split for what each of them asks"
@@ -126,6 +138,11 @@ def _check_arguments(ds: RecDataset, name: str, seed: int, shown: int) -> None:
     if check_whole("split(shown)", shown, 0) and name != "cold_user":
         expected, remedy = f"0 for {name!r}", "leave shown out, or use 'cold_user'"
         raise ConfigError("only cold users have rows to show", "split(shown)", shown, expected, remedy)
+    if fold is not None and check_whole("split(fold)", fold, 0) >= check_whole("split(folds)", folds, 3):
+        raise ConfigError("there is no such fold", "split(fold)", fold, f"0 to {folds - 1}", f"folds={folds}")
+    if fold is not None and not name.startswith("cold_"):
+        remedy = "take seeds in their place, or a cold split"
+        raise ConfigError(f"the split {name!r} has no folds", "split(fold)", fold, "fold=None", remedy)
     if ds.interactions.empty:
         remedy = "use 'movielens-100k', or add a log with RecDataset.from_frames"
         what = f"{ds.name} has no interactions to split"
@@ -152,27 +169,38 @@ def _years(years: pd.Series) -> pd.Series:
 
 
 def _draw_cold(
-    eligible: np.ndarray, groups: np.ndarray, least: int, rng: np.random.Generator, where: str
+    eligible: np.ndarray,
+    groups: np.ndarray,
+    least: int,
+    rng: np.random.Generator,
+    fold: tuple[int, int] | None,
+    where: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Role of each id, 0 train, 1 valid, 2 test, by group: if one id of it is eligible, all go along.
 
     A group larger than valid is to be would fill a part or empty the next one. It stays in train, if the others are
     enough for valid, test and train; the second mask tells the ids of such groups.
     """
-    total = int(eligible.sum())
-    if total < 3:
+    total, parts = int(eligible.sum()), 3 if fold is None else fold[1]
+    if total < parts:
         found, remedy = f"{total} ids with {least} or more interactions", "use more data, or the split 'random'"
-        expected = "at least 3: one each for train, valid and test"
+        expected = f"at least {parts}: one each for {'train, valid and test' if fold is None else 'every fold'}"
         raise DataError("too few ids for a cold split", where, found, expected, remedy)
     size = np.bincount(groups, weights=eligible).astype(int)
-    n_test, n_valid = (max(1, round(share * total)) for share in (TEST_SHARE, VALID_SHARE))
+    shares = (TEST_SHARE, VALID_SHARE) if fold is None else (1 / parts, 1 / parts)
+    n_test, n_valid = (max(1, round(share * total)) for share in shares)
     crowd = size > n_valid
     crowd &= size[~crowd].sum() > n_test + n_valid
     drawn = rng.permutation(np.flatnonzero((size > 0) & ~crowd))
     before = np.cumsum(size[drawn]) - size[drawn]  # eligible ids in the groups drawn so far
     role = np.zeros(len(size), dtype=int)
-    role[drawn[before < n_test + n_valid]] = 1
-    role[drawn[before < n_test]] = 2
+    if fold is None:
+        role[drawn[before < n_test + n_valid]] = 1
+        role[drawn[before < n_test]] = 2
+    else:
+        part = before * parts // max(1, size[drawn].sum())
+        role[drawn[part == (fold[0] + 1) % parts]] = 1
+        role[drawn[part == fold[0]]] = 2
     return role[groups], crowd[groups]
 
 

@@ -5,7 +5,8 @@
     runs.table("no text")  # values, and paired differences to one variant
     runs.plot("no text")
 
-`stored` is what `to_rows` gave, with the same arguments, in a run at full scale; it is shown beside the small one.
+A difference has two intervals: for the same items and other users, and for other items too (`Gain`). `stored` is what
+`to_rows` gave, with the same arguments, in a run at full scale; it is shown beside the small one.
 """
 
 import math
@@ -25,7 +26,8 @@ from klm_utils.evaluation.ranking import Model
 from klm_utils.evaluation.report import UNFINISHED, Gain, Report, evaluate, paired_gain, pooled
 
 Build = Callable[[Split, int], Model]
-Rows = dict[str, list[float | None]]  # {label: [value, low, high]}, None where undefined
+Rows = dict[str, list[float | None]]  # {label: [value, low, high]}, None where undefined; differences have low and
+# high for other items behind these
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,31 +80,64 @@ class Runs:
 
     def reports(self, variant: str) -> list[Report]:
         """One for each split and seed."""
+        return list(self._by_place(variant).values())
+
+    def _by_place(self, variant: str) -> dict[tuple[int, int], Report]:
         check_choice("variant", variant, tuple(self.variants))
-        return [run.report for run in self.runs if run.variant == variant]
+        return {(run.split, run.seed): run.report for run in self.runs if run.variant == variant}
 
     def values(self, metric: str | None = None) -> pd.DataFrame:
         """The metric of each run: a row per split and seed, a column per variant."""
         return self.frame.pivot(index=["split", "seed"], columns="variant", values=self._metric(metric))[self.variants]
 
+    def users(self, metric: str | None = None) -> pd.DataFrame:
+        """One row per variant, split, seed and user, with the value of a metric that is a mean over users.
+
+        Raises:
+            ConfigError: a metric of rows, such as the AUC of all rows, has none for a user.
+        """
+        metric, parts = self._metric(metric), []
+        for run in self.runs:
+            stat = run.report.statistics[metric]
+            if stat.values is None:
+                means = [name for name, other in run.report.statistics.items() if other.values is not None]
+                what, remedy = f"{metric} has no value for a user", "take one of these"
+                raise ConfigError(what, "Runs.users(metric)", metric, ", ".join(means), remedy)
+            part = pd.DataFrame({"user_id": stat.users, metric: stat.values})
+            part.insert(0, "seed", run.seed), part.insert(0, "split", run.split), part.insert(0, "variant", run.variant)
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
+
     def gain(self, a: str, b: str, metric: str | None = None) -> Gain:
-        """The paired difference a - b, pooled; the interval draws users, who are the same in both."""
-        gain = paired_gain(self.reports(a), self.reports(b), self._metric(metric), self.level, self.n_boot)
+        """The paired difference a - b, pooled over the splits and seeds that both were run on."""
+        of_a, of_b = self._by_place(a), self._by_place(b)
+        both = [place for place in of_a if place in of_b]
+        if not both:
+            remedy = "run both on the same splits and seeds"
+            raise ConfigError("these were not run on the same split", "Runs.gain", (a, b), "a split of both", remedy)
+        reports = [of_a[place] for place in both], [of_b[place] for place in both]
+        gain = paired_gain(*reports, self._metric(metric), self.level, self.n_boot)
         named = {a: gain.a, b: gain.b}
         a, b = (f"{own}: {named[own]}" if _unfinished(named[own]) else own for own in (a, b))
         return replace(gain, a=a, b=b)
 
     def gains(self, *pairs: tuple[str, str], metric: str | None = None) -> Rows:
-        """{"a minus b": [difference, low, high]} of those pairs whose variants were both run, to 4 digits."""
+        """{"a minus b": [difference, low, high, low, high]} of those pairs that were both run, to 4 digits.
+
+        The first low and high are for other users, the second for other items too.
+        """
         there = [(a, b) for a, b in pairs if {a, b} <= {*self.variants}]
         return {f"{a} minus {b}": _row(*_ends(self.gain(a, b, metric))) for a, b in there}
 
     def to_rows(self, base: str | None = None, metric: str | None = None) -> Rows:
-        """{variant: [value, low, high]}, or of the paired difference to `base`; to 4 digits, ready for JSON."""
+        """{variant: [value, low, high]}, or with `base` the `gains` over it; to 4 digits, ready for JSON."""
         return {name: _row(*row) for name, row in self._rows(base, metric).items()}
 
     def table(self, base: str | None = None, metric: str | None = None, stored: Rows | None = None) -> pd.DataFrame:
-        """One row per variant: the metric and its interval; with `base` also the paired difference to it.
+        """One row per variant: the metric and its interval over users; with `base` also the paired difference to it.
+
+        The difference has two intervals: "low", "high" for the same items and other users, "others low", "others high"
+        for other items too. `splits` says on how many splits, where these are not equally many.
 
         Where the training of a model was interrupted, a column `model` has the names, which say so. `stored` adds a
         column "full scale": of the differences if there is a base, a star where the interval excludes 0.
@@ -110,11 +145,15 @@ class Runs:
         table = pd.DataFrame.from_dict(self._rows(None, metric), orient="index")
         table.columns = [self._metric(metric), "low", "high"]
         if base is not None:
-            minus = pd.DataFrame.from_dict(self._rows(base, metric), orient="index", columns=range(3))
-            table[[f"minus {base}", "minus low", "minus high"]] = minus.reindex(table.index)
-        names = {variant: report.name for variant, report in self.pooled.items()}
-        if any(map(_unfinished, names.values())):
-            table["model"] = pd.Series(names)
+            minus = pd.DataFrame.from_dict(self._rows(base, metric), orient="index", columns=range(5))
+            names = [f"minus {base}", "minus low", "minus high", "others low", "others high"]
+            table[names] = minus.reindex(table.index)
+        splits = self.frame.groupby("variant")["split"].nunique()
+        if splits.nunique() > 1:
+            table["splits"] = splits
+        models = {variant: report.name for variant, report in self.pooled.items()}
+        if any(map(_unfinished, models.values())):
+            table["model"] = pd.Series(models)
         return table if stored is None else beside(table, stored, signed=base is not None)
 
     def plot(
@@ -122,7 +161,7 @@ class Runs:
     ) -> Axes:
         """Forest plot of the values, or of the paired differences to `base`; below each its row at full scale."""
         rows, full = self._rows(base, metric), stored or {}
-        shown: dict[str, tuple[float, float, float]] = {}
+        shown: dict[str, tuple[float, ...]] = {}
         for label in dict.fromkeys([*rows, *full]):
             if label in rows:
                 shown[label] = rows[label]
@@ -151,7 +190,7 @@ class Runs:
             check_choice("metric", metric, metrics)
         return metric or metrics[0]
 
-    def _rows(self, base: str | None, metric: str | None) -> dict[str, tuple[float, float, float]]:
+    def _rows(self, base: str | None, metric: str | None) -> dict[str, tuple[float, ...]]:
         name = self._metric(metric)
         if base is None:
             return {label: (r.metrics[name], *r.intervals[name]) for label, r in self.pooled.items()}
@@ -211,13 +250,15 @@ def run(
 def beside(table: pd.DataFrame, stored: Rows, signed: bool = False) -> pd.DataFrame:
     """A table with a column "full scale" of stored rows, by label; labels that the table lacks come last.
 
-    signed: they are differences: with their sign, and a star where the interval excludes 0.
+    signed: they are differences: with their sign and both intervals, a star where an interval excludes 0.
     """
-    form = "{:+.4f} [{:+.4f}, {:+.4f}]" if signed else "{:.4f} [{:.4f}, {:.4f}]"
+    form = "{:+.4f}" if signed else "{:.4f}"
     cells = {}
     for label, row in stored.items():
-        value, low, high = _numbers(row)
-        cells[label] = form.format(value, low, high) + (" *" if signed and (low > 0 or high < 0) else "")
+        value, *ends = _numbers(row)
+        cells[label] = form.format(value)
+        for low, high in zip(ends[::2], ends[1::2], strict=True):
+            cells[label] += f" [{form}, {form}]".format(low, high) + ("*" if signed and (low > 0 or high < 0) else "")
     table = table.reindex(dict.fromkeys([*table.index, *cells]))
     return table.assign(**{"full scale": pd.Series(cells, dtype=object).reindex(table.index, fill_value="")})
 
@@ -226,14 +267,13 @@ def _unfinished(name: str) -> bool:
     return any(mark in name for mark in UNFINISHED)
 
 
-def _ends(gain: Gain) -> tuple[float, float, float]:
-    return gain.difference, gain.low, gain.high
+def _ends(gain: Gain) -> tuple[float, ...]:
+    return gain.difference, gain.low, gain.high, *gain.others
 
 
 def _row(*row: float) -> list[float | None]:
     return [None if math.isnan(value) else round(value, 4) for value in row]
 
 
-def _numbers(row: list[float | None]) -> tuple[float, float, float]:
-    value, low, high = (math.nan if x is None else x for x in row)
-    return value, low, high
+def _numbers(row: list[float | None]) -> tuple[float, ...]:
+    return tuple(math.nan if x is None else x for x in row)

@@ -1,8 +1,10 @@
-"""Metrics as functions of how often each user counts, and intervals by the bootstrap over users.
+"""Metrics as functions of how often each user counts, and intervals for other users, and for other items too.
 
-The rows of one user depend on each other, so whole users are drawn with replacement (Field and Welsh 2007,
-Bootstrapping clustered data). A draw is a vector of weights, how often each user was drawn, and every metric here is an
-exact function of that vector: nothing is sorted or scored again for a draw.
+`interval`: same items, other users. The rows of one user depend on each other, so whole users are drawn with
+replacement (Field and Welsh 2007, Bootstrapping clustered data). A draw is a vector of weights, how often each user was
+drawn, and every metric here is an exact function of that vector: nothing is sorted or scored again for a draw.
+`over_splits` and `two_way` answer for other items too. docs/results/06_coverage.json has how often each of the three
+holds the truth.
 
 How far an interval can be trusted hangs on the number of users behind it. Models of equal worth, which should be told
 apart in 5 % of the trials, were so in half of them with 2 users, in a fifth with 4, a tenth with 8 and in 7 to 8 % with
@@ -10,17 +12,18 @@ apart in 5 % of the trials, were so in half of them with 2 users, in a fifth wit
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
+from scipy import sparse, stats
 
 from klm_utils.errors import ConfigError, check_number, check_seed, check_whole
 
 EPS = float(np.finfo(np.float64).eps)
 DRAWS_AT_ONCE = 100
 HANDFUL = 12
+NONE = (float("nan"), float("nan"))  # no interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,9 @@ class Statistic:
     users: the users it depends on, [users].
     value: weights [draws, users] -> values [draws]; weights of one give the metric itself. nan where undefined.
     bounds: the range of the metric.
+    values: of a mean over users the value of each, float [users], nan where undefined; else None.
+    items, crossed: of a metric of rows the items it depends on, [items], and the metric where a row counts as often as
+        its user times its item: weights [draws, users], [draws, items] -> values [draws]; else None.
     support: the number of users that it rests on: those who have a value. Of an AUC, which needs two groups, those
         with a positive or those with a negative, whichever are fewer.
     """
@@ -38,6 +44,9 @@ class Statistic:
     value: Callable[[np.ndarray], np.ndarray]
     support: int
     bounds: tuple[float, float] = (0.0, 1.0)
+    values: np.ndarray | None = None
+    items: np.ndarray | None = None
+    crossed: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
     def estimate(self) -> float:
         """The metric itself: every user once."""
@@ -69,15 +78,73 @@ def interval(stat: Statistic, level: float = 0.95, n_boot: int = 1000, seed: int
     """
     check_draws(level, n_boot, seed)
     if stat.support < 2:
-        return float("nan"), float("nan")
-    n = len(stat.users)
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot)
-    draws = np.concatenate(
-        [stat.value(weights[i : i + DRAWS_AT_ONCE].astype(float)) for i in range(0, n_boot, DRAWS_AT_ONCE)]
-    )
+        return NONE
+    weights = _drawn(len(stat.users), n_boot, np.random.default_rng(seed))
+    return _percentiles(stat, [stat.value(weights[i]) for i in _chunks(n_boot)], level)
+
+
+def two_way(stat: Statistic, level: float = 0.95, n_boot: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Interval of a metric of rows for other users *and* other items: both are drawn, a row counts as their product.
+
+    For AUC and log loss, whose rows share users and items. Arguments and errors as `interval`; (nan, nan) where the
+    statistic is none of rows, or rests on fewer than two users or items.
+
+    Source: Owen 2007, The pigeonhole bootstrap, sections 3-4; Owen and Eckles 2012, Bootstrapping data arrays of
+    arbitrary order.
+    """
+    check_draws(level, n_boot, seed)
+    if stat.crossed is None or stat.items is None or min(stat.support, len(stat.items)) < 2:
+        return NONE
+    rng = np.random.default_rng(seed)
+    users, items = (_drawn(n, n_boot, rng) for n in (len(stat.users), len(stat.items)))
+    return _percentiles(stat, [stat.crossed(users[i], items[i]) for i in _chunks(n_boot)], level)
+
+
+def over_splits(values: np.ndarray, shared: float, level: float = 0.95) -> tuple[float, float]:
+    """Interval of a mean over splits, float [splits], for other splits of the same kind: other items, other users.
+
+    t with splits - 1 degrees of freedom, variance times 1 / splits + shared: the splits train on rows in common, so
+    their values agree more than independent ones would, by about the correlation shared / (1 + shared).
+
+    Args:
+        values: the metric, or the paired difference, of each split.
+        shared: rows of test over rows of train, in one split.
+
+    Returns:
+        (low, high), or (nan, nan) of fewer than two splits.
+
+    Source: Nadeau and Bengio 2003, Inference for the generalization error, section 5 (corrected resampled t-test).
+    """
+    if len(values) < 2:
+        return NONE
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * np.sqrt((1 / len(values) + shared) * np.var(values, ddof=1))
+    return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """P-values corrected for being several, float [n]: reject where this is below .05, and hardly ever err in any.
+
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure.
+    """
+    order = np.argsort(p)
+    stepped = np.asarray(p, dtype=np.float64)[order] * np.arange(len(order), 0, -1)
+    return np.maximum.accumulate(np.minimum(1, stepped))[np.argsort(order)]
+
+
+def _drawn(n: int, n_boot: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each of n is drawn, float [n_boot, n]."""
+    return rng.multinomial(n, np.full(n, 1 / n), size=n_boot).astype(float)
+
+
+def _chunks(n_boot: int) -> list[slice]:
+    return [slice(i, i + DRAWS_AT_ONCE) for i in range(0, n_boot, DRAWS_AT_ONCE)]
+
+
+def _percentiles(stat: Statistic, found: Sequence[np.ndarray], level: float) -> tuple[float, float]:
+    draws = np.concatenate(found)
     draws = draws[np.isfinite(draws)]
     if len(draws) < 2:
-        return float("nan"), float("nan")
+        return NONE
     draws = draws - (draws.mean() - stat.estimate())
     low, high = np.clip(np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]), *stat.bounds)
     return float(low), float(high)
@@ -94,14 +161,16 @@ def check_draws(level: float, n_boot: int, seed: int) -> None:
 def mean_over_users(users: np.ndarray, values: np.ndarray) -> Statistic:
     """Mean of one value per user, [users]; users whose value is nan are left out."""
     defined = np.isfinite(values)
-    return Statistic(users, _ratio(np.where(defined, values, 0.0), defined.astype(float)), int(defined.sum()))
+    value = _ratio(np.where(defined, values, 0.0), defined.astype(float))
+    return Statistic(users, value, int(defined.sum()), values=np.asarray(values, dtype=np.float64))
 
 
-def pooled_auc(users: np.ndarray, y: np.ndarray, s: np.ndarray) -> Statistic:
+def pooled_auc(users: np.ndarray, y: np.ndarray, s: np.ndarray, items: np.ndarray | None = None) -> Statistic:
     """AUC over the pairs of all rows, of whatever users; ties count half.
 
     Args:
         users, y, s: user, label and score of each row, [n].
+        items: item of each row, [n], for `two_way`.
 
     A pair (row of u, row of v) counts w_u w_v times: with M[u, v] the pairs won by a positive of u over a negative of
     v, AUC(w) = w'Mw / (w'P w'N). We never build M: with rows sorted by score once, w'Mw is a cumulative sum.
@@ -116,7 +185,21 @@ def pooled_auc(users: np.ndarray, y: np.ndarray, s: np.ndarray) -> Statistic:
         below = np.cumsum(negative, 0) - negative / 2
         return divide((positive * below).sum(0), positive.sum(0) * negative.sum(0))
 
-    return Statistic(ids, value, min(len(np.unique(user[y == c])) for c in (0, 1)))
+    support = min(len(np.unique(user[y == c])) for c in (0, 1))
+    if items is None:
+        return Statistic(ids, value, support)
+    item_ids, item = _codes(items)
+    order = np.argsort(s, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(np.asarray(s)[order]) > 0])  # of equal scores
+    user, item, liked = user[order], item[order], np.asarray(y)[order] == 1
+
+    def crossed(by_user: np.ndarray, by_item: np.ndarray) -> np.ndarray:
+        weights = by_user[:, user] * by_item[:, item]
+        positive, negative = (np.add.reduceat(weights * which, starts, axis=1) for which in (liked, ~liked))
+        below = np.cumsum(negative, 1) - negative / 2
+        return divide((positive * below).sum(1), positive.sum(1) * negative.sum(1))
+
+    return Statistic(ids, value, support, items=item_ids, crossed=crossed if len(s) else None)
 
 
 def user_auc(users: np.ndarray, y: np.ndarray, s: np.ndarray) -> Statistic:
@@ -129,12 +212,26 @@ def user_auc(users: np.ndarray, y: np.ndarray, s: np.ndarray) -> Statistic:
     return mean_over_users(ids, divide(won, positives * (rows - positives)))
 
 
-def logloss(users: np.ndarray, y: np.ndarray, p: np.ndarray, eps: float = EPS) -> Statistic:
+def logloss(
+    users: np.ndarray, y: np.ndarray, p: np.ndarray, eps: float = EPS, items: np.ndarray | None = None
+) -> Statistic:
     """Mean log loss of the rows, each row weighted like its user."""
     ids, user = _codes(users)
-    loss = np.bincount(user, weights=row_losses(y, p, eps), minlength=len(ids))
+    losses = row_losses(y, p, eps)
+    loss = np.bincount(user, weights=losses, minlength=len(ids))
     rows = np.bincount(user, minlength=len(ids)).astype(float)
-    return Statistic(ids, _ratio(loss, rows), len(ids), (0.0, np.inf))
+    stat = Statistic(ids, _ratio(loss, rows), len(ids), (0.0, np.inf))
+    if items is None:
+        return stat
+    item_ids, item = _codes(items)
+    shape = (len(ids), len(item_ids))
+    loss_of, rows_of = (sparse.csr_array((v, (user, item)), shape) for v in (losses, np.ones(len(losses))))
+
+    def crossed(by_user: np.ndarray, by_item: np.ndarray) -> np.ndarray:
+        total, count = (((of.T @ by_user.T) * by_item.T).sum(0) for of in (loss_of, rows_of))
+        return divide(total, count)
+
+    return replace(stat, items=item_ids, crossed=crossed)
 
 
 def row_losses(y: np.ndarray, p: np.ndarray, eps: float = EPS) -> np.ndarray:
@@ -163,28 +260,40 @@ def coverage(users: np.ndarray, listed: np.ndarray, n_items: int) -> Statistic:
     return Statistic(ids, lambda weights: (table @ weights.T > 0).mean(0), len(ids))
 
 
-def average(stats: Sequence[Statistic]) -> Statistic:
+def average(several: Sequence[Statistic]) -> Statistic:
     """Mean of several statistics (one per seed); a user drawn counts in all of them, and the weakest bears the mean."""
-    users, places = _union(stats)
-    bounds = (min(s.bounds[0] for s in stats), max(s.bounds[1] for s in stats))
-    return Statistic(
-        users,
-        lambda w: np.mean([s.value(w[:, at]) for s, at in zip(stats, places, strict=True)], axis=0),
-        min(s.support for s in stats),
-        bounds,
-    )
+    bounds = (min(s.bounds[0] for s in several), max(s.bounds[1] for s in several))
+    return _combined(several, np.full(len(several), 1 / len(several)), bounds)
 
 
 def difference(a: Statistic, b: Statistic) -> Statistic:
     """a - b, paired: both see the same draw of users."""
-    users, (in_a, in_b) = _union([a, b])
-    support = min(a.support, b.support)
-    return Statistic(users, lambda w: a.value(w[:, in_a]) - b.value(w[:, in_b]), support, (-np.inf, np.inf))
+    return _combined([a, b], np.array([1.0, -1.0]), (-np.inf, np.inf))
 
 
-def _union(stats: Sequence[Statistic]) -> tuple[np.ndarray, list[np.ndarray]]:
-    users = pd.unique(np.concatenate([s.users for s in stats]))
-    return users, [pd.Index(users).get_indexer(s.users) for s in stats]
+def _combined(several: Sequence[Statistic], factors: np.ndarray, bounds: tuple[float, float]) -> Statistic:
+    """The sum of several statistics times these factors; who is drawn counts equally in all of them."""
+    users, user_at = _union([s.users for s in several])
+
+    def value(w: np.ndarray) -> np.ndarray:
+        return factors @ [s.value(w[:, at]) for s, at in zip(several, user_at, strict=True)]
+
+    stat = Statistic(users, value, min(s.support for s in several), bounds)
+    if any(s.items is None or s.crossed is None for s in several):
+        return stat
+    items, item_at = _union([s.items for s in several if s.items is not None])
+
+    def crossed(w: np.ndarray, v: np.ndarray) -> np.ndarray:
+        places = zip(several, user_at, item_at, strict=True)
+        return factors @ [s.crossed(w[:, u], v[:, i]) for s, u, i in places if s.crossed is not None]
+
+    return replace(stat, items=items, crossed=crossed)
+
+
+def _union(several: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """All ids, each once, and where those of each list stand among them."""
+    ids = pd.unique(np.concatenate(several))
+    return ids, [pd.Index(ids).get_indexer(some) for some in several]
 
 
 def _codes(users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,9 @@ class Report:
     """What a model reaches on one part of a split, or the mean of several such reports (`pooled`).
 
     metrics and intervals share their keys, the headline metric first. `setting` is what must agree between seeds
-    (data set, split, part, objective, k), `rows` a fingerprint of the evaluated rows of each seed, `statistics` what
-    `paired_gain` resamples. An interval is (nan, nan) where its metric rests on fewer than two users.
+    (data set, split, part, objective, k), `rows` a fingerprint of the evaluated rows of each seed, `by_run` the metrics
+    of each, `shared` their rows over those of train (see `intervals.over_splits`), `statistics` what `paired_gain`
+    resamples. An interval is (nan, nan) where its metric rests on fewer than two users.
     """
 
     name: str
@@ -38,6 +39,8 @@ class Report:
     setting: tuple = field(repr=False, default=())
     rows: tuple[str, ...] = field(repr=False, default=())
     statistics: dict[str, Statistic] = field(repr=False, default_factory=dict)
+    by_run: tuple[dict[str, float], ...] = field(repr=False, default=())
+    shared: float = field(repr=False, default=float("nan"))
 
     @property
     def users(self) -> dict[str, int]:
@@ -72,9 +75,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Gain:
-    """The difference a - b of one metric, with the interval of the paired bootstrap over `n_users` users.
+    """The difference a - b of one metric, with two intervals, nan where there is none.
 
-    low and high are nan where the difference is, or rests on fewer than two users.
+    low, high: for the same items and other users: paired bootstrap over `n_users` users, `n_boot` draws.
+    others: for other items too, found by `how`: "folds" (or other splits, of which there are `n_splits`), or "two-way"
+        for metrics of rows, see `intervals`. Of one split and a metric of lists there is none.
     """
 
     metric: str
@@ -87,11 +92,19 @@ class Gain:
     level: float
     n_boot: int
     n_users: int
+    others: tuple[float, float] = intervals.NONE
+    how: str = ""
+    n_splits: int = 1
 
     @property
     def excludes_zero(self) -> bool:
-        """True if the whole interval lies on one side of 0; no interval does not."""
+        """True if the whole interval over users lies on one side of 0; no interval does not."""
         return self.low > 0 or self.high < 0
+
+    @property
+    def holds_for_others(self) -> bool:
+        """The same of the interval for other items too."""
+        return self.others[0] > 0 or self.others[1] < 0
 
     def __str__(self) -> str:
         if math.isnan(self.difference):
@@ -101,6 +114,10 @@ class Gain:
         else:
             verdict = "excludes 0" if self.excludes_zero else "does not exclude 0"
             found = f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}], {verdict}"
+        if self.how:
+            verdict = "excludes 0" if self.holds_for_others else "does not exclude 0"
+            by = f"over {self.n_splits} splits" if self.how == "folds" else "two-way bootstrap of users and items"
+            found += f"\n  other items too: [{self.others[0]:+.4f}, {self.others[1]:+.4f}], {verdict} ({by})"
         few = f", {_users(self.n_users)}" if _few(self.n_users) else ""
         return (
             f"{self.a} - {self.b}: {self.metric} {found}\nprotocol: {self.protocol}"
@@ -156,8 +173,10 @@ def evaluate(
     else:
         statistics, what = _interaction_statistics(model, split, part, k, seed)
     name, protocol = ranking.model_name(model), f"{split.protocol} | {part}: {what}"
-    setting, rows = (split.dataset.name, split.name, part, objective, k), (_fingerprint(getattr(split, part)),)
-    return _report(statistics, name, protocol, setting, rows, level, n_boot, seed)
+    setting, frame = (split.dataset.name, split.name, part, objective, k), getattr(split, part)
+    shared = len(frame) / max(1, len(split.train))
+    report = _report(statistics, name, protocol, setting, (_fingerprint(frame),), level, n_boot, seed)
+    return replace(report, by_run=(report.metrics,), shared=shared)
 
 
 def paired_gain(
@@ -171,8 +190,8 @@ def paired_gain(
     """The paired difference a - b of one metric.
 
     Args:
-        a, b: reports, or equally long lists of reports, one per seed and in the same order. Seeds are pooled: the
-            difference is averaged over seeds, and a user drawn counts equally in every seed.
+        a, b: reports, or equally long lists of reports, one per split and seed and in the same order. They are pooled:
+            the difference is averaged, and a user drawn counts equally in every one.
         metric: by default the headline (`auc`, `ndcg@k`).
         level, n_boot, seed: see `intervals.interval`.
 
@@ -192,7 +211,21 @@ def paired_gain(
     check_choice("metric", metric, tuple(a.metrics))
     stat = intervals.difference(a.statistics[metric], b.statistics[metric])
     low, high = intervals.interval(stat, level, n_boot, seed)
-    return Gain(metric, a.name, b.name, stat.estimate(), low, high, a.protocol, level, n_boot, stat.support)
+    others = _for_others(a, b, metric, stat, level, n_boot, seed)
+    return Gain(metric, a.name, b.name, stat.estimate(), low, high, a.protocol, level, n_boot, stat.support, *others)
+
+
+def _for_others(
+    a: Report, b: Report, metric: str, stat: Statistic, level: float, n_boot: int, seed: int
+) -> tuple[tuple[float, float], str, int]:
+    """The interval for other items too, how it was found, and the number of splits; seeds of one split count as one."""
+    by_run = [one[metric] - other[metric] for one, other in zip(a.by_run, b.by_run, strict=True)]
+    by_split = pd.Series(by_run).groupby(list(a.rows), sort=False).mean().to_numpy()
+    if stat.crossed is not None:
+        return intervals.two_way(stat, level, n_boot, seed), "two-way", len(by_split)
+    if len(by_split) < 2:
+        return intervals.NONE, "", len(by_split)
+    return intervals.over_splits(by_split, a.shared, level), "folds", len(by_split)
 
 
 def pooled(reports: Report | Sequence[Report], *, level: float = 0.95, n_boot: int = 1000, seed: int = 0) -> Report:
@@ -213,8 +246,9 @@ def pooled(reports: Report | Sequence[Report], *, level: float = 0.95, n_boot: i
     statistics = {m: intervals.average([r.statistics[m] for r in reports]) for m in reports[0].metrics}
     name = " / ".join(dict.fromkeys(r.name for r in reports))
     protocol = f"mean of {len(reports)} runs: {_merged([r.protocol for r in reports])}"
-    rows = tuple(row for r in reports for row in r.rows)
-    return _report(statistics, name, protocol, reports[0].setting, rows, level, n_boot, seed)
+    rows, by_run = (tuple(x for r in reports for x in getattr(r, which)) for which in ("rows", "by_run"))
+    report = _report(statistics, name, protocol, reports[0].setting, rows, level, n_boot, seed)
+    return replace(report, by_run=by_run, shared=float(np.mean([r.shared for r in reports])))
 
 
 def _report(
@@ -242,8 +276,9 @@ def _label_statistics(model: ranking.Model, split: Split, part: str) -> tuple[di
     if not len(frame):
         where, remedy = f"split.{part} of {split.name!r}", "use another split or more data"
         raise DataError("There is nothing to evaluate", where, "0 rows", "at least one row", remedy)
-    users, y = frame["user_id"].to_numpy(), frame["label"].to_numpy(dtype=np.float64)
-    p = ranking.predict(model, users, frame["item_id"].to_numpy())
+    users, items = frame["user_id"].to_numpy(), frame["item_id"].to_numpy()
+    y = frame["label"].to_numpy(dtype=np.float64)
+    p = ranking.predict(model, users, items)
     if p.min() < 0 or p.max() > 1:
         at = int(np.flatnonzero((p < 0) | (p > 1))[0])
         what = f"The model {ranking.model_name(model)!r} returns a value that is no probability"
@@ -251,9 +286,9 @@ def _label_statistics(model: ranking.Model, split: Split, part: str) -> tuple[di
         remedy = "pass logits through a sigmoid, or evaluate with objective='interaction'"
         raise DataError(what, where, float(p[at]), "a value in [0, 1]", remedy)
     statistics = {
-        "auc": intervals.pooled_auc(users, y, p),
+        "auc": intervals.pooled_auc(users, y, p, items),
         "user_auc": intervals.user_auc(users, y, p),
-        "logloss": intervals.logloss(users, y, p),
+        "logloss": intervals.logloss(users, y, p, items=items),
         "ece": intervals.ece(users, y, p),
     }
     if split.dataset.optimum is not None:

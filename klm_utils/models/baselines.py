@@ -14,7 +14,7 @@ from klm_utils.data.splits import Split
 from klm_utils.errors import check_choice, check_number, check_whole
 from klm_utils.evaluation.ranking import rank
 from klm_utils.models.baseline import SMALLEST, Baseline, Calibrated, check_settings
-from klm_utils.models.side_baselines import GradientBoosting, Logistic
+from klm_utils.models.side_baselines import GradientBoosting, KernelRidge, Logistic
 
 __all__ = [
     "BASELINES",
@@ -23,6 +23,7 @@ __all__ = [
     "BiasALS",
     "GlobalMean",
     "GradientBoosting",
+    "KernelRidge",
     "Logistic",
     "Popularity",
     "UserItemBias",
@@ -185,6 +186,7 @@ BASELINES = {
         "global_mean": lambda: GlobalMean("interaction"),
         "popularity": Popularity,
         "ease": EASE,
+        "kernel_ridge": KernelRidge,
     },
 }
 

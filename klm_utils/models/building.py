@@ -92,10 +92,11 @@ def from_split(
     user_values = user_values[:, :0] if profile == "text" else user_values
     network = FUSIONS[fusion](catalogue_of(split, vectors, user_text, values, user_values), seed=seed, **settings)
     stated = "absent" if encoder is None else knowledge
-    about = {"data": ds.name, "protocol": split.protocol, "encoder": described(encoder), "knowledge": stated}
+    about: dict = {"data": ds.name, "protocol": split.protocol, "encoder": described(encoder), "knowledge": stated}
     about["texts"] = sha256(json.dumps([words, profiles]).encode()).hexdigest()
     about["reads"] = _reads(ds.items, None if texts is not None else columns, of_items, of_users)
-    about |= {"profile": profile, "mode": mode, "tuning": tuning, "fusion": fusion, "settings": settings, "seed": seed}
+    about |= {"profile": profile, "mode": mode, "tuning": tuning, "fusion": fusion}
+    about |= {"settings": settings, "seed": seed}
     read_along = None if encoder is None or mode == "frozen" else _tuned(encoder, mode, tuning, words, knowledge, seed)
     return cls(network, ds.items.index, ds.users.index, ds.items["title"], about, of_items, read_along, encoder)
 
