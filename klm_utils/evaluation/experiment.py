@@ -167,8 +167,9 @@ class Runs:
                 shown[label] = rows[label]
             if label in full:
                 shown[f"{label}, full scale"] = _numbers(full[label])
-        what = self._metric(metric) + (f" minus that of {base}" if base else "")
-        return plots.forest(shown, f"{what}, {100 * self.level:g} % over users", None if base is None else 0, ax)
+        what, level = self._metric(metric) + (f" minus that of {base}" if base else ""), f"{100 * self.level:g} %"
+        over = f"{level} over users" if base is None else f"{level}: thick other users, thin other items too"
+        return plots.forest(shown, f"{what}, {over}", None if base is None else 0, ax)
 
     def only(self, *variants: str) -> "Runs":
         """Those of these variants, in this order."""

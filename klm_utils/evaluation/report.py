@@ -114,7 +114,7 @@ class Gain:
         else:
             verdict = "excludes 0" if self.excludes_zero else "does not exclude 0"
             found = f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}], {verdict}"
-        if self.how:
+        if not math.isnan(self.others[0]):
             verdict = "excludes 0" if self.holds_for_others else "does not exclude 0"
             by = f"over {self.n_splits} splits" if self.how == "folds" else "two-way bootstrap of users and items"
             found += f"\n  other items too: [{self.others[0]:+.4f}, {self.others[1]:+.4f}], {verdict} ({by})"

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from scipy import stats
 from worlds import Table
 
 import klm_utils as klm
@@ -76,11 +77,12 @@ def test_a_gain_is_paired_and_pooled_and_named_by_its_variants(runs, reports):
 
 def test_a_table_of_variants_has_values_intervals_and_paired_differences(runs, reports):
     table, gain = runs.table("bias"), runs.gain("factors", "bias")
-    assert list(table) == ["auc", "low", "high", "minus bias", "minus low", "minus high"]
+    minus = ["minus bias", "minus low", "minus high", "others low", "others high"]
+    assert list(table) == ["auc", "low", "high", *minus]
     for name, own in reports.items():
         mean = pooled(own, n_boot=200)
         assert tuple(table.loc[name].iloc[:3]) == (mean.metrics["auc"], *mean.intervals["auc"])
-    assert tuple(table.loc["factors"].iloc[3:]) == (gain.difference, gain.low, gain.high)
+    assert tuple(table.loc["factors"].iloc[3:]) == (gain.difference, gain.low, gain.high, *gain.others)
     assert table.loc["bias"].iloc[3:].isna().all()
     assert list(runs.table(metric="logloss")) == ["logloss", "low", "high"]
 
@@ -89,9 +91,8 @@ def test_rows_are_what_a_full_scale_run_stores(runs):
     rows, gains = runs.to_rows("bias"), runs.gains(("factors", "bias"), ("factors", "not run"))
     assert list(rows) == ["factors"] and list(gains) == ["factors minus bias"]
     gain = runs.gain("factors", "bias")
-    assert (
-        rows["factors"] == gains["factors minus bias"] == [round(x, 4) for x in (gain.difference, gain.low, gain.high)]
-    )
+    want = [round(x, 4) for x in (gain.difference, gain.low, gain.high, *gain.others)]
+    assert rows["factors"] == gains["factors minus bias"] == want
     assert json.loads(json.dumps(runs.to_rows())) == runs.to_rows() and list(runs.to_rows()) == runs.variants
 
 
@@ -100,15 +101,16 @@ def test_what_is_undefined_is_null_in_rows_and_missing_in_tables(small):
     one = split.test["user_id"] == 1  # a user alone has no interval
     split = replace(split, train=pd.concat([split.train, split.test[~one]]), test=split.test[one], name="by hand")
     runs = experiment.run({"a": lambda s, seed: Table({}), "b": bias}, split)
-    assert runs.to_rows()["a"][1:] == [None, None] and runs.to_rows("a")["b"][1:] == [None, None]
+    assert runs.to_rows()["a"][1:] == [None, None] and runs.to_rows("a")["b"][1:] == [None] * 4
     assert runs.table("a").loc["b", ["low", "high", "minus low", "minus high"]].isna().all()
     assert "nan" in runs.table("a", stored=runs.to_rows("a")).loc["b", "full scale"]
 
 
 def test_stored_rows_stand_beside_the_small_run(runs):
-    stored = {"factors": [0.1, 0.05, 0.15], "only stored": [0.01, -0.1, 0.1]}
+    stored = {"factors": [0.1, 0.05, 0.15, -0.02, 0.2], "only stored": [0.01, -0.1, 0.1, None, None]}
     table = runs.table("bias", stored=stored)
-    assert table["full scale"].tolist() == ["", "+0.1000 [+0.0500, +0.1500] *", "+0.0100 [-0.1000, +0.1000]"]
+    both = "+0.1000 [+0.0500, +0.1500]* [-0.0200, +0.2000]"
+    assert table["full scale"].tolist() == ["", both, "+0.0100 [-0.1000, +0.1000] [+nan, +nan]"]
     assert table.index.tolist() == ["bias", "factors", "only stored"] and np.isnan(table.loc["only stored", "auc"])
     assert runs.table(stored={"bias": [0.7, 0.6, 0.8]})["full scale"].tolist() == ["0.7000 [0.6000, 0.8000]", ""]
     alone = experiment.beside(pd.DataFrame(), stored, signed=True)
@@ -119,7 +121,8 @@ def test_the_plot_has_a_row_for_each_difference_here_and_at_full_scale(runs):
     ax = runs.plot("bias", stored={"factors": [0.1, 0.05, 0.15], "only stored": [0.01, None, None]})
     shown = [text.get_text() for text in ax.get_yticklabels()]
     assert shown == ["factors", "factors, full scale", "only stored, full scale"]
-    assert ax.get_xlabel() == "auc minus that of bias, 95 % over users"
+    assert ax.get_xlabel() == "auc minus that of bias, 95 %: thick other users, thin other items too"
+    assert [line.get_linewidth() for line in ax.lines[:2]] == [3.5, 1.2], "two intervals of a difference"
     assert [text.get_text() for text in runs.plot().get_yticklabels()] == runs.variants
     plt.close("all")
 
@@ -144,9 +147,40 @@ def test_runs_of_the_same_splits_are_joined_and_parted(runs, splits):
     assert both.variants == ["factors", "trees", "bias"] and both.gain("bias", "trees").difference == 0
     assert both.only("trees", "factors").variants == ["trees", "factors"]
     assert list(both.only("trees").models) == ["trees"] and runs.variants == ["bias", "factors"]
-    other = experiment.run({"other": bias}, splits[:1], n_boot=200)
-    with pytest.raises(ConfigError, match="cannot be paired"):
-        (runs | other).gain("other", "bias")
+    other = runs | experiment.run({"other": bias}, splits[:1], n_boot=200)
+    assert other.gain("factors", "other").n_splits == 1, "where both were run"
+    assert other.table("bias")["splits"].tolist() == [2, 2, 1]
+    apart = experiment.run({"apart": bias}, {9: splits[1]}, n_boot=200)
+    with pytest.raises(ConfigError, match="not run on the same split"):
+        (other | apart).gain("other", "apart")
+
+
+def test_the_long_table_has_a_row_for_each_user(splits):
+    runs = experiment.run({"bias": bias, "trees": trees}, splits, objective="interaction", n_boot=20)
+    long = runs.users("ndcg@10")
+    assert list(long) == ["variant", "split", "seed", "user_id", "ndcg@10"]
+    means = long.groupby(["variant", "split"])["ndcg@10"].mean()
+    for (variant, split), mean in means.items():
+        assert mean == pytest.approx(runs.values("ndcg@10").loc[(split, split), variant])
+    with pytest.raises(ConfigError, match="no value for a user") as caught:
+        experiment.run({"bias": bias}, splits[:1], n_boot=5).users()
+    assert "user_auc" in str(caught.value)
+
+
+def test_lists_on_several_splits_have_an_interval_for_other_items_too(small):
+    """That of the corrected t-test by hand; seeds of one split are no further splits."""
+    folds = {fold: klm.split(small, "cold_item", fold=fold, folds=4) for fold in range(4)}
+    variants = {"bias": bias, "trees": trees}
+    runs = experiment.run(variants, folds, seeds=(0, 1), objective="interaction", n_boot=20)
+    gain, values = runs.gain("trees", "bias"), runs.values()
+    by_fold = (values["trees"] - values["bias"]).groupby("split").mean()
+    shared = np.mean([len(split.test) / len(split.train) for split in folds.values()])
+    half = stats.t.ppf(0.975, 3) * np.sqrt((1 / 4 + shared) * by_fold.var())
+    assert gain.others == pytest.approx((by_fold.mean() - half, by_fold.mean() + half))
+    assert (gain.how, gain.n_splits) == ("folds", 4) and "other items too" in str(gain) and "4 splits" in str(gain)
+    alone = experiment.run(variants, folds[0], objective="interaction", n_boot=20).gain("trees", "bias")
+    assert alone.how == "" and np.isnan(alone.others).all() and "other items" not in str(alone)
+    assert not alone.holds_for_others
 
 
 def test_options_of_evaluate_are_passed_on(splits):

@@ -3,8 +3,9 @@
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 from klm_utils.errors import ConfigError
 from klm_utils.evaluation import intervals, metrics
@@ -151,3 +152,56 @@ def test_a_thousand_draws_cost_less_than_a_fifth_of_sorting_anew():
     for _ in range(20):
         roc_auc_score(y, p, sample_weight=rng.integers(0, 3, 943)[user])
     assert ours < 50 * (time.perf_counter() - start) / 5
+
+
+# for other items too
+
+
+@pytest.mark.parametrize("metric", ["auc", "logloss"])
+def test_a_row_counts_as_its_user_times_its_item(metric):
+    """Weights are what copying the rows gives; with weights of one for the items, what `value` gives."""
+    rng = np.random.default_rng(1)
+    users, items = rng.integers(0, 7, 60), rng.integers(0, 5, 60)
+    y, p = rng.integers(0, 2, 60), rng.choice([0.1, 0.4, 0.4, 0.8], 60)  # with ties
+    stat = {"auc": intervals.pooled_auc, "logloss": intervals.logloss}[metric](users, y, p, items=items)
+    w, v = (rng.integers(0, 4, (6, len(ids))).astype(float) for ids in (stat.users, stat.items))
+    u, i = pd.Index(stat.users).get_indexer(users), pd.Index(stat.items).get_indexer(items)
+    copies = [np.repeat(np.arange(60), (wu[u] * vi[i]).astype(int)) for wu, vi in zip(w, v, strict=True)]
+    score = {"auc": roc_auc_score, "logloss": log_loss}[metric]
+    np.testing.assert_allclose(stat.crossed(w, v), [score(y[at], p[at]) for at in copies])
+    np.testing.assert_allclose(stat.crossed(w, np.ones_like(v)), stat.value(w))
+
+
+def test_items_drawn_along_widen_the_interval_where_items_differ():
+    """A gain that depends on the item alone: users of any number do not make it certain."""
+    rng = np.random.default_rng(0)
+    users, items = np.repeat(np.arange(400), 10), np.tile(np.arange(10), 400)
+    worth = rng.normal(size=10)[items]
+    y = (rng.random(4000) < 1 / (1 + np.exp(-worth))).astype(int)
+    both = [intervals.logloss(users, y, p, items=items) for p in (1 / (1 + np.exp(-worth)), np.full(4000, 0.5))]
+    gain = intervals.difference(*both)
+    (low, high), (wide_low, wide_high) = intervals.interval(gain), intervals.two_way(gain)
+    assert wide_high - wide_low > 3 * (high - low)
+    assert np.isnan(intervals.two_way(intervals.difference(both[0], intervals.logloss(users, y, worth)))).all()
+
+
+def test_an_item_drawn_counts_in_every_report_that_is_pooled():
+    a = intervals.logloss(np.array([1, 2]), np.array([1, 0]), np.array([0.5, 0.25]), items=np.array([7, 8]))
+    b = intervals.logloss(np.array([2, 3]), np.array([1, 1]), np.array([0.5, 0.125]), items=np.array([8, 9]))
+    both = intervals.average([a, b])
+    assert both.users.tolist() == [1, 2, 3] and both.items.tolist() == [7, 8, 9]
+    found = both.crossed(np.array([[1.0, 1, 1]]), np.array([[1.0, 0, 1]]))  # item 8 is not drawn
+    assert found[0] == pytest.approx((np.log(2) + np.log(8)) / 2)
+
+
+def test_the_corrected_t_interval_by_hand():
+    """Values 1, 2, 3: mean 2, variance 1; t of 2 degrees of freedom is 4.3027; 1/3 + 1/9 = 4/9."""
+    low, high = intervals.over_splits(np.array([1.0, 2.0, 3.0]), shared=1 / 9)
+    assert (low, high) == pytest.approx((2 - 4.30265 * 2 / 3, 2 + 4.30265 * 2 / 3), abs=1e-4)
+    assert np.isnan(intervals.over_splits(np.array([1.0]), 0.1)).all()
+
+
+def test_holm_by_hand():
+    """Sorted .01 .02 .04 times 3, 2, 1; none may be below the one before it."""
+    assert intervals.holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert intervals.holm([0.9, 0.5]) == pytest.approx([1.0, 1.0]) and intervals.holm([]).shape == (0,)

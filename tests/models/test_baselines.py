@@ -5,10 +5,13 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.kernel_ridge
 from scipy.special import expit
+from sklearn.metrics.pairwise import euclidean_distances
 from worlds import tasteful
 
 import klm_utils as klm
+from klm_utils.data.features import item_features
 from klm_utils.errors import ConfigError, DataError
 from klm_utils.evaluation import evaluate, metrics
 from klm_utils.evaluation.calibration import apply_platt, platt
@@ -127,6 +130,34 @@ def test_ease_is_steck_equation_8(small):
         weights = np.linalg.solve(x[:, others].T @ x[:, others] + 50 * np.eye(39), x[:, others].T @ x[:, j])
         got = model.predict(np.arange(60) + 1, np.full(60, j + 1))
         np.testing.assert_allclose(got, expit(x[:, others] @ weights), atol=1e-6)
+
+
+def test_kernel_ridge_is_that_of_scikit_learn(small):
+    split = klm.split(small, "cold_item")
+    vectors = np.random.default_rng(0).normal(size=(len(small.items), 6))
+    model = baselines.KernelRidge(vectors, gammas=(0.7,), regs=(2.0,)).fit(split)
+    known = small.items.index.isin(split.train["item_id"])
+    blocks = [item_features(split)[1], vectors]
+    blocks = [block - block[known].mean(0) for block in blocks]
+    lengths = [np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-9) for block in blocks]
+    x = np.hstack([side_baselines.SIDE * blocks[0] / lengths[0], blocks[1] / lengths[1]])
+    kernel = np.exp(
+        -0.7 * euclidean_distances(x, squared=True) / np.median(euclidean_distances(x[known], squared=True))
+    )
+    chosen = small.chosen(split.train).pivot_table(index="item_id", columns="user_id", values="label", aggfunc="size")
+    chosen = chosen.notna().reindex(index=small.items.index[known], columns=small.users.index, fill_value=False)
+    ridge = sklearn.kernel_ridge.KernelRidge(alpha=2.0, kernel="precomputed")
+    want = ridge.fit(kernel[np.ix_(known, known)], chosen.astype(float)).predict(kernel[:, known])
+    got = model.predict(*all_pairs(small)).reshape(len(small.users), len(small.items)).T
+    np.testing.assert_allclose(got, expit(want), atol=1e-7)
+
+
+def test_kernel_ridge_reads_vectors_in_the_order_of_the_items(small):
+    split = klm.split(small, "cold_item")
+    for vectors in (np.zeros((3, 2)), np.zeros(len(small.items))):
+        with pytest.raises(DataError, match="one vector per item"):
+            baselines.KernelRidge(vectors).fit(split)
+    assert baselines.KernelRidge(np.eye(3)).name == "kernel ridge + text"
 
 
 def test_als_solves_its_equations():
