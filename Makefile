@@ -17,7 +17,7 @@ test: assets
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
-	$(PY) -m pytest -n $(JOBS) --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=1800 --nbval-kernel-startup-timeout=600 notebooks/*.ipynb
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --nbval-lax --nbval-current-env --nbval-cell-timeout=1800 --nbval-kernel-startup-timeout=600 notebooks/*.ipynb
 	$(PY) -m klm_utils run --scale smoke --student --jobs $(JOBS)
 
 # JupyterLab in my/, where the learner's own copies are; make lab LAB="--port 8890 --no-browser" hands options on.

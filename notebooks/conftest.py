@@ -1,5 +1,8 @@
 """nbval compares stored with new outputs; what goes to stderr (warnings, progress) differs between machines."""
 
+from pathlib import Path
+
+LONG = ("05_", "03_")  # over a minute
 PATIENCE = 600  # seconds for a message of a kernel that has answered; a crowded machine needs more than nbval's five
 
 
@@ -10,7 +13,8 @@ def pytest_collectstart(collector):
 
 
 def pytest_collection_modifyitems(items):
-    """Wait longer for outputs."""
+    """Wait longer for outputs, and take long notebooks first: two workers then end together."""
+    items.sort(key=lambda item: not getattr(item, "path", Path()).name.startswith(LONG))
     for item in items:
         if hasattr(item, "output_timeout"):
             item.output_timeout = PATIENCE

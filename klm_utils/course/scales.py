@@ -21,7 +21,7 @@ class Job:
     """One notebook to execute: where it is, where the executed copy goes, and with what.
 
     A cell is stopped after `timeout` seconds in which the kernel and its children did no work, and after `ceiling`
-    seconds whatever they did. A job that is `alone` runs when no other does, with two threads.
+    seconds whatever they did. A job that is `alone` runs when no other does, with two threads; no smoke run is.
     """
 
     name: str
@@ -119,7 +119,7 @@ def plan(
                 parameters=parameters,
                 timeout=(table["timeout"] | entry.get("timeout", {}))[scale],
                 ceiling=CEILING[scale],
-                alone=entry.get("alone", False),
+                alone=entry.get("alone", False) and scale != "smoke",
                 assets=tuple(entry.get("assets", ())),
             )
         )

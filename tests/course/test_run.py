@@ -95,6 +95,7 @@ def test_two_at_a_time_but_a_timing_notebook_alone(course):
     timed, a, b = execute(jobs(course))
     assert [timed.error, a.error, b.error] == ["", "", ""], "a and b wait for each other"
     assert timed.metrics["seconds"][0] > max(a.metrics["seconds"][1], b.metrics["seconds"][1])
+    assert not any(job.alone for job in jobs(course, scale="smoke")), "its times are read by nobody"
 
 
 def test_the_kernel_is_this_python_whatever_the_user_installed(course, tmp_path, monkeypatch):
