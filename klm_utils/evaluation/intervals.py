@@ -36,6 +36,8 @@ class Statistic:
     values: of a mean over users the value of each, float [users], nan where undefined; else None.
     items, crossed: of a metric of rows the items it depends on, [items], and the metric where a row counts as often as
         its user times its item: weights [draws, users], [draws, items] -> values [draws]; else None.
+    rowwise: of a metric of rows its values where rows are drawn one by one: seed, draws -> [draws]; equal seeds draw
+        equal rows. Else None.
     support: the number of users that it rests on: those who have a value. Of an AUC, which needs two groups, those
         with a positive or those with a negative, whichever are fewer.
     """
@@ -47,6 +49,7 @@ class Statistic:
     values: np.ndarray | None = None
     items: np.ndarray | None = None
     crossed: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    rowwise: Callable[[int, int], np.ndarray] | None = None
 
     def estimate(self) -> float:
         """The metric itself: every user once."""
@@ -83,21 +86,41 @@ def interval(stat: Statistic, level: float = 0.95, n_boot: int = 1000, seed: int
     return _percentiles(stat, [stat.value(weights[i]) for i in _chunks(n_boot)], level)
 
 
-def two_way(stat: Statistic, level: float = 0.95, n_boot: int = 1000, seed: int = 0) -> tuple[float, float]:
+def two_way(
+    stat: Statistic, level: float = 0.95, n_boot: int = 1000, seed: int = 0, *, pigeonhole: bool = False
+) -> tuple[float, float]:
     """Interval of a metric of rows for other users *and* other items: both are drawn, a row counts as their product.
 
-    For AUC and log loss, whose rows share users and items. Arguments and errors as `interval`; (nan, nan) where the
-    statistic is none of rows, or rests on fewer than two users or items.
+    For AUC and log loss, whose rows share users and items. The draws alone are the pigeonhole bootstrap, which counts
+    the noise of a row about three times: where that is much of the whole, it holds the truth nearly always. So the
+    draws are shrunk to the variance of users plus that of items minus that of rows, which both of these hold.
+
+    Args:
+        stat, level, n_boot, seed: as in `interval`, and its errors.
+        pigeonhole: leave the draws as they are.
+
+    Returns:
+        (low, high); (nan, nan) where the statistic is none of rows, or rests on fewer than two users or items.
 
     Source: Owen 2007, The pigeonhole bootstrap, sections 3-4; Owen and Eckles 2012, Bootstrapping data arrays of
-    arbitrary order.
+    arbitrary order; Cameron, Gelbach and Miller 2011, Robust inference with multiway clustering, section 2.2.
     """
     check_draws(level, n_boot, seed)
-    if stat.crossed is None or stat.items is None or min(stat.support, len(stat.items)) < 2:
+    if stat.crossed is None or stat.rowwise is None or stat.items is None or min(stat.support, len(stat.items)) < 2:
         return NONE
     rng = np.random.default_rng(seed)
     users, items = (_drawn(n, n_boot, rng) for n in (len(stat.users), len(stat.items)))
-    return _percentiles(stat, [stat.crossed(users[i], items[i]) for i in _chunks(n_boot)], level)
+    draws = [stat.crossed(users[i], items[i]) for i in _chunks(n_boot)]
+    if pigeonhole:
+        return _percentiles(stat, draws, level)
+    alone = [
+        np.concatenate([stat.value(users[i]) for i in _chunks(n_boot)]),
+        np.concatenate([stat.crossed(np.ones_like(users[i]), items[i]) for i in _chunks(n_boot)]),
+        stat.rowwise(seed, n_boot),
+    ]
+    of_users, of_items, of_rows = (np.nanvar(values) for values in alone)
+    wanted, there = max(of_users + of_items - of_rows, of_users, of_items), np.nanvar(np.concatenate(draws))
+    return _percentiles(stat, draws, level, shrink=np.sqrt(wanted / there) if there > 0 else 1.0)
 
 
 def over_splits(values: np.ndarray, shared: float, level: float = 0.95) -> tuple[float, float]:
@@ -137,15 +160,27 @@ def _drawn(n: int, n_boot: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _chunks(n_boot: int) -> list[slice]:
-    return [slice(i, i + DRAWS_AT_ONCE) for i in range(0, n_boot, DRAWS_AT_ONCE)]
+    return [slice(i, min(i + DRAWS_AT_ONCE, n_boot)) for i in range(0, n_boot, DRAWS_AT_ONCE)]
 
 
-def _percentiles(stat: Statistic, found: Sequence[np.ndarray], level: float) -> tuple[float, float]:
+def _rowwise(n: int, weighted: Callable[[np.ndarray], np.ndarray]) -> Callable[[int, int], np.ndarray]:
+    """`Statistic.rowwise` of a metric as a function of the weights of its rows, [draws, n] -> [draws]."""
+
+    def rowwise(seed: int, draws: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)  # Poisson weights: those of the multinomial, but for their sum
+        return np.concatenate([weighted(rng.poisson(1.0, (i.stop - i.start, n))) for i in _chunks(draws)])
+
+    return rowwise
+
+
+def _percentiles(
+    stat: Statistic, found: Sequence[np.ndarray], level: float, shrink: float = 1.0
+) -> tuple[float, float]:
     draws = np.concatenate(found)
     draws = draws[np.isfinite(draws)]
     if len(draws) < 2:
         return NONE
-    draws = draws - (draws.mean() - stat.estimate())
+    draws = stat.estimate() + shrink * (draws - draws.mean())
     low, high = np.clip(np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]), *stat.bounds)
     return float(low), float(high)
 
@@ -193,13 +228,17 @@ def pooled_auc(users: np.ndarray, y: np.ndarray, s: np.ndarray, items: np.ndarra
     starts = np.flatnonzero(np.r_[True, np.diff(np.asarray(s)[order]) > 0])  # of equal scores
     user, item, liked = user[order], item[order], np.asarray(y)[order] == 1
 
-    def crossed(by_user: np.ndarray, by_item: np.ndarray) -> np.ndarray:
-        weights = by_user[:, user] * by_item[:, item]
+    def weighted(weights: np.ndarray) -> np.ndarray:
         positive, negative = (np.add.reduceat(weights * which, starts, axis=1) for which in (liked, ~liked))
         below = np.cumsum(negative, 1) - negative / 2
         return divide((positive * below).sum(1), positive.sum(1) * negative.sum(1))
 
-    return Statistic(ids, value, support, items=item_ids, crossed=crossed if len(s) else None)
+    def crossed(by_user: np.ndarray, by_item: np.ndarray) -> np.ndarray:
+        return weighted(by_user[:, user] * by_item[:, item])
+
+    if not len(s):
+        return Statistic(ids, value, support)
+    return Statistic(ids, value, support, items=item_ids, crossed=crossed, rowwise=_rowwise(len(s), weighted))
 
 
 def user_auc(users: np.ndarray, y: np.ndarray, s: np.ndarray) -> Statistic:
@@ -231,7 +270,8 @@ def logloss(
         total, count = (((of.T @ by_user.T) * by_item.T).sum(0) for of in (loss_of, rows_of))
         return divide(total, count)
 
-    return replace(stat, items=item_ids, crossed=crossed)
+    weighted = _rowwise(len(losses), lambda weights: divide(weights @ losses, weights.sum(1).astype(float)))
+    return replace(stat, items=item_ids, crossed=crossed, rowwise=weighted)
 
 
 def row_losses(y: np.ndarray, p: np.ndarray, eps: float = EPS) -> np.ndarray:
@@ -263,7 +303,7 @@ def coverage(users: np.ndarray, listed: np.ndarray, n_items: int) -> Statistic:
 def average(several: Sequence[Statistic]) -> Statistic:
     """Mean of several statistics (one per seed); a user drawn counts in all of them, and the weakest bears the mean."""
     bounds = (min(s.bounds[0] for s in several), max(s.bounds[1] for s in several))
-    return _combined(several, np.full(len(several), 1 / len(several)), bounds)
+    return _combined(several, np.full(len(several), 1 / len(several)), bounds, apart=1)
 
 
 def difference(a: Statistic, b: Statistic) -> Statistic:
@@ -271,8 +311,13 @@ def difference(a: Statistic, b: Statistic) -> Statistic:
     return _combined([a, b], np.array([1.0, -1.0]), (-np.inf, np.inf))
 
 
-def _combined(several: Sequence[Statistic], factors: np.ndarray, bounds: tuple[float, float]) -> Statistic:
-    """The sum of several statistics times these factors; who is drawn counts equally in all of them."""
+def _combined(
+    several: Sequence[Statistic], factors: np.ndarray, bounds: tuple[float, float], apart: int = 0
+) -> Statistic:
+    """The sum of several statistics times these factors; who is drawn counts equally in all of them.
+
+    apart: 0 if they are of the same rows, which are then drawn together, else 1.
+    """
     users, user_at = _union([s.users for s in several])
 
     def value(w: np.ndarray) -> np.ndarray:
@@ -287,7 +332,11 @@ def _combined(several: Sequence[Statistic], factors: np.ndarray, bounds: tuple[f
         places = zip(several, user_at, item_at, strict=True)
         return factors @ [s.crossed(w[:, u], v[:, i]) for s, u, i in places if s.crossed is not None]
 
-    return replace(stat, items=items, crossed=crossed)
+    def rowwise(seed: int, draws: int) -> np.ndarray:
+        found = [s.rowwise(seed + at * apart, draws) for at, s in enumerate(several) if s.rowwise is not None]
+        return factors @ found
+
+    return replace(stat, items=items, crossed=crossed, rowwise=rowwise)
 
 
 def _union(several: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
