@@ -1,6 +1,6 @@
 """How often does an interval hold the truth? Measured on worlds drawn anew from the generator of the shop.
 
-    python benchmarks/coverage.py [REPETITIONS]   # 400: some 40 minutes on one core; writes docs/results/06_coverage.json
+    python benchmarks/coverage.py [REPETITIONS]   # 400: 40 minutes on one core; writes docs/results/06_coverage.json
 
 A world is 200 things and 300 people, drawn anew from those of the shop (things with a quality and a popularity of their
 own), and the log of 60 days that follows. Two differences are measured in each, as the course measures them:
@@ -70,7 +70,7 @@ def world(of_items: int, of_users: int):
     quality = latent["quality"].to_numpy()
     u, i = log["user"].to_numpy(), log["item"].to_numpy()
     odds = {"taste": truth.static[u, i] - quality[i], "quality": BASE + quality[i]}
-    return ds, topics.astype(float), log, odds
+    return ds, topics, log, odds
 
 
 def lists(ds, topics: np.ndarray) -> dict:
