@@ -3,6 +3,7 @@
 `evaluate` knows nothing of training: it takes anything with `predict(user_ids, item_ids) -> probabilities`.
 """
 
+from klm_utils.evaluation.gain import Gain, paired_gain
 from klm_utils.evaluation.metrics import (
     auc,
     average_precision,
@@ -14,7 +15,7 @@ from klm_utils.evaluation.metrics import (
     ndcg,
     recall,
 )
-from klm_utils.evaluation.report import Gain, Report, evaluate, paired_gain, pooled
+from klm_utils.evaluation.report import Report, evaluate, pooled
 from klm_utils.lazy import modules
 
 __all__ = [

@@ -22,8 +22,10 @@ from matplotlib.axes import Axes
 from klm_utils import plots, progress
 from klm_utils.data.splits import Split
 from klm_utils.errors import ConfigError, check_choice, check_kind
+from klm_utils.evaluation import intervals
+from klm_utils.evaluation.gain import Gain, paired_gain
 from klm_utils.evaluation.ranking import Model
-from klm_utils.evaluation.report import UNFINISHED, Gain, Report, evaluate, paired_gain, pooled
+from klm_utils.evaluation.report import UNFINISHED, Report, evaluate, pooled
 
 Build = Callable[[Split, int], Model]
 Rows = dict[str, list[float | None]]  # {label: [value, low, high]}, None where undefined; differences have low and
@@ -137,7 +139,8 @@ class Runs:
         """One row per variant: the metric and its interval over users; with `base` also the paired difference to it.
 
         The difference has two intervals: "low", "high" for the same items and other users, "others low", "others high"
-        for other items too. `splits` says on how many splits, where these are not equally many.
+        for other items too. Where there are several differences, a column has Holm's p-values: "p others" (of the
+        second interval), or "p users" where some row has none. `splits` says on how many splits, where these differ.
 
         Where the training of a model was interrupted, a column `model` has the names, which say so. `stored` adds a
         column "full scale": of the differences if there is a base, a star where the interval excludes 0.
@@ -145,9 +148,15 @@ class Runs:
         table = pd.DataFrame.from_dict(self._rows(None, metric), orient="index")
         table.columns = [self._metric(metric), "low", "high"]
         if base is not None:
-            minus = pd.DataFrame.from_dict(self._rows(base, metric), orient="index", columns=range(5))
+            gains = self._gains(base, metric)
+            ends = {label: _ends(gain) for label, gain in gains.items()}
+            minus = pd.DataFrame.from_dict(ends, orient="index", columns=range(5))
             names = [f"minus {base}", "minus low", "minus high", "others low", "others high"]
             table[names] = minus.reindex(table.index)
+            if len(gains) > 1:
+                which = "p users" if any(math.isnan(gain.p_others) for gain in gains.values()) else "p others"
+                p = [gain.p if which == "p users" else gain.p_others for gain in gains.values()]
+                table[which] = pd.Series(intervals.holm(p), list(gains)).reindex(table.index)
         splits = self.frame.groupby("variant")["split"].nunique()
         if splits.nunique() > 1:
             table["splits"] = splits
@@ -195,8 +204,12 @@ class Runs:
         name = self._metric(metric)
         if base is None:
             return {label: (r.metrics[name], *r.intervals[name]) for label, r in self.pooled.items()}
+        return {label: _ends(gain) for label, gain in self._gains(base, name).items()}
+
+    def _gains(self, base: str, metric: str | None) -> dict[str, Gain]:
+        """What every other variant has over this one."""
         check_choice("base", base, tuple(self.variants))
-        return {label: _ends(self.gain(label, base, name)) for label in self.variants if label != base}
+        return {label: self.gain(label, base, metric) for label in self.variants if label != base}
 
 
 def run(

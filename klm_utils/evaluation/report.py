@@ -1,9 +1,10 @@
-"""evaluate() -> Report, paired_gain() -> Gain: every number with its protocol and its interval."""
+"""evaluate() -> Report: every number with its protocol and its interval."""
 
 import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -67,62 +68,26 @@ class Report:
         for name, value in self.metrics.items():
             low, high = self.intervals[name]
             users = self.users.get(name, self.n_users)
-            note = f"  rests on {users} of {self.n_users} users{_few(users)}" if users < self.n_users else ""
+            note = f"  rests on {users} of {self.n_users} users{few(users)}" if users < self.n_users else ""
             lines.append(f"  {name:{width}s}  {value:.4f}  [{low:.4f}, {high:.4f}]{note}")
-        of = f"{_interval_text(self.level, self.n_boot)}, {_users(self.n_users)}"
-        return "\n".join([*lines, f"  [{of}]"])
+        return "\n".join([*lines, f"  [{self._of()}]"])
 
+    def _of(self) -> str:
+        return f"{interval_text(self.level, self.n_boot)}, {users_text(self.n_users)}"
 
-@dataclass(frozen=True)
-class Gain:
-    """The difference a - b of one metric, with two intervals, nan where there is none.
+    def to_markdown(self) -> str:
+        """The same as a table in Markdown; names are escaped."""
+        head = f"**{plain(self.name)}**: {self.objective}, {self.part}. {plain(self.protocol)}"
+        rows = ["| metric | value | low | high | users |", "|---|---|---|---|---|"]
+        for name, *values, users in self.table().itertuples():
+            rows.append(f"| {plain(name)} | {' | '.join(f'{value:.4f}' for value in values)} | {users:.0f} |")
+        return "\n".join([head, "", *rows, "", plain(self._of())])
 
-    low, high: for the same items and other users: paired bootstrap over `n_users` users, `n_boot` draws.
-    others: for other items too, found by `how`: "folds" (or other splits, of which there are `n_splits`), or "two-way"
-        for metrics of rows, see `intervals`. Of one split and a metric of lists there is none.
-    """
-
-    metric: str
-    a: str
-    b: str
-    difference: float
-    low: float
-    high: float
-    protocol: str
-    level: float
-    n_boot: int
-    n_users: int
-    others: tuple[float, float] = intervals.NONE
-    how: str = ""
-    n_splits: int = 1
-
-    @property
-    def excludes_zero(self) -> bool:
-        """True if the whole interval over users lies on one side of 0; no interval does not."""
-        return self.low > 0 or self.high < 0
-
-    @property
-    def holds_for_others(self) -> bool:
-        """The same of the interval for other items too."""
-        return self.others[0] > 0 or self.others[1] < 0
-
-    def __str__(self) -> str:
-        if math.isnan(self.difference):
-            found = "undefined"
-        elif math.isnan(self.low):
-            found = f"{self.difference:+.4f}, its interval is undefined"
-        else:
-            verdict = "excludes 0" if self.excludes_zero else "does not exclude 0"
-            found = f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}], {verdict}"
-        if not math.isnan(self.others[0]):
-            verdict = "excludes 0" if self.holds_for_others else "does not exclude 0"
-            by = f"over {self.n_splits} splits" if self.how == "folds" else "two-way bootstrap of users and items"
-            found += f"\n  other items too: [{self.others[0]:+.4f}, {self.others[1]:+.4f}], {verdict} ({by})"
-        few = f", {_users(self.n_users)}" if _few(self.n_users) else ""
-        return (
-            f"{self.a} - {self.b}: {self.metric} {found}\nprotocol: {self.protocol}"
-            f"\n  [paired {_interval_text(self.level, self.n_boot)}{few}]"
-        )
+    def _repr_html_(self) -> str:
+        """What a notebook shows; names are escaped."""
+        head = f"<b>{escape(self.name)}</b>: {self.objective}, {self.part}<br>{escape(self.protocol)}"
+        table = self.table().to_html(float_format="{:.4f}".format, formatters={"users": "{:.0f}".format}, escape=True)
+        return f"<p>{head}</p>{table}<p>{escape(self._of())}</p>"
 
 
 def evaluate(
@@ -177,55 +142,6 @@ def evaluate(
     shared = len(frame) / max(1, len(split.train))
     report = _report(statistics, name, protocol, setting, (_fingerprint(frame),), level, n_boot, seed)
     return replace(report, by_run=(report.metrics,), shared=shared)
-
-
-def paired_gain(
-    a: Report | Sequence[Report],
-    b: Report | Sequence[Report],
-    metric: str | None = None,
-    level: float = 0.95,
-    n_boot: int = 1000,
-    seed: int = 0,
-) -> Gain:
-    """The paired difference a - b of one metric.
-
-    Args:
-        a, b: reports, or equally long lists of reports, one per split and seed and in the same order. They are pooled:
-            the difference is averaged, and a user drawn counts equally in every one.
-        metric: by default the headline (`auc`, `ndcg@k`).
-        level, n_boot, seed: see `intervals.interval`.
-
-    Raises:
-        ConfigError: a and b were not measured on the same rows under the same protocol, or lack the metric; they are
-            no reports.
-    """
-    intervals.check_draws(level, n_boot, seed)
-    a, b = (pooled(x, level=level, n_boot=1) for x in (a, b))
-    for what in ("setting", "protocol", "rows"):
-        found = getattr(a, what), getattr(b, what)
-        if found[0] != found[1]:
-            fault, where = f"The reports cannot be paired: they differ in {what}", f"{a.name!r} and {b.name!r}"
-            remedy = "evaluate both models on the same split with the same arguments, seeds in the same order"
-            raise ConfigError(fault, where, found, "the same rows of the same split, part, objective and k", remedy)
-    metric = next(iter(a.metrics)) if metric is None else metric
-    check_choice("metric", metric, tuple(a.metrics))
-    stat = intervals.difference(a.statistics[metric], b.statistics[metric])
-    low, high = intervals.interval(stat, level, n_boot, seed)
-    others = _for_others(a, b, metric, stat, level, n_boot, seed)
-    return Gain(metric, a.name, b.name, stat.estimate(), low, high, a.protocol, level, n_boot, stat.support, *others)
-
-
-def _for_others(
-    a: Report, b: Report, metric: str, stat: Statistic, level: float, n_boot: int, seed: int
-) -> tuple[tuple[float, float], str, int]:
-    """The interval for other items too, how it was found, and the number of splits; seeds of one split count as one."""
-    by_run = [one[metric] - other[metric] for one, other in zip(a.by_run, b.by_run, strict=True)]
-    by_split = pd.Series(by_run).groupby(list(a.rows), sort=False).mean().to_numpy()
-    if stat.crossed is not None:
-        return intervals.two_way(stat, level, n_boot, seed), "two-way", len(by_split)
-    if len(by_split) < 2:
-        return intervals.NONE, "", len(by_split)
-    return intervals.over_splits(by_split, a.shared, level), "folds", len(by_split)
 
 
 def pooled(reports: Report | Sequence[Report], *, level: float = 0.95, n_boot: int = 1000, seed: int = 0) -> Report:
@@ -344,19 +260,28 @@ def _merged(texts: list[str]) -> str:
     return "".join("/".join(dict.fromkeys(piece)) for piece in zip(*pieces, strict=True))
 
 
-def _interval_text(level: float, n_boot: int) -> str:
+def interval_text(level: float, n_boot: int) -> str:
     return f"{100 * level:g} % bootstrap over users, {n_boot} draws"
 
 
-def _users(users: int) -> str:
-    return f"{users} user{'' if users == 1 else 's'}{_few(users)}"
+def users_text(users: int) -> str:
+    return f"{users} user{'' if users == 1 else 's'}{few(users)}"
 
 
-def _few(users: int) -> str:
+def few(users: int) -> str:
     """A word of warning after a number of users."""
     if users < 2:
         return ": an interval needs two"
     return ": few, the interval is too narrow" if users < intervals.HANDFUL else ""
+
+
+def plain(value) -> str:
+    """A name or a protocol in Markdown: one line, and neither HTML nor a link nor code nor a table.
+
+    It may come from a file that somebody else made.
+    """
+    line = escape(" ".join(str(value).split()), quote=False)
+    return re.sub(r"[\[\]`|]", lambda sign: f"&#{ord(sign[0])};", line)
 
 
 def _json(value: float) -> float | None:

@@ -1,14 +1,12 @@
 """The model card that `save_pretrained` writes: what the model is, what it was trained on, how good, what for."""
 
-import html
-import re
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import klm_utils
 from klm_utils.errors import CheckpointError, ConfigError
-from klm_utils.evaluation.report import Report
+from klm_utils.evaluation.report import Report, plain
 from klm_utils.files import atomic_write
 
 OURS = "Written by klm-utils"
@@ -87,15 +85,6 @@ def _untouched(text: str) -> bool:
     """Whether a card is as it was written."""
     body, ours, end = text.rpartition(OURS)
     return bool(ours) and end.rstrip().endswith(f", {_digest(body)}.")
-
-
-def plain(value) -> str:
-    """A name or a protocol in the text of a card: one line, and neither HTML nor a link nor code nor a table.
-
-    It may come from a file that somebody else made.
-    """
-    line = html.escape(" ".join(str(value).split()), quote=False)
-    return re.sub(r"[\[\]`|]", lambda sign: f"&#{ord(sign[0])};", line)
 
 
 def _call(folder: str, call: dict) -> str:

@@ -12,7 +12,7 @@ from worlds import Table
 
 import klm_utils as klm
 from klm_utils.errors import ConfigError
-from klm_utils.evaluation import evaluate, experiment, paired_gain, pooled
+from klm_utils.evaluation import evaluate, experiment, intervals, paired_gain, pooled
 from klm_utils.models import baselines
 
 SEEDS = (0, 1)
@@ -215,3 +215,13 @@ def test_what_cannot_be_run_or_shown(runs, splits):
     ):
         with pytest.raises(ConfigError, match=word):
             call()
+
+
+def test_several_differences_have_corrected_p_values(runs, splits):
+    both = runs | experiment.run({"trees": trees}, splits, n_boot=200)
+    table, gains = both.table("bias"), [both.gain(name, "bias") for name in ("factors", "trees")]
+    want = intervals.holm([gain.p_others for gain in gains])
+    assert table.loc[["factors", "trees"], "p others"].tolist() == pytest.approx(want.tolist())
+    assert np.isnan(table.loc["bias", "p others"]) and "p others" not in runs.table("bias")
+    one = experiment.run({"bias": bias, "trees": trees, "more": trees}, splits[0], objective="interaction", n_boot=20)
+    assert "p users" in one.table("bias") and "p others" not in one.table("bias"), "one split says nothing of others"

@@ -1,16 +1,20 @@
 """evaluate, pooled, paired_gain: what they measure, what they refuse."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import log_loss, roc_auc_score
 from worlds import Table, tasteful
 
 import klm_utils as klm
 from klm_utils.errors import ConfigError, DataError
-from klm_utils.evaluation import evaluate, paired_gain, pooled, ranking
+from klm_utils.evaluation import evaluate, intervals, paired_gain, pooled, ranking
+from klm_utils.evaluation.gain import Gain
+from klm_utils.evaluation.report import plain
 from klm_utils.models import baselines
 
 
@@ -316,3 +320,25 @@ def test_a_model_is_measured_on_the_split_it_was_made_with_and_on_no_other(ds, t
     final = klm.KLMRecommender.from_split(own.all_in_train())
     with pytest.raises(ConfigError, match="may know rows"):
         klm.evaluate(final, own)
+
+
+def test_a_p_value_says_at_which_level_its_interval_ends_at_zero():
+    gain = Gain("ndcg@10", "a", "b", 0.3, 0.1, 0.5, "made up", 0.95, 1000, 50, (-0.1, 0.7), "folds", 10)
+    assert gain.p == pytest.approx(2 * stats.norm.sf(0.3 / (0.2 / stats.norm.ppf(0.975))))
+    assert gain.p_others == pytest.approx(2 * stats.t.sf(0.3 / (0.4 / stats.t.ppf(0.975, 9)), 9))
+    assert gain.excludes_zero and gain.p < 0.05 and not gain.holds_for_others and gain.p_others > 0.05
+    at_zero = replace(gain, low=0.0, high=0.6)
+    assert at_zero.p == pytest.approx(0.05)
+    assert np.isnan(replace(gain, others=intervals.NONE, how="").p_others)
+
+
+def test_a_report_as_markdown_and_html_escapes_names(small):
+    split = klm.split(small, "random")
+    report = evaluate(noisy(split, 0.3, name="<b>|mine|</b> [a](b)"), split, n_boot=20)
+    markdown, html = report.to_markdown(), report._repr_html_()
+    rows = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + len(report.metrics) and all(line.count("|") == 6 for line in rows)
+    assert "<b>" not in markdown and "[a]" not in markdown and "<b>|mine" not in html and "&lt;b&gt;" in html
+    for name, value in report.metrics.items():
+        assert f"| {name} | {value:.4f} |" in markdown and f"{value:.4f}" in html
+    assert plain(report.protocol) in markdown and "20 draws" in html
