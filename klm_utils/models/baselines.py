@@ -7,14 +7,13 @@ from collections.abc import Iterable
 
 import numpy as np
 from scipy import sparse
-from scipy.special import expit
 
 from klm_utils.data.catalogue import choices, past, positions
 from klm_utils.data.splits import Split
 from klm_utils.errors import check_choice, check_number, check_whole
-from klm_utils.evaluation.ranking import rank
 from klm_utils.models.baseline import SMALLEST, Baseline, Calibrated, check_settings
-from klm_utils.models.side_baselines import GradientBoosting, KernelRidge, Logistic
+from klm_utils.models.choice_baselines import EASE, ImplicitALS, ItemKNN, KernelRidge, Random
+from klm_utils.models.side_baselines import GradientBoosting, Logistic
 
 __all__ = [
     "BASELINES",
@@ -23,9 +22,12 @@ __all__ = [
     "BiasALS",
     "GlobalMean",
     "GradientBoosting",
+    "ImplicitALS",
+    "ItemKNN",
     "KernelRidge",
     "Logistic",
     "Popularity",
+    "Random",
     "UserItemBias",
 ]
 
@@ -134,46 +136,6 @@ class UserItemBias(BiasALS):
         super().__init__(width=0, regs=(0.0,), bias_reg=reg, starts=1)
 
 
-class EASE(Baseline):
-    """Linear item-to-item model in closed form: who chose these also chose those.
-
-    X [users, items] holds 1 for what was chosen in train; B minimises |X - XB|^2 + reg |B|^2 with a diagonal of zero:
-    P = (X'X + reg I)^-1, B_ij = -P_ij / P_jj. The score of item j is (x_u B)_j, x_u the user's history. `reg` is picked
-    by nDCG@10 on valid. Equal scores are ordered by popularity, which is all there is for a user without history; an
-    item not in train has 0. predict squashes the score with a sigmoid: the order stays, but it is *not* a calibrated
-    probability.
-
-    Source: Steck 2019, Embarrassingly shallow autoencoders for sparse data, eq. 8.
-    """
-
-    name = "EASE"
-    objective = "interaction"
-
-    def __init__(self, regs: Iterable[float] = (100.0, 300.0, 1000.0)):
-        self.regs = check_settings("regs", regs)
-
-    def _fit(self, split):
-        x, self._history = self._table(split, split.train), self._table(split, past(split))
-        gram = (x.T @ x).toarray()
-        self._popularity = 1e-6 * gram.diagonal() / max(gram.diagonal().max(), 1)
-        best = -1.0
-        for reg in self.regs:
-            inverse = np.linalg.inv(gram + reg * np.eye(len(gram)))
-            self._weights = np.eye(len(gram)) - inverse / np.diag(inverse)
-            reached = rank(self, split, part="valid").values["ndcg@10"].mean() if len(self.regs) > 1 else 0.0
-            if reached > best:
-                best, weights = reached, self._weights
-        self._weights = weights
-
-    def _table(self, split, frame):
-        u, i = choices(split, frame)
-        return sparse.csr_array((np.ones(len(u)), (u, i)), (len(self._users), len(self._items)))
-
-    def _score(self, u, i):
-        users, row = np.unique(u, return_inverse=True)
-        return expit((self._history[users] @ self._weights)[row, i] + self._popularity[i])
-
-
 BASELINES = {
     "label": {
         "global_mean": GlobalMean,
@@ -184,7 +146,10 @@ BASELINES = {
     },
     "interaction": {
         "global_mean": lambda: GlobalMean("interaction"),
+        "random": Random,
         "popularity": Popularity,
+        "item_knn": ItemKNN,
+        "implicit_als": ImplicitALS,
         "ease": EASE,
         "kernel_ridge": KernelRidge,
     },

@@ -4,18 +4,13 @@ from collections.abc import Iterable
 
 import numpy as np
 from scipy import sparse
-from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from klm_utils.data.catalogue import choices, need_both_labels, past, positions
+from klm_utils.data.catalogue import need_both_labels, past, positions
 from klm_utils.data.features import item_features, user_features
-from klm_utils.errors import DataError, check_number, check_seed, check_whole
-from klm_utils.evaluation import metrics
-from klm_utils.evaluation.ranking import rank
-from klm_utils.models.baseline import SMALLEST, Baseline, Calibrated, check_settings
-
-SIDE = 0.7  # weight of the side features beside a text, by a look at valid of three folds of MovieLens
+from klm_utils.errors import check_number, check_seed, check_whole
+from klm_utils.models.baseline import SMALLEST, Calibrated, check_settings
 
 
 class Logistic(Calibrated):
@@ -101,69 +96,6 @@ class GradientBoosting(Calibrated):
     def _raw(self, learnt, u, i):
         table = self._features(u, i, self._known[0][u], self._known[1][i])
         return learnt.decision_function(np.where(self._unknown, 0.0, table))  # no tree asks for a constant
-
-
-class KernelRidge(Baseline):
-    """Whoever chose an item may choose one like it: ridge regression on a kernel of the items' features, closed form.
-
-    score(u, i) = k_i (K + reg I)^-1 x_u with x_u the user's choices among the items of train (1, else 0), K the kernel
-    between these, k_i that of item i with them: exp(-gamma d^2 / m), d the distance of their features and m the median
-    d^2 of train. Features are centred on train and of length 1, the side features `SIDE` beside the text. `gamma` and
-    `reg` are picked by nDCG@10 on valid. predict squashes the score with a sigmoid: the order stays, but it is *not* a
-    calibrated probability.
-
-    Args:
-        text: vectors of the items' texts in the order of `ds.items`, float [items, dim]; None: side features alone.
-
-    Source: Saunders et al. 1998, Ridge regression learning algorithm in dual variables; Steck 2019 for the closed form.
-    """
-
-    name = "kernel ridge"
-    objective = "interaction"
-
-    def __init__(
-        self,
-        text: np.ndarray | None = None,
-        gammas: Iterable[float] = (0.5, 1.0, 2.0),
-        regs: Iterable[float] = (1.0, 3.0, 10.0),
-    ):
-        self.text = None if text is None else metrics.numbers(text, "KernelRidge(text)")
-        self.name = self.name if text is None else f"{self.name} + text"
-        self.gammas, self.regs = check_settings("gammas", gammas), check_settings("regs", regs)
-
-    def _fit(self, split):
-        known, (u, i) = np.unique(choices(split, split.train)[1]), choices(split)
-        x = np.zeros((len(self._items), len(self._users)))
-        x[i, u] = 1
-        features = _unit(item_features(split)[1], known) * (1.0 if self.text is None else SIDE)
-        if self.text is not None:
-            if self.text.shape[:1] != (len(self._items),) or self.text.ndim != 2:
-                found, remedy = f"shape {self.text.shape}", "text=encoder.encode(item_texts(ds))"
-                raise DataError("there is not one vector per item", "KernelRidge", found, f"{len(x)} vectors", remedy)
-            features = np.hstack([features, _unit(self.text, known)])
-        square = (features**2).sum(1)
-        apart = np.maximum(square[:, None] + square - 2 * features @ features.T, 0)
-        apart /= max(float(np.median(apart[np.ix_(known, known)])), SMALLEST)
-        part, best = "part" if split.name == "cold_item" else "all", -1.0
-        for gamma in self.gammas:
-            kernel = np.exp(-gamma * apart[:, known])
-            size, axes = np.linalg.eigh(kernel[known])
-            left, right = kernel @ axes, axes.T @ x[known]
-            for reg in self.regs:
-                self._table = (left / (size + reg)) @ right
-                reached = rank(self, split, part="valid", among=part).values["ndcg@10"].mean()
-                if reached > best:
-                    best, table = reached, self._table
-        self._table = table
-
-    def _score(self, u, i):
-        return expit(self._table[i, u])
-
-
-def _unit(features: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Centred on the rows that are known, each row of length 1 (one of zeros stays)."""
-    features = features - features[known].mean(0)
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), SMALLEST)
 
 
 def out_of_fold(places: np.ndarray, rating: np.ndarray, n: int, fold: np.ndarray) -> np.ndarray:
