@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from klm_utils import progress
 from klm_utils.data.catalogue import choices, positions
 from klm_utils.data.rules import places
 from klm_utils.data.splits import Split
@@ -77,7 +78,7 @@ def rank(model: Model, split: Split, k: int = 10, *, part: str = "test", among: 
     rng = np.random.default_rng(seed)
     step = max(1, PAIRS_AT_ONCE // len(items))
     values, top = [], []
-    for start in range(0, len(users), step):
+    for start in progress.Bar(range(0, len(users), step), "ranking", unit_scale=step, unit=" users"):
         chunk = slice(start, start + step)
         scores = _score(model, users[chunk], items)
         scores[_dense(met, chunk, scores.shape)] = -np.inf
