@@ -1,0 +1,119 @@
+"""What notebook 06 measures with, against a few lines by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from worlds import Table
+
+import klm_utils as klm
+from klm_utils.course.lessons import judging
+from klm_utils.errors import DataError
+from klm_utils.evaluation import metrics
+from klm_utils.models import baselines
+
+
+def test_a_list_of_six_under_both_decisions():
+    """Hits at 2, 3 and 6, four relevant items, k = 3."""
+    table = judging.disagreements(np.array([0, 1, 1, 0, 0, 1]), relevant=4, k=3)
+    log2 = 1 / np.log2([2, 3, 4])
+    want = [
+        ((log2[1] + log2[2]) / log2.sum(), (log2[1] + log2[2]) / log2.sum()),
+        ((log2[1] + log2[2]) / log2.sum(), (1 / 2 + 1 / 3) / (1 + 1 / 2 + 1 / 3)),
+        (2 / 4, 2 / 3),
+        ((1 / 2 + 2 / 3) / 3, (1 / 2 + 2 / 3) / 2),
+        (1 / 2, 1 / 2),
+    ]
+    np.testing.assert_allclose(table.to_numpy(), want)
+    y, score = np.array([[0, 1, 1, 0, 0, 1, 1]]), -np.arange(7.0)[None]
+    assert table["this course"].iloc[0] == pytest.approx(metrics.ndcg(y, score, 3)), "the same as the library's"
+    assert table["this course"].iloc[3] == pytest.approx(metrics.average_precision(y, score, 3))
+    assert judging.disagreements(np.zeros(6), 4, 3).to_numpy().max() == 0
+    one = judging.disagreements(np.array([0, 0, 0, 1]), 1, 3)
+    assert one.iloc[4].tolist() == [1 / 4, 0.0] and one.iloc[0, 1] == 0
+
+
+def test_sampled_ranking_against_nothing_but_worse_items_is_perfect(small):
+    split = klm.split(small, "random")
+    good = dict.fromkeys(zip(split.test["user_id"], split.test["item_id"], strict=True), 1.0)
+    assert judging.sampled(Table(good), split, negatives=5) == 1
+    chance = judging.sampled(Table({}), split, k=1, negatives=1)
+    assert chance == pytest.approx(1.0), "a tie counts half a place, so the first place is still reached"
+    bad = dict.fromkeys(good, -1.0)
+    assert judging.sampled(Table(bad), split, k=1, negatives=3) == 0
+
+
+def test_leave_one_out_takes_the_last_choice_of_each(small):
+    split = judging.leave_one_out(small)
+    chosen = small.chosen(small.interactions)
+    assert split.test.groupby("user_id").size().max() == 1
+    for _, row in split.test.iterrows():
+        own = chosen[chosen["user_id"] == row["user_id"]]
+        assert row.name == own.index[-1] and split.valid.query(f"user_id == {row['user_id']}").index == own.index[-2]
+    assert 0 < judging.from_the_future(split) < 1
+    assert judging.from_the_future(klm.split(small, "temporal")) == 0
+
+
+def test_damaged_tags_are_as_many_and_at_others(small):
+    tagged = klm.load_dataset("movielens-100k")
+    half, none, all_ = (judging.damaged(tagged, share) for share in (0.5, 0, 1))
+    moved = (half.items["tags"] != tagged.items["tags"]).mean()
+    assert 0.3 < moved < 0.5, "some are dealt equal tags"
+    assert none.items["tags"].tolist() == tagged.items["tags"].tolist()
+    counts = lambda ds: ds.items["tags"].map(tuple).value_counts().sort_index()  # noqa: E731
+    pd.testing.assert_series_equal(counts(all_), counts(tagged))
+
+
+def test_a_part_of_train_and_all_of_test(small):
+    split = klm.split(small, "random")
+    part = judging.learning_split(split, 0.2)
+    assert len(part.train) == round(0.2 * len(split.train)) and len(part.test) == len(split.test)
+    columns = ["user_id", "item_id", "label"]
+    np.testing.assert_array_equal(part.test[columns], split.test[columns])
+    merged = part.train[columns].merge(split.train[columns], how="left", indicator=True)
+    assert (merged["_merge"] == "both").all()
+    baselines.EASE((10.0,)).fit(part)
+    with pytest.raises(DataError, match="nothing is left"):
+        judging.learning_split(split, 0.0)
+
+
+def test_a_band_of_deals_lies_below_what_the_vectors_know():
+    movielens = klm.load_dataset("movielens-100k")
+    split = klm.split(movielens, "cold_item", fold=1)
+    genres = pd.get_dummies(movielens.items["tags"].explode()).groupby(level=0).max().to_numpy(float)
+    value, dealt = judging.band(lambda v: baselines.KernelRidge(v, (1.0,), (10.0,)).fit(split), genres, split, deals=3)
+    assert len(dealt) == 3 and len(set(dealt)) == 3 and value > dealt.max()
+
+
+def test_lists_by_hand():
+    """Two users who both get items 0 and 1; a coverage of 2 of 4."""
+    log = pd.DataFrame({"user_id": [1, 2] * 5, "item_id": [2, 3, 3, 2, 0, 0, 1, 1, 2, 3], "timestamp": range(10)})
+    items = pd.DataFrame({"item_id": range(4), "title": list("abcd")})
+    ds = klm.RecDataset.from_frames(items, None, log.drop_duplicates(["user_id", "item_id"]))
+    split = klm.split(ds, "temporal")
+    model = Table({(u, i): 1.0 - i / 10 for u in (1, 2) for i in range(4)})
+    vectors = np.array([[1.0, 0], [0, 1], [1, 1], [1, 1]])
+    found = judging.of_lists(model, split, vectors, k=1)
+    assert found["coverage"] == 0.25 and found["gini"] == pytest.approx(0.75)
+
+
+def test_the_gap_of_the_truth_is_none():
+    ds = klm.load_dataset("shop")
+    split = klm.split(ds, "random")
+    truth = Table(
+        dict(
+            zip(
+                zip(split.test["user_id"], split.test["item_id"], strict=True),
+                ds.optimum[split.test.index],
+                strict=True,
+            )
+        )
+    )
+    half = np.arange(len(split.test)) % 2 == 0
+    table = judging.gap_to_the_optimum(
+        {"truth": truth, "chance": Table({})}, split, {"all": half | ~half, "half": half}
+    )
+    assert table["truth"].abs().max() == 0 and table["rows"].tolist() == [len(half), half.sum()]
+    assert (table["chance"] == table["ceiling"] - 0.5).all()
+    movielens = klm.load_dataset("movielens-100k")
+    with pytest.raises(DataError, match="nobody knows"):
+        judging.gap_to_the_optimum({}, klm.split(movielens, "random"), {})
