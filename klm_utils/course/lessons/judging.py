@@ -140,7 +140,7 @@ def of_lists(model: ranking.Model, split: Split, vectors: np.ndarray, k: int = 1
     coverage: share of the items in any list; novelty: mean of -log2(share of users who chose the item in train);
     diversity: one minus the mean cosine of two items of a list; gini: of how often items are listed (1: always one).
     """
-    found = ranking.rank(model, split, k)
+    found = ranking.rank(model, split, check_whole("of_lists(k)", k, 2))
     listed = found.top[(found.top >= 0).all(1)]
     share = np.bincount(choices(split, split.train)[1], minlength=len(split.dataset.items)) + 1
     surprise = -np.log2(share / (split.train["user_id"].nunique() + 1))
