@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os import PathLike
 from typing import Any
 
 import pandas as pd
@@ -185,7 +186,7 @@ class Runs:
         for name in variants:
             check_choice("variant", name, tuple(self.variants))
         runs = tuple(run for name in variants for run in self.runs if run.variant == name)
-        return replace(self, runs=runs, models={name: self.models[name] for name in variants})
+        return replace(self, runs=runs, models={name: self.models[name] for name in variants if name in self.models})
 
     def __or__(self, other: "Runs") -> "Runs":
         """Both; of a variant in both the one of `other`."""
@@ -222,6 +223,8 @@ def run(
     objective: str | None = None,
     level: float = 0.95,
     n_boot: int = 1000,
+    keep: str | PathLike | None = None,
+    stamp: str = "",
 ) -> Runs:
     """Build every variant on every split, and measure it there.
 
@@ -230,17 +233,22 @@ def run(
         splits: one, several, or {number: split}, of equal protocol but for the seed or fold.
         seeds: with which each variant is built on each split; by default the number, or place, of the split.
         k, part, objective, level, n_boot: see `evaluate`.
+        keep: a file to write each run to once it is measured, with the headline metric of each user and no other; what
+            it holds already is not run again, if it has the same `stamp`: what made it, such as a checksum of the code.
 
     Raises:
         ConfigError: nothing to run; a variant that is no function; what `evaluate` refuses.
     """
+    from klm_utils.evaluation import kept  # which writes what is defined here
+
     check_kind("run(variants)", variants, Mapping, "{name: build(split, seed)}", '{"mine": build}')
     for name, build in variants.items():
         check_kind(f"run(variants), {name}", build, Callable, "build(split, seed) -> a fitted model", "a function")
     how: dict[str, Any] = {"k": k, "part": part, "objective": objective, "level": level, "n_boot": n_boot}
     several = [splits] if isinstance(splits, Split) else splits
     numbered = several.items() if isinstance(several, Mapping) else enumerate(several)
-    runs: list[Run] = []
+    runs: list[Run] = [] if keep is None else list(kept.load(keep, stamp).runs)
+    done = {(run.variant, run.split, run.seed) for run in runs}
     models: dict[str, Model] = {}
     used: dict[int, Split] = {}
     try:
@@ -248,12 +256,17 @@ def run(
             used[at] = split
             for seed in [at] if seeds is None else seeds:
                 for name, build in variants.items():
+                    if (name, at, seed) in done:
+                        continue
                     progress.line(f"split {at}, seed {seed}: {name}")
                     start = time.perf_counter()
                     models[name] = build(split, seed)
                     seconds = time.perf_counter() - start
                     report = evaluate(models[name], split, **how)
                     runs.append(Run(name, at, seed, seconds, report))
+                    if keep is not None:
+                        runs[-1] = kept.as_kept(runs[-1], tuple(report.metrics)[:1])
+                        kept.save(keep, Runs(tuple(runs), {}, {}, level, n_boot), stamp)
     finally:
         progress.done()
     if not runs:

@@ -140,7 +140,7 @@ def evaluate(
     name, protocol = ranking.model_name(model), f"{split.protocol} | {part}: {what}"
     setting, frame = (split.dataset.name, split.name, part, objective, k), getattr(split, part)
     shared = len(frame) / max(1, len(split.train))
-    report = _report(statistics, name, protocol, setting, (_fingerprint(frame),), level, n_boot, seed)
+    report = report_of(statistics, name, protocol, setting, (_fingerprint(frame),), level, n_boot, seed)
     return replace(report, by_run=(report.metrics,), shared=shared)
 
 
@@ -163,14 +163,14 @@ def pooled(reports: Report | Sequence[Report], *, level: float = 0.95, n_boot: i
     name = " / ".join(dict.fromkeys(r.name for r in reports))
     protocol = f"mean of {len(reports)} runs: {_merged([r.protocol for r in reports])}"
     rows, by_run = (tuple(x for r in reports for x in getattr(r, which)) for which in ("rows", "by_run"))
-    report = _report(statistics, name, protocol, reports[0].setting, rows, level, n_boot, seed)
+    report = report_of(statistics, name, protocol, reports[0].setting, rows, level, n_boot, seed)
     return replace(report, by_run=by_run, shared=float(np.mean([r.shared for r in reports])))
 
 
-def _report(
+def report_of(
     statistics: dict[str, Statistic], name: str, protocol: str, setting: tuple, rows: tuple[str, ...], *draws
 ) -> Report:
-    """draws: level, n_boot, seed."""
+    """A report of these statistics; draws: level, n_boot, seed."""
     return Report(
         name=name,
         objective=setting[3],
