@@ -3,9 +3,9 @@
     python benchmarks/folds.py [FOLDS]   # 10: about two hours on two cores; writes docs/results/folds.json
 
 Every film with five or more ratings is new in one fold. All settings are the presets of the course, none was sought
-here. Each model is kept as soon as it is measured: killed, and started again with the same code, the run goes on. Beside
-the values of each user stand the curves of valid and test by epoch, and, for a frozen model, of settings drawn at
-random; nothing is picked by the curves of test.
+here. Each model is kept as soon as it is measured: killed, and started again with the same code, the run goes on. The
+curves of valid and test by epoch are kept too, and, for a frozen model, those of settings drawn at random; nothing is
+picked by the curves of test.
 """
 
 import hashlib
