@@ -67,7 +67,9 @@ def load(path: str | PathLike, stamp: str | None = None) -> Runs:
             return Runs((), {}, {})
         expected, remedy = "what experiment.run(keep=) wrote", "run the experiment again, into another file"
         raise CheckpointError("there are no runs in this file", str(path), str(fault), expected, remedy) from fault
-    return Runs(runs, {}, {})
+    if not runs:
+        return Runs((), {}, {})
+    return Runs(runs, {}, {}, runs[0].report.level, runs[0].report.n_boot)
 
 
 def _run(record: dict, users: np.ndarray) -> Run:
