@@ -70,7 +70,7 @@ def world(of_items: int, of_users: int):
     quality = latent["quality"].to_numpy()
     u, i = log["user"].to_numpy(), log["item"].to_numpy()
     odds = {"taste": truth.static[u, i] - quality[i], "quality": BASE + quality[i]}
-    return ds, topics, log, odds
+    return ds, topics.astype(float), log, odds
 
 
 def lists(ds, topics: np.ndarray) -> dict:
