@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import sparse, stats
 
 from klm_utils.errors import ConfigError, check_number, check_seed, check_whole
@@ -144,7 +145,7 @@ def over_splits(values: np.ndarray, shared: float, level: float = 0.95) -> tuple
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
-def holm(p: Sequence[float]) -> np.ndarray:
+def holm(p: ArrayLike) -> np.ndarray:
     """P-values corrected for being several, float [n]: reject where this is below .05, and hardly ever err in any.
 
     Source: Holm 1979, A simple sequentially rejective multiple test procedure.
