@@ -1,0 +1,94 @@
+"""The drawings of notebook 06, with the reader's numbers in them. Each returns its Axes."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from klm_utils.plots import COLOURS
+
+HIT, MISS, INK = COLOURS[0], "#DDDDDD", "#333333"
+
+
+def ranked_list(titles: Sequence[str], hits: Sequence[int], k: int, ax: Axes | None = None) -> Axes:
+    """A list of films from its first place down: hits coloured, what place each has and what a hit there is worth."""
+    ax = ax or plt.subplots(figsize=(6.4, 0.6 + 0.42 * len(titles)), layout="constrained")[1]
+    for place, (title, hit) in enumerate(zip(titles, hits, strict=True), start=1):
+        inside = place <= k
+        ax.add_patch(Rectangle((0.6, -place + 0.1), 4, 0.8, color=HIT if hit else MISS, alpha=1 if inside else 0.35))
+        ax.text(0.3, -place + 0.5, str(place), ha="center", va="center", fontsize=10)
+        colour = "white" if hit and inside else INK
+        ax.text(0.8, -place + 0.5, title, va="center", fontsize=10, color=colour, parse_math=False)
+        worth = f"1 / log2({place + 1}) = {1 / np.log2(place + 1):.2f}" if hit and inside else "0"
+        ax.text(4.9, -place + 0.5, worth, va="center", fontsize=10, color=INK if inside else "#999999")
+    ax.axhline(-k - 0.0, color=COLOURS[1], linewidth=1.5)
+    ax.text(7.4, -k + 0.05, f"k = {k}", ha="right", va="bottom", fontsize=10, color=COLOURS[1])
+    ax.set(xlim=(0, 7.5), ylim=(-len(titles) - 0.05, 0))
+    ax.axis("off")
+    return ax
+
+
+def folds_of(parts: Sequence[str], folds: int = 10, ax: Axes | None = None) -> Axes:
+    """Which part of the items is test, valid and train in each fold; `parts` are titles, one for each part."""
+    ax = ax or plt.subplots(figsize=(6.4, 0.3 * folds + 0.9), layout="constrained")[1]
+    for fold in range(folds):
+        for part in range(folds):
+            role = "test" if part == fold else "valid" if part == (fold + 1) % folds else "train"
+            colour = {"test": COLOURS[0], "valid": COLOURS[4], "train": MISS}[role]
+            ax.add_patch(Rectangle((part, -fold - 1), 0.94, 0.88, color=colour))
+            if role != "train":
+                light = "white" if role == "test" else INK
+                ax.text(part + 0.47, -fold - 0.56, role, ha="center", va="center", fontsize=8, color=light)
+        ax.text(-0.2, -fold - 0.56, f"fold {fold}", ha="right", va="center", fontsize=9)
+    for part, title in enumerate(parts[:folds]):
+        ax.text(part + 0.47, 0.08, title, ha="left", va="bottom", fontsize=8, rotation=30, parse_math=False)
+    ax.set(xlim=(-1.2, folds + 0.6), ylim=(-folds - 0.1, 1.4))
+    ax.axis("off")
+    return ax
+
+
+def dots_by_fold(differences: pd.DataFrame, label: str, ax: Axes | None = None) -> Axes:
+    """One row per comparison, one dot per fold, a bar at their mean; `differences` has a column for each comparison."""
+    ax = ax or plt.subplots(figsize=(6.4, 0.9 + 0.5 * differences.shape[1]), layout="constrained")[1]
+    for row, (_, values) in enumerate(differences.items()):
+        values = values.dropna()
+        spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(len(values))
+        ax.plot(values, row + spread, "o", color=COLOURS[0], alpha=0.75, markersize=6, markeredgewidth=0)
+        ax.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color=COLOURS[1], linewidth=2.5)
+    ax.axvline(0, color="black", linewidth=0.8, linestyle=":")
+    ax.set_yticks(range(differences.shape[1]), list(differences))
+    ax.set_ylim(differences.shape[1] - 0.5, -0.5)
+    ax.set_xlabel(f"{label}; a dot is a fold, the bar their mean")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def coverage_bars(shares: Mapping[str, float], repetitions: int, nominal: float = 0.95, ax: Axes | None = None) -> Axes:
+    """How often each kind of interval held the truth, beside what it promises and what chance makes of that."""
+    ax = ax or plt.subplots(figsize=(6.4, 0.9 + 0.36 * len(shares)), layout="constrained")[1]
+    noise = 1.96 * np.sqrt(nominal * (1 - nominal) / repetitions)
+    ax.axvspan(nominal - noise, nominal + noise, color="#EEEEEE")
+    ax.axvline(nominal, color=INK, linewidth=1, linestyle=":")
+    for row, share in enumerate(shares.values()):
+        good = nominal - 0.03 <= share <= nominal + 0.03
+        ax.plot([0.7, share], [row, row], color=COLOURS[0] if good else COLOURS[1], linewidth=6, solid_capstyle="butt")
+        ax.text(share + 0.004, row, f"{share:.3f}", va="center", fontsize=9)
+    ax.set_yticks(range(len(shares)), list(shares))
+    ax.set(ylim=(len(shares) - 0.5, -0.5), xlim=(0.7, 1.03))
+    ax.set_xlabel(f"held the truth: share of {repetitions} worlds")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def band(value: float, dealt: np.ndarray, label: str, ax: Axes | None = None) -> Axes:
+    """What the true knowledge reaches, and what it reaches dealt out to others, again and again."""
+    ax = ax or plt.subplots(figsize=(6.4, 2.2), layout="constrained")[1]
+    ax.hist(dealt, bins=min(20, max(5, len(dealt) // 4)), color="#BBBBBB", label=f"shuffled, {len(dealt)} times")
+    ax.axvline(value, color=COLOURS[0], linewidth=2.5, label="as it is")
+    ax.set(xlabel=label, ylabel="shuffles")
+    ax.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax

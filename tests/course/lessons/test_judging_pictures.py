@@ -1,0 +1,51 @@
+"""The drawings show the numbers that they were given, inside of their axes."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from klm_utils.course.lessons import judging_pictures
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_a_list_has_places_titles_and_what_a_hit_is_worth():
+    ax = judging_pictures.ranked_list(["Fargo", "Alien", "Cash $$$"], [0, 1, 1], k=2)
+    assert {"1", "2", "3", "Fargo", "Cash $$$", "1 / log2(3) = 0.63", "k = 2"} <= set(texts(ax))
+    assert texts(ax).count("0") == 2, "no hit, and a hit behind k"
+    ax.figure.canvas.draw()
+
+
+def test_each_part_is_test_once_and_valid_once():
+    ax = judging_pictures.folds_of(["Alien", "Fargo"], folds=4)
+    assert texts(ax).count("test") == texts(ax).count("valid") == 4 and "fold 3" in texts(ax)
+    places = [text.get_position() for text in ax.texts if text.get_text() == "test"]
+    assert len({x for x, _ in places}) == len({y for _, y in places}) == 4
+
+
+def test_a_dot_for_each_fold_that_was_run():
+    ax = judging_pictures.dots_by_fold(pd.DataFrame({"a - b": [0.1, 0.2, 0.3], "c - b": [0.1, np.nan, -0.1]}), "nDCG")
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [len(line.get_xdata()) for line in dots] == [3, 2]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a - b", "c - b"]
+
+
+def test_coverage_is_written_and_coloured_by_what_was_promised():
+    ax = judging_pictures.coverage_bars({"users": 0.83, "both": 0.94}, 400)
+    assert texts(ax) == ["0.830", "0.940"] and "400 worlds" in ax.get_xlabel()
+    assert len({line.get_color() for line in ax.lines if line.get_linewidth() == 6}) == 2
+
+
+def test_a_band_says_how_many_shuffles():
+    ax = judging_pictures.band(0.44, np.array([0.35, 0.36, 0.34]), "nDCG@10")
+    assert "shuffled, 3 times" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert 0.44 in ax.lines[0].get_xdata()
