@@ -31,7 +31,7 @@ OWN = SETTING["repository"].split("/")[1]  # a link that names the course is a l
 
 
 def budgets(notebook, path):
-    """40 cells (04 may have 60, the tour 19), 25 lines of code and 220 words in a cell, 200 KB of outputs."""
+    """40 cells (04 may have 60, the tour 19), 25 lines of code and 220 words in a cell, 400 KB of outputs."""
     own = [cell for cell in notebook.cells if not tags(cell) & BESIDES]
     if len(own) > (limit := {"04": 60, "00": 19}.get(path.name[:2], 40)):
         yield f"{len(own)} cells besides exercises, {limit} are allowed"
@@ -41,8 +41,8 @@ def budgets(notebook, path):
             yield f"cell {cell.id}: {len(lines)} lines of code, 25 are allowed"
         if cell.cell_type == "markdown" and len(words) > 220:
             yield f"cell {cell.id}: {len(words)} words, 220 are allowed"
-    if (size := sum(len(json.dumps(cell.outputs)) for cell in code_cells(notebook))) >= 200_000:
-        yield f"{size} bytes of outputs, 200,000 are too many"
+    if (size := sum(len(json.dumps(cell.outputs)) for cell in code_cells(notebook))) >= 400_000:
+        yield f"{size} bytes of outputs, 400,000 are too many"
 
 
 def executed_in_sequence(notebook, path):
@@ -270,7 +270,7 @@ WRONG = [
     (budgets, lambda nb: nb.cells.extend(new_markdown_cell("x") for _ in range(40)), "cells besides"),
     (budgets, change(2, source="x = 1\n" * 26), "26 lines"),
     (budgets, change(0, source="word " * 221), "221 words"),
-    (budgets, output("stream", text="x" * 200_000), "bytes of outputs"),
+    (budgets, output("stream", text="x" * 400_000), "bytes of outputs"),
     (executed_in_sequence, change(2, execution_count=7), "execution counts"),
     (executed_in_sequence, change(2, execution_count=None), "execution counts"),
     (executed_in_sequence, output("error", ename="E", evalue="", traceback=[]), "error output"),

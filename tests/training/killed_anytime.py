@@ -75,10 +75,10 @@ def main():
     seconds = seconds_of_a_run(FOLDER / "unkilled")
     anytime, in_a_write, writing = [], 0, []
     for n in range(10):
-        for again in range(5):
+        for again in range(8):
             folder = FOLDER / f"anytime_{n}_{again}"
             child = started(folder)
-            time.sleep((n + 0.5) / 10 * seconds)
+            time.sleep((n + 0.5) / 11 * seconds)  # a busy machine is not as fast each time
             if dead := killed(child):
                 break
             seconds = seconds_of_a_run(FOLDER / f"unkilled_{n}_{again}")  # the machine was busy, and is less so now
