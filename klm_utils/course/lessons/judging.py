@@ -38,7 +38,8 @@ def disagreements(hits: np.ndarray, relevant: int, k: int) -> pd.DataFrame:
 
 
 def sampled(model: ranking.Model, split: Split, k: int = 10, negatives: int = 100, seed: int = 0) -> float:
-    """nDCG@k as many papers have it: each chosen item of test is ranked among so many items drawn for it, not all.
+    """nDCG@k as many papers have it: each chosen item of test is ranked among so many items drawn for it, not all;
+    the mean of each user, then over users.
 
     Source: Krichene and Rendle 2020, On sampled metrics for item recommendation, section 3.
     """
@@ -53,7 +54,7 @@ def sampled(model: ranking.Model, split: Split, k: int = 10, negatives: int = 10
         score = ranking.predict(model, np.repeat(ds.users.index[u], len(ids)), ids.to_numpy())
         above = (score[:-1] > score[-1]).sum() + 0.5 * (score[:-1] == score[-1]).sum()
         values.append(1 / np.log2(above + 2) if above < k else 0.0)
-    return float(np.mean(values))
+    return float(pd.Series(values).groupby(user).mean().mean())
 
 
 def leave_one_out(ds: RecDataset) -> Split:
