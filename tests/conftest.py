@@ -1,5 +1,6 @@
 """What tests of several rooms share: a small course for the harness, small data, small models, disks that fail."""
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -63,6 +64,19 @@ def course(tmp_path) -> Course:
 def checkout() -> Path:
     """The root of this repository."""
     return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def script(checkout):
+    """A script of the repository as a module: script("data/shop/measure.py")."""
+
+    def load(path: str):
+        spec = importlib.util.spec_from_file_location(Path(path).stem + "_script", checkout / path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

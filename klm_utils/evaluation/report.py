@@ -261,10 +261,12 @@ def _merged(texts: list[str]) -> str:
 
 
 def interval_text(level: float, n_boot: int) -> str:
+    """What an interval is, in words: "95 % bootstrap over users, 1000 draws"."""
     return f"{100 * level:g} % bootstrap over users, {n_boot} draws"
 
 
 def users_text(users: int) -> str:
+    """A number of users, with a word of warning where they are few."""
     return f"{users} user{'' if users == 1 else 's'}{few(users)}"
 
 

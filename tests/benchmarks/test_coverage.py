@@ -1,6 +1,5 @@
 """The study of coverage runs, and what it found is what the intervals promise."""
 
-import importlib.util
 import json
 
 import numpy as np
@@ -8,11 +7,8 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def coverage(checkout):
-    spec = importlib.util.spec_from_file_location("coverage_study", checkout / "benchmarks/coverage.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def coverage(script):
+    return script("benchmarks/coverage.py")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """What the shop can tell apart: the claims of its card, computed by the script that made the card."""
 
-import importlib.util
-
 import pytest
 
 import klm_utils as klm
@@ -12,11 +10,8 @@ SEEDS = range(3)
 
 
 @pytest.fixture(scope="module")
-def measure(checkout):
-    spec = importlib.util.spec_from_file_location("measure", checkout / "data/shop/measure.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def measure(script):
+    return script("data/shop/measure.py")
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
 import dataclasses
 import re
-from collections import Counter
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from random_logs import attempt, logs, make_log, twin_keys
 
 import klm_utils as klm
 from klm_utils import DataError, RecDataset
@@ -15,53 +14,6 @@ from klm_utils.data.splits import SPLITS
 from klm_utils.knowledge.templates import item_texts
 
 PARTS = ("train", "valid", "test", "shown")
-
-
-def make_log(seed, n_items, n_users, n_rows, n_titles, with_year=True):
-    """A random log with many ties in time and, when n_titles is small, many twins."""
-    rng = np.random.default_rng(seed)
-    items = pd.DataFrame(
-        {"title": [f"t{i}" for i in rng.integers(n_titles, size=n_items)]},
-        index=pd.Index(range(n_items), name="item_id"),
-    )
-    if with_year:
-        items["year"] = pd.array(rng.choice([1990, 1991, None], size=n_items), dtype="Int64")
-    log = pd.DataFrame(
-        {
-            "user_id": rng.integers(n_users, size=n_rows),
-            "item_id": rng.integers(n_items, size=n_rows),
-            "timestamp": rng.integers(20, size=n_rows),
-            "label": rng.integers(2, size=n_rows),
-        }
-    ).drop_duplicates(["user_id", "item_id", "timestamp"])
-    users = pd.DataFrame(index=pd.Index(range(n_users), name="user_id"))
-    return RecDataset.from_frames(items, users, log, name="random log")
-
-
-logs = st.builds(
-    make_log,
-    seed=st.integers(0, 10_000),
-    n_items=st.integers(3, 40),
-    n_users=st.integers(3, 40),
-    n_rows=st.integers(30, 400),
-    n_titles=st.integers(1, 60),
-    with_year=st.booleans(),
-)
-
-
-def attempt(ds, name, seed, **options):
-    """The split, or None where the log is too small for it."""
-    try:
-        return klm.split(ds, name, seed, **options)
-    except DataError as error:
-        assert any(why in error.what for why in ("too small", "too few", "share one title"))
-        return None
-
-
-def twin_keys(ds):
-    """The title and year of each item as text: an account of twins independent of the module's."""
-    years = ds.items["year"].map(str) if "year" in ds.items else ""
-    return ds.items["title"] + "|" + years
 
 
 @settings(max_examples=60, deadline=None)
@@ -357,60 +309,3 @@ def test_arguments_the_wrong_way_round(movielens):
         klm.split("random", movielens)
     with pytest.raises(klm.ConfigError, match="no split of this name"):
         klm.split(movielens, np.array(["random", "temporal"]))
-
-
-# folds
-
-
-@pytest.mark.parametrize(("name", "key"), [("cold_item", "item_id"), ("cold_user", "user_id")])
-def test_over_all_folds_every_eligible_id_is_new_once_in_test_and_once_in_valid(movielens, name, key):
-    rows = movielens.interactions[key].value_counts()
-    eligible, seen = set(rows[rows >= 5].index), {"test": Counter(), "valid": Counter()}
-    for fold in range(10):
-        split = klm.split(movielens, name, fold=fold)
-        for part, counter in seen.items():
-            counter.update(set(getattr(split, part)[key]))
-        sizes = [len(set(getattr(split, part)[key]) & eligible) / len(eligible) for part in ("test", "valid")]
-        assert sizes == pytest.approx([0.1, 0.1], abs=0.003)
-        assert f"{name} fold {fold} of 10" in split.protocol and split.name == name
-    for counter in seen.values():
-        assert eligible <= set(counter) and set(counter.values()) == {1}
-        assert all(id_ in eligible for id_ in counter) or name == "cold_item", "but for twins of the eligible"
-    last, first = klm.split(movielens, name, fold=9), klm.split(movielens, name, fold=0)
-    assert set(last.valid[key]) == set(first.test[key]), "valid is the next fold"
-
-
-@settings(max_examples=40, deadline=None)
-@given(ds=logs, seed=st.integers(0, 50), folds=st.integers(3, 6))
-def test_twins_are_in_one_fold(ds, seed, folds):
-    made = [attempt(ds, "cold_item", seed, fold=fold, folds=folds) for fold in range(folds)]
-    assume(None not in made)
-    titles = [set(split.test["item_id"].map(twin_keys(ds))) for split in made]
-    assert all(not one & other for one, other in combinations(titles, 2))
-
-
-def test_another_seed_deals_other_folds_and_the_old_form_stays(movielens):
-    one, other = (klm.split(movielens, "cold_item", seed, fold=0) for seed in (0, 1))
-    assert set(one.test["item_id"]) != set(other.test["item_id"])
-    assert klm.split(movielens, "cold_item").test["item_id"].nunique() > 200
-
-
-@pytest.mark.parametrize(
-    ("arguments", "match"),
-    [
-        ({"name": "cold_item", "fold": 10}, "no such fold"),
-        ({"name": "cold_item", "fold": -1}, "fold"),
-        ({"name": "cold_item", "fold": 1.5}, "fold"),
-        ({"name": "cold_item", "fold": 0, "folds": 2}, "folds"),
-        ({"name": "random", "fold": 0}, "has no folds"),
-        ({"name": "temporal", "fold": 0}, "has no folds"),
-    ],
-)
-def test_folds_that_there_are_none_of(movielens, arguments, match):
-    with pytest.raises(klm.ConfigError, match=match):
-        klm.split(movielens, **arguments)
-
-
-def test_more_folds_than_items_are_refused(movielens):
-    with pytest.raises(DataError, match="too few ids"):
-        klm.split(movielens, "cold_item", fold=0, folds=5000)
