@@ -4,7 +4,7 @@ JOBS ?= 2
 PY := .venv/bin/python
 READY := .venv/ready
 
-.PHONY: course test lab student bench full clean assets
+.PHONY: course test lab student bench peers full clean assets
 
 # Execute every notebook into build/notebooks and write build/report.html.
 course: assets
@@ -30,6 +30,15 @@ student: $(READY)
 
 bench: assets
 	set -e; for file in tests/benchmarks/bench_*.py; do echo "$$file"; $(PY) "$$file"; done
+
+# Other libraries on our splits, in an environment of their own; about an hour, writes docs/results/peers.json.
+peers: assets build/peers/.venv/ready
+	$(PY) benchmarks/peers/run.py build/peers/.venv/bin/python
+
+build/peers/.venv/ready: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv build/peers/.venv
+	build/peers/.venv/bin/python -m pip install --disable-pip-version-check -r $<
+	touch $@
 
 # The full-scale runs that write docs/results; hours, not minutes.
 full: assets

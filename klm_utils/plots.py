@@ -58,6 +58,35 @@ def forest(rows: Mapping[str, Sequence[float]], label: str, zero: float | None =
     return _plain(ax)
 
 
+def dots(
+    differences: pd.DataFrame, label: str, gains: Mapping[str, Sequence[float]] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Paired differences of several folds: a row per comparison, a dot per fold, a bar at their mean.
+
+    Args:
+        differences: a row per fold, a column per comparison; NaN where a fold lacks one.
+        label: what the differences are of, with the metric.
+        gains: comparison -> (difference, low, high, low, high) as of `Runs.gains`: the intervals for other users
+            (thick) and for other items too (thin), below the dots. Grey is what reaches zero with either.
+    """
+    ax = ax or plt.subplots(figsize=(6.4, 0.9 + 0.55 * differences.shape[1]), layout="constrained")[1]
+    for row, (name, values) in enumerate(differences.items()):
+        there = values.dropna()
+        spread = np.linspace(-0.2, 0.1, len(there)) if len(there) > 1 else np.zeros(len(there))
+        ax.plot(there, row + spread, "o", color=COLOURS[0], alpha=0.7, markersize=5.5, markeredgewidth=0)
+        ax.plot([there.mean()] * 2, [row - 0.28, row + 0.18], color=COLOURS[1], linewidth=2.5)
+        ends = np.array((gains or {}).get(str(name), [0.0])[1:], dtype=float).reshape(-1, 2)
+        sure = all(low > 0 or high < 0 for low, high in ends)
+        for (low, high), width in zip(ends, (4.0, 1.2), strict=False):
+            where, colour = [row + 0.3] * 2, "black" if sure else "#999999"
+            ax.plot([low, high], where, color=colour, linewidth=width, solid_capstyle="butt")
+    ax.axvline(0, color="black", linewidth=0.8, linestyle=":")
+    ax.set_yticks(range(differences.shape[1]), [_as_it_is(str(name)) for name in differences])
+    ax.set_ylim(differences.shape[1] - 0.4, -0.5)
+    ax.set_xlabel(_as_it_is(f"{label}; a dot is a fold, the bar their mean"))
+    return _plain(ax)
+
+
 def split_matrix(split: "Split", users: int = 80, items: int = 120, ax: Axes | None = None) -> Axes:
     """A corner of the interaction matrix, each row of the log in the colour of its part.
 

@@ -129,3 +129,16 @@ def test_what_has_no_interval_is_not_drawn_as_different():
 def test_each_word_has_a_place(words, groups):
     with pytest.raises(klm.ConfigError, match="pair up"):
         plots.word_map(np.zeros((3, 2)), words, groups)
+
+
+def test_a_dot_for_each_fold_that_was_run_and_two_intervals_below():
+    differences = pd.DataFrame({"a - b": [0.1, 0.2, 0.3], "c - b": [0.1, np.nan, -0.1]})
+    gains = {"a - b": [0.2, 0.15, 0.25, 0.1, 0.3], "c - b": [0.0, -0.05, 0.05, -0.2, 0.2]}
+    ax = plots.dots(differences, "nDCG", gains)
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [len(line.get_xdata()) for line in dots] == [3, 2]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a - b", "c - b"]
+    bars = [line for line in ax.lines if line.get_ydata()[0] in (0.3, 1.3)]
+    assert [list(line.get_xdata()) for line in bars] == [[0.15, 0.25], [0.1, 0.3], [-0.05, 0.05], [-0.2, 0.2]]
+    assert [line.get_color() for line in bars] == ["black"] * 2 + ["#999999"] * 2
+    assert bars[0].get_linewidth() > bars[1].get_linewidth()

@@ -56,13 +56,16 @@ def setting(root: Path) -> dict[str, str]:
 def results(number: str) -> dict | None:
     """The stored full-scale run of notebook `number` ("05"), or None where there is none yet.
 
-    From docs/results of the checkout, or from the installed wheel, which carries it as klm_utils/shipped/results.
     Keys: notebook, scale, date, protocol, parameters, versions, threads, seconds, metrics.
     """
-    root = find_root()
-    folder = root / "docs" / "results" if root else HERE.parent / "shipped" / "results"
-    path = folder / f"{number}.json"
+    path = stored(f"{number}.json")
     return json.loads(path.read_text(encoding="utf8")) if path.exists() else None
+
+
+def stored(name: str) -> Path:
+    """The file of this name in docs/results of the checkout, or in what the installed wheel carries of it."""
+    root = find_root()
+    return (root / "docs" / "results" if root else HERE.parent / "shipped" / "results") / name
 
 
 __getattr__, __dir__ = modules(__name__)

@@ -105,9 +105,57 @@ holms = [
     (uncapped, "a p-value ends at 1"),
 ]
 
+
+def recall(unseen=True, nobody="out"):
+    """A learner's recall with or without the two faults."""
+
+    def fn(scores, train, test, k):
+        top = np.argsort(-np.where(train, -np.inf, scores) if unseen else -scores, axis=1)[:, :k]
+        hits, relevant = np.take_along_axis(test, top, axis=1).sum(1), test.sum(1)
+        if nobody == "out":
+            hits, relevant = hits[relevant > 0], relevant[relevant > 0]
+        return float((hits / (np.maximum(relevant, 1) if nobody == "zero" else relevant)).mean())
+
+    return fn
+
+
+def fails_without(scores, train, test, k):
+    if not test.any(1).all():
+        raise ValueError("nobody")
+    return ch06.recall_of_new(scores, train, test, k)
+
+
+recalls = [
+    (ch06.recall_of_new, DONE),
+    (recall(), DONE),
+    (recall(unseen=False, nobody="nan"), STUB),
+    (lambda scores, train, test, k: scores.no, "it raises AttributeError"),
+    (recall(unseen=False), "what fills the first places"),
+    (lambda scores, train, test, k: 0.5, "expected"),
+    (recall(nobody="nan"), "is 0 / 0"),
+    (recall(nobody="zero"), "do not count a 0"),
+    (fails_without, "with a user who has nothing in test it raises ValueError"),
+    (lambda s, train, test, k: ch06.recall_of_new(s, train, test, k) if test.any(1).all() else 0.1, "one user has"),
+]
+
+readings = [
+    (ch06.reading, DONE),
+    (lambda found: ({"a", "b", "d"}, ["b"]), DONE),
+    (lambda found: ([], []), STUB),
+    (lambda found: found["E"], "it raises KeyError"),
+    (lambda found: "B", "return two lists"),
+    (lambda found: (["A", "B", "C"], []), "C is the largest"),
+    (lambda found: (["A", "B", "D"], ["A", "B"]), "of these films alone"),
+    (lambda found: (["A", "B", "D"], ["B", "D"]), "D is one of four claims"),
+    (lambda found: (["B"], ["B"]), "look at the first interval"),
+    (lambda found: (["A", "B", "D"], []), "the second interval and"),
+]
+
 TABLES = {
     ch06.check_unmoved: unmoved,
     ch06.check_ndcg: ndcgs,
     ch06.check_corrected: corrections,
     ch06.check_holm: holms,
+    ch06.check_recall: recalls,
+    ch06.check_reading: readings,
 }

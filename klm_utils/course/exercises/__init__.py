@@ -36,8 +36,8 @@ def attempt(fn: Callable, *args, **kwargs) -> Any:
             return error
 
 
-def verdict(rows: Sequence[tuple[bool | np.bool_, str]], done: str = "that is it") -> bool:
-    """Print the message of the first row that is wrong, or `[OK]` and `done`; True if none is wrong.
+def verdict(rows: Sequence[tuple[bool | np.bool_, str]], done: str = "that is it") -> None:
+    """Print the message of the first row that is wrong, or `[OK]` and `done`.
 
     Args:
         rows: (is it wrong?, message), the most telling first; the row for the stub says "not done yet: ...".
@@ -45,9 +45,8 @@ def verdict(rows: Sequence[tuple[bool | np.bool_, str]], done: str = "that is it
     for wrong, message in rows:
         if wrong:
             print(message if message.startswith(STUB) else f"not yet: {message}")
-            return False
+            return
     print(f"{DONE} {done}")
-    return True
 
 
 def same(got: object, want: object, rtol: float = 1e-5, atol: float = 1e-7) -> bool:
@@ -84,12 +83,13 @@ def is_zero(value: object) -> bool:
 
 
 def head(value: object, n: int = 3) -> str:
-    """A value in a few words: its first entries and its shape, or the exception with the line that raised it."""
+    """A value in a few words, on one line: its first entries and its shape, or the exception with the line that raised it."""
     if isinstance(value, BaseException):
-        return f"{type(value).__name__}: {value}{_learners_line(value)}"
+        return f"{type(value).__name__}: {' '.join(str(value).split())}{_learners_line(value)}"
     array = None if value is None else _array(value)
     if array is None or not _numeric(array):
-        return repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
+        told = " ".join(repr(value).split())
+        return told if len(told) <= 80 else told[:77] + "..."
     if array.ndim == 0:
         return f"{array.item():.6g}"
     first = ", ".join(f"{entry:.6g}" for entry in array.ravel()[:n].tolist())

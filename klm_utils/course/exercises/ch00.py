@@ -15,14 +15,14 @@ def nearest(vectors: np.ndarray, at: int, k: int) -> np.ndarray:
     return order[order != at][:k]
 
 
-def check_nearest(fn: Callable) -> bool:
+def check_nearest(fn: Callable) -> None:
     """Say what is right or wrong with the learner's nearest neighbours."""
     vectors = np.random.default_rng(0).normal(size=(40, 6)) * np.linspace(0.2, 3, 40)[:, None]
     got, want = attempt(fn, vectors, 7, 5), nearest(vectors, 7, 5)
     cosine = vectors @ vectors[7] / np.linalg.norm(vectors, axis=1)
     product = np.argsort(-vectors @ vectors[7])
     fewer, want_fewer = attempt(fn, vectors, 11, 3), nearest(vectors, 11, 3)
-    return verdict(
+    verdict(
         [
             (same(got, np.arange(5)), "not done yet: these are the first k films"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -39,12 +39,12 @@ def check_nearest(fn: Callable) -> bool:
     )
 
 
-def check_gradient(fn: Callable) -> bool:
+def check_gradient(fn: Callable) -> None:
     """Say what is right or wrong with the learner's dl/dz of the binary cross-entropy."""
     z, y = torch.tensor([-2.0, 0.5, 3.0], dtype=torch.float64), torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
     got, p = attempt(fn, z, y), torch.sigmoid(z)
     far = attempt(fn, torch.tensor([1000.0, -1000.0]), torch.tensor([0.0, 1.0]))
-    return verdict(
+    verdict(
         [
             (same(got, torch.zeros_like(z)), "not done yet: a gradient of zero would mean that nothing can be learned"),
             (isinstance(got, Exception), f"it raises {head(got)}"),

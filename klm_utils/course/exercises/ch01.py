@@ -27,7 +27,7 @@ _PROFILES = {  # what goes in -> what is to come out
 _FIELDS = ("age", "gender", "city_tier")
 
 
-def check_profile(fn: Callable) -> bool:
+def check_profile(fn: Callable) -> None:
     """Say what is right or wrong with the learner's cleaning of one profile."""
     raw = [dict(zip(_FIELDS, texts, strict=True)) for texts in _PROFILES]
     got = [attempt(fn, profile) for profile in raw]
@@ -39,7 +39,7 @@ def check_profile(fn: Callable) -> bool:
 
     first_error = next((g for g in got if isinstance(g, Exception)), None)
     wrong = next((k for k, (g, w) in enumerate(zip(got, want, strict=True)) if dicts and g != w), 0)
-    return verdict(
+    verdict(
         [
             (dicts and got == raw, "not done yet: the profile comes back as it was"),
             (first_error is not None, f"it raises {head(first_error)}"),
@@ -61,7 +61,7 @@ def check_profile(fn: Callable) -> bool:
     )
 
 
-def check_template(fn: Callable) -> bool:
+def check_template(fn: Callable) -> None:
     """Say what is right or wrong with the learner's Chinese sentence about an item."""
     full = {"title": "小米手机", "tags": ["手机", "数码"], "price": 1299.0}
     rows = [full, {**full, "price": float("nan")}, {**full, "tags": []}, {**full, "tags": None}, {"title": "小米手机"}]
@@ -72,7 +72,7 @@ def check_template(fn: Callable) -> bool:
     error = next((g for g in got if isinstance(g, Exception)), None)
     strings = all(isinstance(g, str) for g in got)
     wrong = next((k for k, (g, w) in enumerate(zip(got, want, strict=True)) if strings and g != w), 0)
-    return verdict(
+    verdict(
         [
             (texts[0] == str(full), "not done yet: this is Python's way to print a dict, not a sentence"),
             (isinstance(error, KeyError), f"it raises {head(error)}: a field may be absent; row.get('price') helps"),
@@ -88,7 +88,7 @@ def check_template(fn: Callable) -> bool:
     )
 
 
-def check_histories(fn: Callable) -> bool:
+def check_histories(fn: Callable) -> None:
     """Say what is right or wrong with the learner's histories."""
     log = pd.DataFrame(
         {
@@ -119,7 +119,7 @@ def check_histories(fn: Callable) -> bool:
         for u, t in targets.itertuples(index=False)
     ]
     everybody = [log.loc[log["timestamp"] < t, "item_id"].tolist() for t in targets["timestamp"]]
-    return verdict(
+    verdict(
         [
             (equal(got, [[]] * len(targets)), "not done yet: every history is empty"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -144,7 +144,7 @@ def check_histories(fn: Callable) -> bool:
     )
 
 
-def check_cold_items(fn: Callable) -> bool:
+def check_cold_items(fn: Callable) -> None:
     """Say what is right or wrong with the learner's cold-item split."""
     titles = [f"film {i // 2 if i < 40 else i}" for i in range(100)]  # the first forty ids are twenty films
     titles[98:] = ["a remake"] * 2  # one title, two years: two films
@@ -164,7 +164,7 @@ def check_cold_items(fn: Callable) -> bool:
     cold = test["item_id"].unique()
     split_twins = items.loc[np.intersect1d(items.index, cold), "title"]
     left = items.loc[np.intersect1d(items.index, train["item_id"].unique()), "title"]
-    return verdict(
+    verdict(
         [
             (two and len(test) == 0, "not done yet: nothing is in test"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -253,7 +253,7 @@ def leaking(fits: dict, split: Split) -> list[str]:
     return found
 
 
-def check_leaks(fn: Callable) -> bool:
+def check_leaks(fn: Callable) -> None:
     """Say what is right or wrong with the learner's search for leaks."""
     fits, split = suspects()
     got = attempt(fn, fits, split)
@@ -264,7 +264,7 @@ def check_leaks(fn: Callable) -> bool:
         "number of the ticket",
     )
     clean = {"one number for all", "share of the item in train"}
-    return verdict(
+    verdict(
         [
             (names == set(), "not done yet: nobody is accused"),
             (

@@ -20,12 +20,12 @@ def _batch() -> tuple[torch.Tensor, torch.Tensor]:
     return hidden + 50.0 * (1 - mask)[..., None], mask
 
 
-def check_masked_mean(fn: Callable) -> bool:
+def check_masked_mean(fn: Callable) -> None:
     """Say what is right or wrong with the learner's mean over the tokens of each text."""
     hidden, mask = _batch()
     got, want = attempt(fn, hidden, mask), masked_mean(hidden, mask)
     rows = got[:2] if isinstance(got, torch.Tensor) and got.ndim == 2 else got
-    return verdict(
+    verdict(
         [
             (same(got, hidden[:, 0]), "not done yet: this is the first token of each text"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -53,7 +53,7 @@ def padding_change(pool, hidden: torch.Tensor, mask: torch.Tensor, extra: int = 
     return float((pool(*longer) - pool(hidden, mask)).abs().max())
 
 
-def check_padding_change(fn: Callable) -> bool:
+def check_padding_change(fn: Callable) -> None:
     """Say what is right or wrong with the learner's test of padding invariance."""
     hidden, mask = _batch()
     hidden, mask = hidden[:2], mask[:2]
@@ -81,7 +81,7 @@ def check_padding_change(fn: Callable) -> bool:
                for name, value in got.items()}  # fmt: skip
     plain = all(isinstance(value, int | float | np.number) and value == value for value in numbers.values())
     first = next((value for value in got.values() if isinstance(value, Exception)), got["naive"])
-    return verdict(
+    verdict(
         [
             (plain and all(value == -1 for value in numbers.values()), "not done yet: -1 is no change"),
             (isinstance(first, Exception), f"it raises {head(first)}"),
@@ -107,7 +107,7 @@ def check_padding_change(fn: Callable) -> bool:
     )
 
 
-def check_whitening(fn: Callable) -> bool:
+def check_whitening(fn: Callable) -> None:
     """Say what is right or wrong with the learner's ZCA whitening."""
     rng = np.random.default_rng(0)
     train = (rng.normal(size=(300, 6)) * [4, 2, 1, 1, 0.5, 0.2]) @ np.linalg.qr(rng.normal(size=(6, 6)))[0] + 3
@@ -122,7 +122,7 @@ def check_whitening(fn: Callable) -> bool:
     def near(want, value=got):
         return same(value, want, rtol=2e-2, atol=2e-2)  # n or n - 1 under the covariance is not the point
 
-    return verdict(
+    verdict(
         [
             (same(got, new), "not done yet: the vectors come back as they were"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -143,7 +143,7 @@ def check_whitening(fn: Callable) -> bool:
     )
 
 
-def check_nearest_tags(fn: Callable) -> bool:
+def check_nearest_tags(fn: Callable) -> None:
     """Say what is right or wrong with the learner's nearest tags after centring."""
     rng = np.random.default_rng(3)
     words = [f"tag{i}" for i in range(12)]
@@ -160,7 +160,7 @@ def check_nearest_tags(fn: Callable) -> bool:
     got = attempt(fn, words, vectors, "tag2", 3)
     if isinstance(got, tuple) or (isinstance(got, np.ndarray) and got.dtype.kind in "UO"):
         got = [str(word) for word in got]
-    return verdict(
+    verdict(
         [
             (same(got, words[:3]), "not done yet: these are the first three"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -179,7 +179,7 @@ def cache_key(texts: list[str], settings: dict) -> str:
     return hashlib.sha256(json.dumps([texts, settings], sort_keys=True).encode()).hexdigest()
 
 
-def check_cache_key(fn: Callable) -> bool:
+def check_cache_key(fn: Callable) -> None:
     """Say what is right or wrong with the learner's key of a cache."""
     base, settings = ["red", "car"], {"model": "e5", "max_length": 256}
     pairs = [  # two inputs that must have two keys, and what to say if they share one
@@ -208,7 +208,7 @@ def check_cache_key(fn: Callable) -> bool:
     first, turned = keys[0][0], attempt(fn, base, dict(reversed(settings.items())))
     key = first if isinstance(first, str) else ""
     shared = next((message for a, b, message in keys if key and same(a, b)), "")
-    return verdict(
+    verdict(
         [
             (same(first, ""), "not done yet: the key is empty"),
             (isinstance(first, Exception), f"it raises {head(first)}"),

@@ -18,7 +18,7 @@ def additive(weight: torch.Tensor, bias: torch.Tensor, items: torch.Tensor, user
     return items @ weight[:width] + bias, users @ weight[width:]
 
 
-def check_additive(fn: Callable) -> bool:
+def check_additive(fn: Callable) -> None:
     """Say what is right or wrong with the learner's proof that a linear layer on joined vectors cannot personalise."""
     items, users, weight, bias = _normal(7, 3), _normal(4, 2, seed=1), _normal(5, seed=2), _normal(1, seed=3)[0]
     got = attempt(fn, weight, bias, items, users)
@@ -27,7 +27,7 @@ def check_additive(fn: Callable) -> bool:
     pair = isinstance(got, tuple | list) and [shape(part) for part in got] == [(7,), (4,)]
     total: Any = torch.as_tensor(got[0])[None, :] + torch.as_tensor(got[1])[:, None] if pair else None
     turned = isinstance(got, tuple | list) and [shape(part) for part in got] == [(4,), (7,)]
-    return verdict(
+    verdict(
         [
             (pair and not torch.any(total), "not done yet: zeros everywhere"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -50,14 +50,14 @@ def gate(item: torch.Tensor, text: torch.Tensor, weight: torch.Tensor, bias: tor
     return g * item + (1 - g) * text
 
 
-def check_gate(fn: Callable) -> bool:
+def check_gate(fn: Callable) -> None:
     """Say what is right or wrong with the learner's gate between id and text."""
     item, text, weight, bias = _normal(5, 3), _normal(5, 3, seed=1), _normal(3, 6, seed=2), _normal(3, seed=3)
     got, want = attempt(fn, item, text, weight, bias), gate(item, text, weight, bias)
     z = torch.cat([item, text], -1) @ weight.T + bias
     other = torch.cat([text, item], -1) @ weight.T + bias
     g = torch.sigmoid(z)
-    return verdict(
+    verdict(
         [
             (same(got, (item + text) / 2), "not done yet: half and half, whatever the item"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -89,7 +89,7 @@ def attended(query: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor) -> tor
     return (weight[..., None] * keys).sum(1)
 
 
-def check_attended(fn: Callable) -> bool:
+def check_attended(fn: Callable) -> None:
     """Say what is right or wrong with the learner's masked attention."""
     query, keys, mask = (
         _normal(3, 4),
@@ -104,7 +104,7 @@ def check_attended(fn: Callable) -> bool:
         return (weight[..., None] * keys).sum(1)
 
     rows = got[:2] if isinstance(got, torch.Tensor) and got.ndim == 2 else got
-    return verdict(
+    verdict(
         [
             (same(got, keys.mean(1)), "not done yet: the plain mean of all keys, padding too"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -133,7 +133,7 @@ def id_dropout(vectors: torch.Tensor, rate: float, training: bool, draw: torch.G
     return vectors * (torch.rand(len(vectors), 1, generator=draw) >= rate)
 
 
-def check_id_dropout(fn: Callable) -> bool:
+def check_id_dropout(fn: Callable) -> None:
     """Say what is right or wrong with the learner's dropout of whole ids."""
     vectors = _normal(4000, 3) + 5
 
@@ -145,7 +145,7 @@ def check_id_dropout(fn: Callable) -> bool:
     zero = (got == 0) if fits else torch.zeros(4000, 3, dtype=torch.bool)
     whole, share = zero.all(1), zero.double().mean().item()
     kept: Any = (got[~whole], vectors[~whole]) if fits else (None, None)
-    return verdict(
+    verdict(
         [
             (same(got, vectors) and same(resting, vectors), "not done yet: nothing is dropped"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -173,12 +173,12 @@ def squared_error(score: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return (score.reshape(-1) - y).square().mean()
 
 
-def check_squared_error(fn: Callable) -> bool:
+def check_squared_error(fn: Callable) -> None:
     """Say what is right or wrong with the learner's loss, mended from one with a broadcast bug."""
     score, y = _normal(6, 1), _normal(6, seed=1)
     got, flat = attempt(fn, score, y), attempt(fn, score[:, 0], y)
     want = squared_error(score, y)
-    return verdict(
+    verdict(
         [
             (
                 same(got, (score - y).square().mean()),

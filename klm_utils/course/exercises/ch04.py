@@ -23,12 +23,12 @@ def bce_grad(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.sigmoid(z) - y
 
 
-def check_bce_grad(fn: Callable) -> bool:
+def check_bce_grad(fn: Callable) -> None:
     """Say what is right or wrong with the learner's derivative of the cross-entropy in the logit."""
     z, y = 2 * _normal(6), LABELS
     got, p = attempt(fn, z, y), torch.sigmoid(z)
     want = differences(lambda z: losses.bce_with_logits(z, y, "sum"), z)
-    return verdict(
+    verdict(
         [
             (same(got, torch.zeros_like(z)), "not done yet: zeros everywhere"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -49,7 +49,7 @@ def stable_bce(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return z.clamp_min(0) - y * z + torch.log1p(torch.exp(-z.abs()))
 
 
-def check_stable_bce(fn: Callable) -> bool:
+def check_stable_bce(fn: Callable) -> None:
     """Say what is right or wrong with the learner's cross-entropy that does not overflow."""
     z, y = 2 * _normal(6), LABELS
     far, labels = torch.tensor([1e4, 1e4, -1e4, -1e4, 800.0]), torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0])
@@ -58,7 +58,7 @@ def check_stable_bce(fn: Callable) -> bool:
     p, want = torch.sigmoid(z), losses.bce_with_logits(z, y, "none")
     naive = -(y * p.log() + (1 - y) * (1 - p).log())
     finite = shape(ends) == (5,) and bool(torch.as_tensor(ends).isfinite().all())
-    return verdict(
+    verdict(
         [
             (same(got, naive) and has_nan(ends), "not done yet: far out this form gives inf and nan"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -88,7 +88,7 @@ def dot_grads(u, v, y, decay):
     return error * v + decay * u, error * u + decay * v
 
 
-def check_dot_grads(fn: Callable) -> bool:
+def check_dot_grads(fn: Callable) -> None:
     """Say what is right or wrong with the learner's gradients of a dot product with decay, one of them mended."""
     u, v, y, decay = _normal(6, 3), _normal(6, 3, seed=1), LABELS, 0.3
     got = attempt(fn, u, v, y, decay)
@@ -101,7 +101,7 @@ def check_dot_grads(fn: Callable) -> bool:
     pair = isinstance(got, tuple | list) and [shape(one) for one in got] == [(6, 3), (6, 3)]
     du, dv = got if pair else (got, got)
     stub = same(du, want[0], atol=1e-6) and same(dv, error * u - decay * v, atol=1e-6)
-    return verdict(
+    verdict(
         [
             (stub, "not done yet: `compare` says that the gradient in v is wrong. Which of its two terms?"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -127,7 +127,7 @@ def bpr_grads(u, i, j):
     return push * (j - i), -push * u, push * u
 
 
-def check_bpr_grads(fn: Callable) -> bool:
+def check_bpr_grads(fn: Callable) -> None:
     """Say what is right or wrong with the learner's gradients of BPR."""
     u, i, j = _normal(6, 3), _normal(6, 3, seed=1), _normal(6, 3, seed=2)
     got = attempt(fn, u, i, j)
@@ -147,7 +147,7 @@ def check_bpr_grads(fn: Callable) -> bool:
     def all_same(a, b):
         return all(same(x, y, atol=1e-6) for x, y in zip(a, b, strict=True))
 
-    return verdict(
+    verdict(
         [
             (triple and all(same(one, 0 * u) for one in got), "not done yet: zeros everywhere"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -181,7 +181,7 @@ def corrected_loss(z: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
     return corrected.logsumexp(-1) - corrected[:, 0]
 
 
-def check_corrected_loss(fn: Callable) -> bool:
+def check_corrected_loss(fn: Callable) -> None:
     """Say what is right or wrong with the learner's sampled softmax with the log-q correction."""
     z, count = _normal(6, 4), torch.tensor([[5.0, 500.0, 20.0, 1.0]], dtype=torch.float64).repeat(6, 1)
     count[3:] = count[3:].flip(1)
@@ -189,7 +189,7 @@ def check_corrected_loss(fn: Callable) -> bool:
     want, log_q = losses.sampled_softmax(z, count.log(), "none"), count.log()
     others = z.clone()
     others[:, 1:] -= log_q[:, 1:]
-    return verdict(
+    verdict(
         [
             (same(got, losses.sampled_softmax(z, 0.0, "none")), "not done yet: no correction at all"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -219,7 +219,7 @@ def gate_back(dv, g, item, text, weight):
     return g * dv + through_item, (1 - g) * dv + through_text, dz.T @ torch.cat([item, text], -1)
 
 
-def check_gate_back(fn: Callable) -> bool:
+def check_gate_back(fn: Callable) -> None:
     """Say what is right or wrong with the learner's backward pass through the gate."""
     item, text, weight, bias, dv = (
         _normal(5, 3), _normal(5, 3, seed=1), _normal(3, 6, seed=2), _normal(3, seed=3), _normal(5, 3, seed=4),
@@ -242,7 +242,7 @@ def check_gate_back(fn: Callable) -> bool:
     dz = dv * (item - text) * g * (1 - g)
     joined = torch.cat([item, text], -1)
     right = [same(a, b, atol=1e-6) for a, b in zip(found, want, strict=True)]
-    return verdict(
+    verdict(
         [
             (
                 same(found[0], g * dv) and same(found[1], (1 - g) * dv) and same(found[2], 0 * weight),

@@ -29,7 +29,7 @@ def _decays(groups) -> list[tuple]:
     return pairs
 
 
-def check_groups(fn: Callable) -> bool:
+def check_groups(fn: Callable) -> None:
     """Say what is right or wrong with the learner's parameter groups."""
     parameters = {"ids": [torch.zeros(3, 2)], "maps": [torch.ones(2, 2), torch.ones(4)], "constant": [torch.ones(())]}
     decay = {"ids": 2.0, "maps": 10.0}
@@ -41,7 +41,7 @@ def check_groups(fn: Callable) -> bool:
     shapes = [shape for shape, _ in found]
     off = [f"{decay!r} for shape {shape}" for shape, decay in found if not same(decay, want.get(shape))]
     bare = [decay is None for _, decay in found]
-    return verdict(
+    verdict(
         [
             (listed and len(got) == 1 and all(bare), "not done yet: one group means one weight decay for everything"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -66,11 +66,11 @@ def best_epoch(valid: list[float], patience: int) -> tuple[int, int]:
     return best, len(valid)
 
 
-def check_best_epoch(fn: Callable) -> bool:
+def check_best_epoch(fn: Callable) -> None:
     """Say what is right or wrong with the learner's early stopping."""
     valid = [0.60, 0.70, 0.69, 0.71, 0.70, 0.70, 0.69, 0.68, 0.90, 0.80]
     got, at_once, spare = attempt(fn, valid, 3), attempt(fn, valid, 1), attempt(fn, [0.1, 0.2], 5)
-    return verdict(
+    verdict(
         [
             (same(got, (10, 10)), "not done yet: this runs all epochs and keeps the last one"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -100,7 +100,7 @@ def paired_interval(a: np.ndarray, b: np.ndarray, draws: np.ndarray) -> tuple[fl
     return tuple(np.percentile(means, [2.5, 97.5]))
 
 
-def check_paired_interval(fn: Callable) -> bool:
+def check_paired_interval(fn: Callable) -> None:
     """Say what is right or wrong with the learner's paired bootstrap."""
     rng = np.random.default_rng(0)
     b = rng.uniform(size=200)
@@ -109,7 +109,7 @@ def check_paired_interval(fn: Callable) -> bool:
     got, want = attempt(fn, a, b, draws), paired_interval(a, b, draws)
     ends = np.percentile(a[draws].mean(axis=1), [2.5, 97.5]) - np.percentile(b[draws].mean(axis=1), [2.5, 97.5])
     crossed = np.percentile(a[draws].mean(1) - b[draws[::-1]].mean(1), [2.5, 97.5])
-    return verdict(
+    verdict(
         [
             (same(got, (0.0, 0.0)), "not done yet: an interval of no width"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -135,7 +135,7 @@ def freeze(layers: list, last: int, step) -> list[int]:
     return [place for place, pair in enumerate(pairs) if not all(torch.equal(a, b) for a, b in pair)]
 
 
-def check_freeze(fn: Callable) -> bool:
+def check_freeze(fn: Callable) -> None:
     """Say what is right or wrong with the learner's freezing, and with the proof."""
 
     def run(last, sleeping=None):
@@ -168,7 +168,7 @@ def check_freeze(fn: Callable) -> bool:
     got, wants, steps = found if isinstance(found, tuple) else (found, [], 0)
     other, one = (run[0] if isinstance(run, tuple) else run for run in (asleep, single))
     listed = isinstance(got, list | tuple) and all(isinstance(place, int | np.integer) for place in got)
-    return verdict(
+    verdict(
         [
             (same(got, []) and all(wants) and not steps, "not done yet: nothing is frozen and no step is taken"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -195,7 +195,7 @@ def lora(x: torch.Tensor, W: torch.Tensor, b: torch.Tensor, A: torch.Tensor, B: 
     return x @ W.T + b + alpha / len(A) * (x @ A.T @ B.T)
 
 
-def check_lora(fn: Callable) -> bool:
+def check_lora(fn: Callable) -> None:
     """Say what is right or wrong with the learner's LoRA."""
     draw = torch.Generator().manual_seed(0)
     x, W, b = (torch.randn(*size, generator=draw) for size in ((5, 4), (3, 4), (3,)))
@@ -204,7 +204,7 @@ def check_lora(fn: Callable) -> bool:
     plain, extra = x @ W.T + b, x @ A.T @ B.T
     wide = torch.cat([A, A]), torch.cat([B, B], 1)  # of rank 4
     many = [(plain + extra, "alpha / r is missing"), (plain + alpha * extra, "divide alpha by the rank, len(A)")]
-    return verdict(
+    verdict(
         [
             (same(got, plain), "not done yet: this is the map without LoRA"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -233,7 +233,7 @@ class Houlsby(nn.Module):
         return h + self.up(gelu(self.down(h)))
 
 
-def check_houlsby(fn: Callable) -> bool:
+def check_houlsby(fn: Callable) -> None:
     """Say what is right or wrong with the learner's adapter block."""
     h = 3 * torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
     h = torch.cat([h, -h])  # so that no unit of a relu, whose start is the learner's, is dead for all four
@@ -241,7 +241,7 @@ def check_houlsby(fn: Callable) -> bool:
     here = isinstance(block, nn.Module)
     found: Any = attempt(_facts_of_block, block, h) if here else None
     start, parameters, reached, bent, between, skips = found if isinstance(found, tuple) else (found, *[0] * 5)
-    return verdict(
+    verdict(
         [
             (here and parameters == 0 and same(start, h), "not done yet: nothing to train"),
             (isinstance(block, Exception), f"it raises {head(block)}"),
@@ -291,7 +291,7 @@ def grouped(items: torch.Tensor, read, users: torch.Tensor) -> torch.Tensor:
     return (read(some)[place] * users).sum(1)
 
 
-def check_grouped(fn: Callable) -> bool:
+def check_grouped(fn: Callable) -> None:
     """Say what is right or wrong with the learner's item-grouped batch."""
     draw = torch.Generator().manual_seed(0)
     items = torch.tensor([7, 2, 7, 7, 9, 2, 7])
@@ -313,7 +313,7 @@ def check_grouped(fn: Callable) -> bool:
     found = attempt(run)
     got, slope = found if isinstance(found, tuple) else (found, None)
     want, calls, texts = (table[items] * users).sum(1), len(log), sum(log)
-    return verdict(
+    verdict(
         [
             (same(got, want, 1e-4) and texts == 7 and calls == 1, "not done yet: 7 rows, 7 texts read, 3 would do"),
             (isinstance(got, Exception), f"it raises {head(got)}"),

@@ -16,13 +16,13 @@ def unmoved(names: list[str]) -> list[str]:
     return [name for name in names if not MOVED[name]]
 
 
-def check_unmoved(fn: Callable) -> bool:
+def check_unmoved(fn: Callable) -> None:
     """Say whether these are the metrics that stay when the only hit rises from place 6 to place 5, with k = 3."""
     got = attempt(fn, list(MOVED))
     listed = isinstance(got, list | tuple | set | frozenset) and all(isinstance(name, str) for name in got)
     names = {name.lower() for name in got} if listed else set()
     stay, unknown = set(unmoved(list(MOVED))), sorted(names - set(MOVED))
-    return verdict(
+    verdict(
         [
             (listed and not names, "not done yet: return the names of the metrics that do not move"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -42,13 +42,13 @@ def user_ndcg(hits: np.ndarray, relevant: int, k: int) -> float:
     return float((hits[:k] * discount[: len(hits)]).sum() / discount[: min(k, relevant)].sum())
 
 
-def check_ndcg(fn: Callable) -> bool:
+def check_ndcg(fn: Callable) -> None:
     """Say what is right or wrong with the learner's nDCG."""
     hits = np.array([0, 1, 1, 0, 0, 1])
     got, want = attempt(fn, hits, 4, 3), user_ndcg(hits, 4, 3)
     discount = 1 / np.log2(np.arange(2, 8))
     few = attempt(fn, np.array([0, 1, 0, 0, 0, 0]), 1, 3)
-    return verdict(
+    verdict(
         [
             (same(got, 0.0), "not done yet: this list has hits"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -74,7 +74,7 @@ def corrected(values: np.ndarray, shared: float) -> tuple[float, float]:
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
-def check_corrected(fn: Callable) -> bool:
+def check_corrected(fn: Callable) -> None:
     """Say what is right or wrong with the learner's interval over folds."""
     values, shared = np.array([0.039, 0.004, -0.004, 0.013, 0.010, 0.014, 0.007, 0.040, 0.029, 0.007]), 0.125
     got, want = attempt(fn, values, shared), corrected(values, shared)
@@ -84,7 +84,7 @@ def check_corrected(fn: Callable) -> bool:
         return mean - half, mean + half
 
     sd = values.std(ddof=1)
-    return verdict(
+    verdict(
         [
             (same(got, (0.0, 0.0)), "not done yet: an interval of no width"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -105,14 +105,14 @@ def check_corrected(fn: Callable) -> bool:
     )
 
 
-def check_holm(fn: Callable) -> bool:
+def check_holm(fn: Callable) -> None:
     """Say what is right or wrong with the learner's correction of several p-values."""
     p = np.array([0.04, 0.001, 0.03, 0.012])
     got, want = attempt(fn, p), intervals.holm(p)
     ties = attempt(fn, np.array([0.9, 0.8]))
     order = np.argsort(p)
     loose = (p[order] * np.arange(4, 0, -1))[np.argsort(order)]
-    return verdict(
+    verdict(
         [
             (same(got, p), "not done yet: these are the p-values as they came"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
@@ -127,4 +127,87 @@ def check_holm(fn: Callable) -> bool:
             (not same(ties, intervals.holm([0.9, 0.8])), "a p-value ends at 1"),
         ],
         "rarely wrong in any of them",
+    )
+
+
+def recall_of_new(scores: np.ndarray, train: np.ndarray, test: np.ndarray, k: int) -> float:
+    """Reference: recall@k over users, what they met in train left out, users with nothing in test too."""
+    top = np.argsort(-np.where(train, -np.inf, scores), axis=1)[:, :k]
+    some = test.any(axis=1)
+    return float((np.take_along_axis(test, top, axis=1).sum(1)[some] / test.sum(1)[some]).mean())
+
+
+def check_recall(fn: Callable) -> None:
+    """Say which fault of the given recall is left."""
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(6, 30))
+    test = rng.random((6, 30)) < 0.2
+    train = ~test & (rng.random((6, 30)) < 0.5)
+    scores[train] += 2.0  # a model has learnt what stands in train
+    nobody = test.copy()
+    nobody[2] = False
+    with np.errstate(invalid="ignore"):
+        got, other = attempt(fn, scores.copy(), train, test, 5), attempt(fn, scores.copy(), train, nobody, 5)
+    want, want_other = recall_of_new(scores, train, test, 5), recall_of_new(scores, train, nobody, 5)
+    seen = recall_of_new(scores, np.zeros_like(train), test, 5)
+    zero = want_other * 5 / 6
+    verdict(
+        [
+            (
+                same(got, seen) and isinstance(other, float) and np.isnan(other),
+                "not done yet: this is the code as it was",
+            ),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (same(got, seen), "one fault is left: look at what fills the first places of a list"),
+            (not same(got, want), f"expected {want:.4f}, got {head(got)}"),
+            (isinstance(other, Exception), f"with a user who has nothing in test it raises {head(other)}"),
+            (isinstance(other, float) and np.isnan(other), "one fault is left: a user with nothing in test is 0 / 0"),
+            (same(other, zero), "a user with nothing in test has no recall: leave her out, do not count a 0"),
+            (
+                not same(other, want_other),
+                f"one user has nothing in test: expected {want_other:.4f}, got {head(other)}",
+            ),
+        ],
+        "what was met in train is no news, and who has nothing to find cannot be failed",
+    )
+
+
+FINDINGS = {  # difference, for other users, for other films too, Holm's p of the latter
+    "A": (0.030, (0.022, 0.038), (-0.010, 0.070), 0.27),
+    "B": (0.012, (0.008, 0.016), (0.003, 0.021), 0.03),
+    "C": (0.040, (-0.005, 0.085), (-0.030, 0.110), 0.40),
+    "D": (0.020, (0.015, 0.025), (0.001, 0.039), 0.12),
+}
+
+
+def reading(findings: dict) -> tuple[list[str], list[str]]:
+    """Reference: who is better for these films, and who for other films too, after the correction."""
+    users = [name for name, (_, (low, _), _, _) in findings.items() if low > 0]
+    return users, [name for name, (_, _, (low, _), p) in findings.items() if low > 0 and p < 0.05]
+
+
+def _letters(names) -> bool:
+    return isinstance(names, list | tuple | set) and all(isinstance(name, str) for name in names)
+
+
+def check_reading(fn: Callable) -> None:
+    """Say which of the four findings was read wrongly."""
+    got = attempt(fn, FINDINGS)
+    pair = isinstance(got, tuple | list) and len(got) == 2 and all(map(_letters, got))
+    users, others = ({name.upper() for name in one} for one in got) if pair else (set(), set())
+    verdict(
+        [
+            (pair and not users and not others, "not done yet: two lists of letters"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not pair, f"return two lists, such as (['A'], ['B']); got {head(got)}"),
+            ("C" in users | others, "C is the largest difference, and even other users may see the opposite"),
+            ("A" in others, "A may be -.010 for other films: of these films alone we know more"),
+            ("D" in others, "D is one of four claims: alone it would do, after Holm's correction p is .12"),
+            (
+                users != {"A", "B", "D"},
+                f"for these films and other users: look at the first interval; got {sorted(users)}",
+            ),
+            (others != {"B"}, f"for other films: the second interval and Holm's p; got {sorted(others)}"),
+        ],
+        "the smallest difference is the surest one",
     )

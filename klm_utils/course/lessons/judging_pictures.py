@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
@@ -47,22 +46,6 @@ def folds_of(parts: Sequence[str], folds: int = 10, ax: Axes | None = None) -> A
         ax.text(part + 0.47, 0.08, title, ha="left", va="bottom", fontsize=8, rotation=30, parse_math=False)
     ax.set(xlim=(-1.2, folds + 0.6), ylim=(-folds - 0.1, 1.4))
     ax.axis("off")
-    return ax
-
-
-def dots_by_fold(differences: pd.DataFrame, label: str, ax: Axes | None = None) -> Axes:
-    """One row per comparison, one dot per fold, a bar at their mean; `differences` has a column for each comparison."""
-    ax = ax or plt.subplots(figsize=(6.4, 0.9 + 0.5 * differences.shape[1]), layout="constrained")[1]
-    for row, (_, values) in enumerate(differences.items()):
-        values = values.dropna()
-        spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(len(values))
-        ax.plot(values, row + spread, "o", color=COLOURS[0], alpha=0.75, markersize=6, markeredgewidth=0)
-        ax.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color=COLOURS[1], linewidth=2.5)
-    ax.axvline(0, color="black", linewidth=0.8, linestyle=":")
-    ax.set_yticks(range(differences.shape[1]), list(differences))
-    ax.set_ylim(differences.shape[1] - 0.5, -0.5)
-    ax.set_xlabel(f"{label}; a dot is a fold, the bar their mean")
-    ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 

@@ -2,7 +2,6 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 
 from klm_utils.course.lessons import judging_pictures
@@ -30,13 +29,6 @@ def test_each_part_is_test_once_and_valid_once():
     assert texts(ax).count("test") == texts(ax).count("valid") == 4 and "fold 3" in texts(ax)
     places = [text.get_position() for text in ax.texts if text.get_text() == "test"]
     assert len({x for x, _ in places}) == len({y for _, y in places}) == 4
-
-
-def test_a_dot_for_each_fold_that_was_run():
-    ax = judging_pictures.dots_by_fold(pd.DataFrame({"a - b": [0.1, 0.2, 0.3], "c - b": [0.1, np.nan, -0.1]}), "nDCG")
-    dots = [line for line in ax.lines if line.get_marker() == "o"]
-    assert [len(line.get_xdata()) for line in dots] == [3, 2]
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["a - b", "c - b"]
 
 
 def test_coverage_is_written_and_coloured_by_what_was_promised():

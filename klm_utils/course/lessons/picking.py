@@ -1,0 +1,35 @@
+"""What notebook 05 asks of stored curves: what each way of picking an epoch and a setting reaches on test."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+Curves = Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]  # setting -> fold -> "valid", "test" -> by epoch
+
+
+def picks(curves: Curves, settings: Sequence[str]) -> pd.DataFrame:
+    """The metric on test of each fold, at the setting and epoch that are picked in three ways; a row per fold.
+
+    valid, each fold: the best on valid of that fold. valid, all folds: one for all, the best on the mean of valid over
+    the folds; left out is the fold before, whose valid items are the test items of this one. test: the best on test,
+    which is no result: it says what looking would bring.
+
+    Args:
+        curves: of the same number of epochs in every fold.
+        settings: those to pick from; the epochs of one are a choice too.
+    """
+    folds = sorted(int(fold) for fold in curves[settings[0]])
+
+    def of(part: str) -> np.ndarray:
+        rows = [np.concatenate([curves[setting][str(fold)][part] for setting in settings]) for fold in folds]
+        return np.array(rows)  # [folds, settings * epochs]
+
+    valid, test = of("valid"), of("test")
+    rows = {}
+    for place, fold in enumerate(folds):
+        used = [k for k, other in enumerate(folds) if (other + 1) % (max(folds) + 1) != fold] or [place]
+        best = valid[place].argmax(), valid[used].mean(0).argmax(), test[place].argmax()
+        rows[fold] = test[place][list(best)]
+    columns = ["valid, each fold", "valid, all folds", "test (cheating)"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("fold")

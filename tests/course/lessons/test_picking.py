@@ -1,0 +1,42 @@
+"""What each way of picking reaches, worked by hand on three folds."""
+
+import pandas as pd
+
+from klm_utils.course.lessons.picking import picks
+
+CURVES = {
+    "a": {
+        "0": {"valid": [0.1, 0.3], "test": [0.5, 0.6]},
+        "1": {"valid": [0.9, 0.1], "test": [0.1, 0.2]},
+        "2": {"valid": [0.2, 0.4], "test": [0.7, 0.8]},
+    },
+    "b": {
+        "0": {"valid": [0.2, 0.8], "test": [0.3, 0.4]},
+        "1": {"valid": [0.3, 0.2], "test": [0.9, 0.3]},
+        "2": {"valid": [0.3, 0.1], "test": [0.9, 0.5]},
+    },
+}
+
+
+def test_each_way_of_picking_by_hand():
+    found = picks(CURVES, ["a"])
+    assert found["valid, each fold"].tolist() == [0.6, 0.1, 0.8]
+    # fold 0 asks folds 0 and 1: .50 against .20; fold 1 asks 1 and 2: .55 against .25; fold 2 asks 0 and 2: .15, .35
+    assert found["valid, all folds"].tolist() == [0.5, 0.1, 0.8]
+    assert found["test (cheating)"].tolist() == [0.6, 0.2, 0.8]
+
+
+def test_a_setting_is_picked_along_with_its_epoch():
+    assert picks(CURVES, ["a", "b"])["valid, each fold"].tolist() == [0.4, 0.1, 0.8]
+
+
+def test_the_fold_whose_valid_items_are_tested_has_no_say():
+    changed = {"a": CURVES["a"] | {"2": {"valid": [9.0, -9.0], "test": [0.7, 0.8]}}}
+    before, after = picks(CURVES, ["a"]), picks(changed, ["a"])
+    assert after.loc[0].equals(before.loc[0]), "the valid items of fold 2 are the test items of fold 0"
+    assert after.loc[2, "valid, all folds"] == 0.7
+
+
+def test_a_single_fold_picks_for_itself():
+    found = picks({"a": {"0": CURVES["a"]["0"]}}, ["a"])
+    assert found.equals(pd.DataFrame([[0.6, 0.6, 0.6]], index=found.index, columns=found.columns))
