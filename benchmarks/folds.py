@@ -37,6 +37,11 @@ ALL = ("no text", "frozen", "frozen, shuffled", "kernel ridge", "kernel ridge + 
 FEW = ("full, shuffled", "frozen, clipped", "partial")  # on the first three folds
 RANGES = {"lr": (1e-3, 2e-2), "decay_ids": (0.03, 3.0), "decay_maps": (0.03, 3.0), "id_dropout": (0.1, 0.9)}
 SETTINGS, EPOCHS, HEAD, TEXT = 8, 60, 20, 8
+LONGER = (  # all epochs, whatever valid says on the way: the same time for everybody
+    ("no text, all epochs", "no text", {}),
+    ("frozen, shuffled, all epochs", "frozen, shuffled", {}),
+    ("full, long head", "full", {"head_epochs": EPOCHS, "epochs": EPOCHS + TEXT}),
+)
 
 
 def stamp() -> str:
@@ -69,12 +74,11 @@ def trained(split: Split, fold: int, kind: str, encoder, curves: Curves, label: 
     mode, options = MODES.get(kind.split(",")[0], "frozen"), {}
     if kind != "no text":
         options = {"encoder": encoder, "mode": mode, "knowledge": "shuffled" if "shuffled" in kind else "true"}
-    if mode != "frozen":
-        settings |= {"epochs": HEAD + TEXT, "head_epochs": HEAD}
+    defaults = {"epochs": EPOCHS} if mode == "frozen" else {"epochs": HEAD + TEXT, "head_epochs": HEAD}
     if kind == "frozen, clipped":
         settings |= {"warmup": 20, "clip": 1.0}
     model = klm.KLMRecommender.from_split(split, seed=fold, **options)
-    config = klm.TrainConfig(objective="interaction", seed=fold, **({"epochs": EPOCHS} | settings))
+    config = klm.TrainConfig(objective="interaction", seed=fold, **(defaults | settings))
 
     def watch(model):
         return {"test": ranking.rank(model, split, among="part").values["ndcg@10"].mean()}
@@ -111,6 +115,9 @@ def main(folds: int) -> None:
             label = f"frozen, setting {setting}"
             if not curves.has(label, number):
                 trained(split, number, "frozen", encoder, curves, label, patience=EPOCHS, **drawn)
+        for label, kind, settings in LONGER:
+            if not curves.has(label, number):
+                trained(split, number, kind, encoder, curves, label, patience=EPOCHS + TEXT, **settings)
         print(f"fold {number} is done", flush=True)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 import numpy as np
-from scipy import sparse
+from scipy import linalg, sparse
 from scipy.special import expit
 
 from klm_utils.data.catalogue import choices, past
@@ -221,6 +221,10 @@ class KernelRidge(Chooser):
 
     def _learn(self, setting):
         gamma, reg = setting
+        if len(self.settings) == 1:  # one solution; where there are several, the eigenvectors serve all of a gamma
+            kernel = np.exp(-gamma * self._apart)
+            ridge = kernel[self._there] + reg * np.eye(len(self._there))
+            return (kernel @ linalg.solve(ridge, self._known[:, self._there].toarray().T, assume_a="pos")).T
         if gamma not in self._axes:
             kernel = np.exp(-gamma * self._apart)
             size, axes = np.linalg.eigh(kernel[self._there])

@@ -164,10 +164,11 @@ def test_neighbours_by_hand():
     assert nearest.predict([7], ["c"]) == 0.5, "b alone is near c"
 
 
-def test_kernel_ridge_is_that_of_scikit_learn(small):
+@pytest.mark.parametrize("regs", [(2.0,), (2.0, 2.0)], ids=["solved", "by eigenvectors"])
+def test_kernel_ridge_is_that_of_scikit_learn(small, regs):
     split = klm.split(small, "cold_item")
     vectors = np.random.default_rng(0).normal(size=(len(small.items), 6))
-    model = baselines.KernelRidge(vectors, gammas=(0.7,), regs=(2.0,)).fit(split)
+    model = baselines.KernelRidge(vectors, gammas=(0.7,), regs=regs).fit(split)
     known = small.items.index.isin(split.train["item_id"])
     blocks = [item_features(split)[1], vectors]
     blocks = [block - block[known].mean(0) for block in blocks]

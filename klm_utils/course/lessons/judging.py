@@ -1,6 +1,6 @@
 """What notebook 06 measures with: other libraries' metrics, sampled ranking, splits, shuffles, a look into lists."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +9,11 @@ import pandas as pd
 from klm_utils.data.catalogue import choices, positions
 from klm_utils.data.schema import RecDataset
 from klm_utils.data.splits import Split
+from klm_utils.data.splits import split as split_of
 from klm_utils.errors import DataError, check_number, check_whole
 from klm_utils.evaluation import metrics, ranking
-from klm_utils.knowledge.controls import others
+from klm_utils.knowledge.controls import KINDS, knowledge, others
+from klm_utils.models.choice_baselines import KernelRidge
 
 
 def disagreements(hits: np.ndarray, relevant: int, k: int) -> pd.DataFrame:
@@ -176,3 +178,51 @@ def gap_to_the_optimum(
             p = ranking.predict(model, split.test["user_id"].to_numpy()[here], split.test["item_id"].to_numpy()[here])
             rows[name][label] = rows[name]["ceiling"] - metrics.auc(y[here], p)
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def controls(vectors: np.ndarray, seed: int = 0, kinds: Sequence[str] = KINDS) -> dict[str, Callable]:
+    """{kind: build(split, number)}: kernel ridge with these vectors of the items as they are, dealt out to other items,
+    drawn at random with the same mean and covariance, and without them.
+
+    Its setting is fixed, so that no kind is tuned better than another.
+    """
+
+    def build(kind: str) -> Callable:
+        own = knowledge(vectors, kind, seed) if kind != "absent" else None
+        return lambda split, number: KernelRidge(own, (1.0,), (3.0,)).fit(split)
+
+    return {kind: build(kind) for kind in kinds}
+
+
+def as_vectors(tags: Sequence[Sequence[str]]) -> np.ndarray:
+    """One column per tag that two or more items have, 1 where an item has it; float [items, tags]."""
+    found = pd.Series([list(dict.fromkeys(own)) for own in tags]).explode().dropna()
+    table = pd.crosstab(found.index, found).reindex(range(len(tags)), fill_value=0)
+    return table.loc[:, table.sum() >= 2].to_numpy(dtype=float)
+
+
+def both_new(ds: RecDataset, fold: int) -> dict[str, Split]:
+    """The test rows of one question each, by who is new: nobody, the user, the item, both; one train for all four.
+
+    Train and valid lack the users of this fold of `cold_user` and the items of this fold of `cold_item`. "nobody is
+    new" tests a tenth of the other rows, drawn at random; another tenth is valid.
+    """
+    users, items = split_of(ds, "cold_user", fold=fold), split_of(ds, "cold_item", fold=fold)
+    new_user = ds.interactions["user_id"].isin(users.test["user_id"]).to_numpy()
+    new_item = ds.interactions["item_id"].isin(items.test["item_id"]).to_numpy()
+    known = np.flatnonzero(~new_user & ~new_item)
+    drawn = np.random.default_rng(fold).permutation(known)
+    tenth = len(known) // 10
+    log = ds.interactions
+    parts = {
+        "nobody is new": np.sort(drawn[:tenth]),
+        "the user is new": np.flatnonzero(new_user & ~new_item),
+        "the item is new": np.flatnonzero(~new_user & new_item),
+        "both are new": np.flatnonzero(new_user & new_item),
+    }
+    valid, train = log.iloc[np.sort(drawn[tenth : 2 * tenth])], log.iloc[np.sort(drawn[2 * tenth :])]
+    none = log.iloc[:0]
+    return {
+        name: Split(train, valid, log.iloc[rows], f"{ds.name}, fold {fold}: {name}", ds, "both_new", none)
+        for name, rows in parts.items()
+    }
