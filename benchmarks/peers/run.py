@@ -125,6 +125,43 @@ def main(python: str, budget: float) -> None:
             result["rows"][name][model] = row
     text = json.dumps(result, indent=1) + "\n"
     atomic_write(OUT, lambda part: part.write_text(text, encoding="utf8"))
+    print("\n".join(markdown(result)))
+
+
+NAMES = {
+    "user_item_bias": "user + item bias",
+    "bias_als": "bias + ALS",
+    "logistic": "logistic regression",
+    "gradient_boosting": "gradient boosting",
+    "item_knn": "item kNN",
+    "implicit_als": "implicit ALS",
+    "ease": "EASE",
+    "implicit": "implicit's ALS",
+}
+COLUMNS = {"random": "known films, AUC", "cold_item": "new films, AUC", "temporal": "tomorrow, AUC"}
+
+
+def markdown(result: dict) -> list[str]:
+    """The two tables of the README: will they like it, and which film comes last; best first."""
+    rows, library = result["rows"], {"BPR": "RecBole", "LightGCN": "RecBole", "SASRec": "RecBole", "implicit": ""}
+    library |= dict.fromkeys(THEIRS["label"], "RecBole")
+
+    def costs(row: dict, ours: dict) -> str:
+        ratio = f"{ours['cpu'] / row['cpu']:.2g}" if row is not ours else "1"
+        return f"{row['cpu']:.1f}{' (cut)' if row['cut'] else ''} | {row['mb']:.0f} | {ratio}"
+
+    def name(model: str) -> str:
+        return f"{library[model]} {NAMES.get(model, model)}".strip() if model in library else NAMES.get(model, model)
+
+    lines = [f"| will they like it? | {' | '.join(COLUMNS.values())} | CPU s | MB | ours / this, CPU |"]
+    lines.append("|---" * 7 + "|")
+    for model, row in sorted(rows["random"].items(), key=lambda pair: -pair[1]["auc"]):
+        values = " | ".join(f"{rows[split][model]['auc']:.3f}" for split in COLUMNS)
+        lines.append(f"| {name(model)} | {values} | {costs(row, rows['random'][OURS])} |")
+    lines += ["", "| which film comes last? | nDCG@10 | CPU s | MB | ours / this, CPU |", "|---" * 5 + "|"]
+    for model, row in sorted(rows["last"].items(), key=lambda pair: -pair[1]["ndcg@10"]):
+        lines.append(f"| {name(model)} | {row['ndcg@10']:.3f} | {costs(row, rows['last'][OURS])} |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -51,9 +51,8 @@ def from_split(
     Args:
         split: a `Split`, which knows its data set.
         encoder: a `TextEncoder`; None: no text.
-        fusion: a name in `klm_utils.fusion.FUSIONS`; `settings` are its own (width, text_width, start, ...). "dot"
-            has the highest AUC on valid, mean over the four tables of notebook 03 (docs/results/03.json, `on_valid`),
-            and is the fastest.
+        fusion: a name in `klm_utils.fusion.FUSIONS`; `settings` are its own (width, text_width, start, ...). "dot" is
+            the fastest, and has the highest AUC on valid, mean over the four tables of docs/results/03.json.
         mode: "frozen": the texts of the items are encoded once. "adapter", "partial", "full": `fit` trains a copy of
             the language model too, see `klm_utils.embedding.modes.tuned`. The encoder is never changed.
         tuning: options of the mode: rank, layers, tokens, checkpointing.
@@ -77,28 +76,30 @@ def from_split(
     check_choice("profile", profile, PROFILES)
     seed = check_seed(seed, "KLMRecommender.from_split(seed)")
     given = {"mode": mode != "frozen", "profile": profile != "features", "start": settings.get("start") == "text"}
-    given |= {"text": text is not None, "texts": texts is not None}
-    for which in (name for name, needs in given.items() if needs and encoder is None):
-        what = f"{which} needs an encoder, to read texts with"
-        raise ConfigError(what, f"from_split({which})", "encoder=None", "a TextEncoder", f"pass it, or no {which}")
+    _check_readable(encoder, given | {"text": text is not None, "texts": texts is not None})
 
     ds, settings = split.dataset, defaults | settings
     profiles = [] if profile == "features" else user_texts(ds)
-    columns = [] if encoder is None else list(fields_of(ds.items, text, "from_split(text)"))
-    words = [] if encoder is None else texts_of(ds.items, columns, texts)
-    vectors = None if encoder is None else controlled(encoder.encode(words), knowledge, seed)
+    columns = list(fields_of(ds.items, text, "from_split(text)")) if encoder else []
+    words = texts_of(ds.items, columns, texts) if encoder else []
+    vectors = controlled(encoder.encode(words), knowledge, seed) if encoder else None
     user_text = encoder.encode(profiles) if encoder and profiles else None
     (of_items, values), (of_users, user_values) = item_features(split), user_features(split)
     user_values = user_values[:, :0] if profile == "text" else user_values
     network = FUSIONS[fusion](catalogue_of(split, vectors, user_text, values, user_values), seed=seed, **settings)
-    stated = "absent" if encoder is None else knowledge
-    about: dict = {"data": ds.name, "protocol": split.protocol, "encoder": described(encoder), "knowledge": stated}
-    about["texts"] = sha256(json.dumps([words, profiles]).encode()).hexdigest()
+    about: dict = {"data": ds.name, "protocol": split.protocol, "encoder": described(encoder), "tuning": tuning}
+    about |= {"knowledge": knowledge if encoder else "absent", "profile": profile, "mode": mode, "fusion": fusion}
+    about |= {"texts": sha256(json.dumps([words, profiles]).encode()).hexdigest(), "settings": settings, "seed": seed}
     about["reads"] = _reads(ds.items, None if texts is not None else columns, of_items, of_users)
-    about |= {"profile": profile, "mode": mode, "tuning": tuning, "fusion": fusion}
-    about |= {"settings": settings, "seed": seed}
-    read_along = None if encoder is None or mode == "frozen" else _tuned(encoder, mode, tuning, words, knowledge, seed)
+    read_along = _tuned(encoder, mode, tuning, words, knowledge, seed) if encoder and mode != "frozen" else None
     return cls(network, ds.items.index, ds.users.index, ds.items["title"], about, of_items, read_along, encoder)
+
+
+def _check_readable(encoder: TextEncoder | None, given: dict[str, bool]) -> None:
+    """What was asked for and reads texts needs somebody who reads them."""
+    for which in (name for name, needs in given.items() if needs and encoder is None):
+        what = f"{which} needs an encoder, to read texts with"
+        raise ConfigError(what, f"from_split({which})", "encoder=None", "a TextEncoder", f"pass it, or no {which}")
 
 
 def with_items(

@@ -114,3 +114,24 @@ def _table(rows: list[list]) -> list[str]:
         interval = "undefined" if low != low else f"{low:.4f} to {high:.4f} ({level:.0%})"
         lines.append(f"| {plain(name)} | {value:.4f} | {interval} | {plain(protocol.replace('|', '/'))} |")
     return lines
+
+
+def told(model) -> str:
+    """What `print(model)` says: what the model reads of its data, and what of the items it does not."""
+    about, reads = model.about, model.about["reads"]
+    text = "texts of your own" if reads["text"] is None else f"text of {', '.join(reads['text']) or 'nothing'}"
+    reader = "no text" if about["encoder"] is None else f"{text} ({about['encoder']['name']}, {about['mode']})"
+    known = [
+        f"features of {', '.join(names)}" if names else "no features"
+        for names in map(reads.get, ("features", "profile"))
+    ]
+    profile = {"features": known[1], "text": "profile as text", "both": f"{known[1]}, profile as text"}
+    return "\n".join(
+        [
+            f"{model.name}: {about['data']}, objective {model.objective}",
+            f"  items     {len(model.items):,}: id, {reader}, {known[0]}",
+            f"  users     {len(model.users):,}: id, history, {profile[about['profile']]}",
+            f"  fusion    {about['fusion']} ({', '.join(f'{k}={v}' for k, v in about['settings'].items())})",
+            f"  not read  {', '.join(reads['unread']) or 'no column'} (of the items)",
+        ]
+    )

@@ -23,7 +23,7 @@ from klm_utils.fusion import BASE, ITEM_PARTS, UNKNOWN, DotFusion, LayerFusion
 from klm_utils.models import building, card, saving
 from klm_utils.models.item_texts import Borrowed, ItemTexts
 
-PAST, SIDES = "history: ", ("features", "profile")  # of a part of a score; of items, of users
+PAST = "history: "  # of a part of a score
 WINNERS = 1024  # items whose scores `recommend` takes apart at a time
 
 
@@ -377,20 +377,7 @@ class KLMRecommender(nn.Module):
 
     def __repr__(self) -> str:
         """What the model reads of its data, and what of the items it does not."""
-        about, reads = self.about, self.about["reads"]
-        text = "texts of your own" if reads["text"] is None else f"text of {', '.join(reads['text']) or 'nothing'}"
-        reader = "no text" if about["encoder"] is None else f"{text} ({about['encoder']['name']}, {about['mode']})"
-        known = [f"features of {', '.join(names)}" if names else "no features" for names in map(reads.get, SIDES)]
-        profile = {"features": known[1], "text": "profile as text", "both": f"{known[1]}, profile as text"}
-        return "\n".join(
-            [
-                f"{self.name}: {about['data']}, objective {self.objective}",
-                f"  items     {len(self.items):,}: id, {reader}, {known[0]}",
-                f"  users     {len(self.users):,}: id, history, {profile[about['profile']]}",
-                f"  fusion    {about['fusion']} ({', '.join(f'{k}={v}' for k, v in about['settings'].items())})",
-                f"  not read  {', '.join(reads['unread']) or 'no column'} (of the items)",
-            ]
-        )
+        return card.told(self)
 
 
 def _because(gain: pd.Series, title: str) -> str:

@@ -83,7 +83,7 @@ def is_zero(value: object) -> bool:
 
 
 def head(value: object, n: int = 3) -> str:
-    """A value in a few words, on one line: its first entries and its shape, or the exception with the line that raised it."""
+    """A value on one line, in a few words: first entries and shape, or the exception with the line that raised it."""
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {' '.join(str(value).split())}{_learners_line(value)}"
     array = None if value is None else _array(value)

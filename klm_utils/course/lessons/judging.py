@@ -96,14 +96,21 @@ def learning_split(split: Split, share: float, seed: int = 0) -> Split:
     kept = np.sort(rng.permutation(len(split.train))[: round(share * len(split.train))])
     if not len(kept):
         raise DataError("nothing is left to learn from", "learning_split(share)", share, "a row of train", "take more")
-    train = split.train.iloc[kept]
-    log = pd.concat([train, split.valid, split.test, split.shown]).sort_index()
-    ds = replace(split.dataset, interactions=log.reset_index(drop=True), optimum=None)
+    parts = {"train": split.train.iloc[kept], "valid": split.valid, "test": split.test, "shown": split.shown}
+    protocol = f"{split.protocol}; {share:.0%} of the rows of train"
+    return _of_these(split.dataset, {part: rows.index for part, rows in parts.items()}, protocol, split.name)
+
+
+def _of_these(ds: RecDataset, parts: Mapping[str, pd.Index], protocol: str, name: str) -> Split:
+    """A split whose data set has these rows of the log and no others, so that nobody looks at them."""
+    log = ds.interactions.loc[sorted(row for rows in parts.values() for row in rows)]
+    small = replace(ds, interactions=log.reset_index(drop=True), optimum=None)
     where = pd.Series(np.arange(len(log)), log.index)
+    none = pd.Index([], dtype=log.index.dtype)
     train, valid, test, shown = (
-        ds.interactions.iloc[np.sort(where[part.index])] for part in (train, split.valid, split.test, split.shown)
+        small.interactions.iloc[np.sort(where[parts.get(part, none)])] for part in ("train", "valid", "test", "shown")
     )
-    return Split(train, valid, test, f"{split.protocol}; {share:.0%} of the rows of train", ds, split.name, shown)
+    return Split(train, valid, test, protocol, small, name, shown)
 
 
 def band(
@@ -210,19 +217,16 @@ def both_new(ds: RecDataset, fold: int) -> dict[str, Split]:
     users, items = split_of(ds, "cold_user", fold=fold), split_of(ds, "cold_item", fold=fold)
     new_user = ds.interactions["user_id"].isin(users.test["user_id"]).to_numpy()
     new_item = ds.interactions["item_id"].isin(items.test["item_id"]).to_numpy()
-    known = np.flatnonzero(~new_user & ~new_item)
-    drawn = np.random.default_rng(fold).permutation(known)
-    tenth = len(known) // 10
-    log = ds.interactions
-    parts = {
-        "nobody is new": np.sort(drawn[:tenth]),
+    drawn = np.random.default_rng(fold).permutation(np.flatnonzero(~new_user & ~new_item))
+    tenth = len(drawn) // 10
+    tests = {
+        "nobody is new": drawn[:tenth],
         "the user is new": np.flatnonzero(new_user & ~new_item),
         "the item is new": np.flatnonzero(~new_user & new_item),
         "both are new": np.flatnonzero(new_user & new_item),
     }
-    valid, train = log.iloc[np.sort(drawn[tenth : 2 * tenth])], log.iloc[np.sort(drawn[2 * tenth :])]
-    none = log.iloc[:0]
+    both = {"train": pd.Index(drawn[2 * tenth :]), "valid": pd.Index(drawn[tenth : 2 * tenth])}
     return {
-        name: Split(train, valid, log.iloc[rows], f"{ds.name}, fold {fold}: {name}", ds, "both_new", none)
-        for name, rows in parts.items()
+        name: _of_these(ds, both | {"test": pd.Index(rows)}, f"{ds.name}, fold {fold}: {name}", "both_new")
+        for name, rows in tests.items()
     }

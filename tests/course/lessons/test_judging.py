@@ -113,3 +113,34 @@ def test_the_gap_of_the_truth_is_none():
     movielens = klm.load_dataset("movielens-100k")
     with pytest.raises(DataError, match="nobody knows"):
         judging.gap_to_the_optimum({}, klm.split(movielens, "random"), {})
+
+
+def test_tags_become_columns_that_two_items_share():
+    found = judging.as_vectors([["a", "b"], [], ["b", "b", "c"], ["c"]])
+    assert found.tolist() == [[1, 0], [0, 0], [1, 1], [0, 1]], "b and c; a stands at one item"
+
+
+def test_controls_are_the_vectors_of_others_random_ones_and_none(movielens):
+    split = klm.split(movielens, "cold_item", fold=0)
+    vectors = judging.as_vectors(movielens.items["tags"])
+    builds = judging.controls(vectors, seed=3)
+    models = {kind: build(split, 0) for kind, build in builds.items()}
+    assert list(models) == ["true", "shuffled", "random", "absent"]
+    assert models["absent"].text is None
+    assert np.array_equal(models["true"].text, vectors.astype("float32"))
+    moved = (models["shuffled"].text != vectors).any(1)
+    assert moved.mean() > 0.5 and np.array_equal(models["shuffled"].text.sum(0), vectors.sum(0))
+    assert len({model.setting for model in models.values()}) == 1, "none is tuned better than another"
+
+
+def test_both_new_asks_four_questions_of_one_training(movielens):
+    new = judging.both_new(movielens, fold=2)
+    nobody = new["nobody is new"]
+    users, items = set(nobody.train["user_id"]), set(nobody.train["item_id"])
+    wanted = {"nobody is new": (1, 1), "the user is new": (0, 1), "the item is new": (1, 0), "both are new": (0, 0)}
+    for name, split in new.items():
+        assert split.train["item_id"].tolist() == nobody.train["item_id"].tolist()
+        known = split.test["user_id"].isin(users).mean(), split.test["item_id"].isin(items).mean()
+        assert known == pytest.approx(wanted[name], abs=0.01), name
+    rows = sum(len(split.test) for split in new.values()) + len(nobody.train) + len(nobody.valid)
+    assert rows == len(movielens.interactions)
