@@ -67,7 +67,7 @@ def dots(
         differences: a row per fold, a column per comparison; NaN where a fold lacks one.
         label: what the differences are of, with the metric.
         gains: comparison -> (difference, low, high, low, high) as of `Runs.gains`: the intervals for other users
-            (thick) and for other items too (thin), below the dots. Grey is what reaches zero with either.
+            (thick) and for other items too (thin), below the dots; NaN where there is none. Grey reaches zero with one.
     """
     ax = ax or plt.subplots(figsize=(6.4, 0.9 + 0.55 * differences.shape[1]), layout="constrained")[1]
     for row, (name, values) in enumerate(differences.items()):
@@ -76,8 +76,8 @@ def dots(
         ax.plot(there, row + spread, "o", color=COLOURS[0], alpha=0.7, markersize=5.5, markeredgewidth=0)
         ax.plot([there.mean()] * 2, [row - 0.28, row + 0.18], color=COLOURS[1], linewidth=2.5)
         ends = np.array((gains or {}).get(str(name), [0.0])[1:], dtype=float).reshape(-1, 2)
-        sure = all(low > 0 or high < 0 for low, high in ends)
-        for (low, high), width in zip(ends, (4.0, 1.2), strict=False):
+        sure = all(low > 0 or high < 0 for low, high in ends[~np.isnan(ends).any(1)])
+        for (low, high), width in zip(ends, (4.0, 1.2), strict=False):  # nan is not drawn
             where, colour = [row + 0.3] * 2, "black" if sure else "#999999"
             ax.plot([low, high], where, color=colour, linewidth=width, solid_capstyle="butt")
     ax.axvline(0, color="black", linewidth=0.8, linestyle=":")

@@ -147,8 +147,9 @@ def markdown(result: dict) -> list[str]:
     library |= dict.fromkeys(THEIRS["label"], "RecBole")
 
     def costs(row: dict, ours: dict) -> str:
-        ratio = f"{ours['cpu'] / row['cpu']:.2g}" if row is not ours else "1"
-        return f"{row['cpu']:.1f}{' (cut)' if row['cut'] else ''} | {row['mb']:.0f} | {ratio}"
+        ratio = ours["cpu"] / row["cpu"]
+        shown = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
+        return f"{row['cpu']:.1f}{' (cut)' if row['cut'] else ''} | {row['mb']:.0f} | {shown}"
 
     def name(model: str) -> str:
         return f"{library[model]} {NAMES.get(model, model)}".strip() if model in library else NAMES.get(model, model)

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from klm_utils.evaluation import intervals
+
 Curves = Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]  # setting -> fold -> "valid", "test" -> by epoch
 
 
@@ -33,3 +35,18 @@ def picks(curves: Curves, settings: Sequence[str]) -> pd.DataFrame:
         rows[fold] = test[place][list(best)]
     columns = ["valid, each fold", "valid, all folds", "test (cheating)"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("fold")
+
+
+def differences(
+    picked: Mapping[str, pd.DataFrame], pairs: Sequence[tuple[str, str]], way: str, shared: float
+) -> tuple[pd.DataFrame, dict[str, list[float]]]:
+    """Paired differences of `picks` for `plots.dots`: a column per pair, and its mean and interval for other items too.
+
+    Args:
+        picked: {name: what `picks` returned}.
+        way: one of its columns.
+        shared: rows of test over rows of train, in one fold.
+    """
+    table = pd.DataFrame({f"{a} minus {b}": picked[a][way] - picked[b][way] for a, b in pairs})
+    ends = {name: intervals.over_splits(d.to_numpy(), shared) for name, d in table.items()}
+    return table, {name: [float(table[name].mean()), np.nan, np.nan, *ends[name]] for name in table}

@@ -1,8 +1,10 @@
 """What each way of picking reaches, worked by hand on three folds."""
 
+import numpy as np
 import pandas as pd
+import pytest
 
-from klm_utils.course.lessons.picking import picks
+from klm_utils.course.lessons.picking import differences, picks
 
 CURVES = {
     "a": {
@@ -40,3 +42,14 @@ def test_the_fold_whose_valid_items_are_tested_has_no_say():
 def test_a_single_fold_picks_for_itself():
     found = picks({"a": {"0": CURVES["a"]["0"]}}, ["a"])
     assert found.equals(pd.DataFrame([[0.6, 0.6, 0.6]], index=found.index, columns=found.columns))
+
+
+def test_differences_are_paired_and_have_the_corrected_interval():
+    picked = {name: picks(CURVES, [name]) for name in ("a", "b")}
+    table, gains = differences(picked, [("a", "b")], "valid, each fold", 0.5)
+    d = [0.6 - 0.4, 0.1 - 0.9, 0.8 - 0.9]
+    assert table["a minus b"].tolist() == pytest.approx(d)
+    half = 4.302653 * np.sqrt((1 / 3 + 0.5) * np.var(d, ddof=1))  # t with two degrees of freedom
+    mean, *users, low, high = gains["a minus b"]
+    assert (mean, low, high) == pytest.approx((np.mean(d), np.mean(d) - half, np.mean(d) + half))
+    assert np.isnan(users).all()
