@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from html import escape
 
 import numpy as np
@@ -32,16 +33,22 @@ class Report:
     objective: str
     part: str
     metrics: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
     protocol: str
     n_users: int
     level: float
     n_boot: int
+    seed: int
     setting: tuple = field(repr=False, default=())
     rows: tuple[str, ...] = field(repr=False, default=())
     statistics: dict[str, Statistic] = field(repr=False, default_factory=dict)
     by_run: tuple[dict[str, float], ...] = field(repr=False, default=())
     shared: float = field(repr=False, default=float("nan"))
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Of each metric, over users; drawn when it is first asked for, since most experiments read the pooled one."""
+        draws = self.level, self.n_boot, self.seed
+        return {name: intervals.interval(stat, *draws) for name, stat in self.statistics.items()}
 
     @property
     def users(self) -> dict[str, int]:
@@ -176,11 +183,11 @@ def report_of(
         objective=setting[3],
         part=setting[2],
         metrics={name: stat.estimate() for name, stat in statistics.items()},
-        intervals={name: intervals.interval(stat, *draws) for name, stat in statistics.items()},
         protocol=protocol,
         n_users=len(next(iter(statistics.values())).users),
         level=draws[0],
         n_boot=draws[1],
+        seed=draws[2],
         setting=setting,
         rows=rows,
         statistics=statistics,

@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from klm_utils.data import load_dataset
 from klm_utils.data.catalogue import choices, positions
 from klm_utils.data.schema import RecDataset
 from klm_utils.data.splits import Split
 from klm_utils.data.splits import split as split_of
-from klm_utils.errors import DataError, check_number, check_whole
+from klm_utils.errors import DataError, check_choice, check_number, check_whole
 from klm_utils.evaluation import metrics, ranking
+from klm_utils.knowledge import graph
 from klm_utils.knowledge.controls import KINDS, knowledge, others
 from klm_utils.models.choice_baselines import KernelRidge
 
@@ -225,8 +227,31 @@ def both_new(ds: RecDataset, fold: int) -> dict[str, Split]:
         "the item is new": np.flatnonzero(~new_user & new_item),
         "both are new": np.flatnonzero(new_user & new_item),
     }
+    protocol = f"{ds.name}, users and items of fold {fold} are new"
     both = {"train": pd.Index(drawn[2 * tenth :]), "valid": pd.Index(drawn[tenth : 2 * tenth])}
-    return {
-        name: _of_these(ds, both | {"test": pd.Index(rows)}, f"{ds.name}, fold {fold}: {name}", "both_new")
-        for name, rows in tests.items()
-    }
+    return {name: _of_these(ds, both | {"test": pd.Index(rows)}, protocol, "both_new") for name, rows in tests.items()}
+
+
+class Constant:
+    """The same score for everything."""
+
+    def predict(self, users, items):
+        return np.full(len(users), 0.5)
+
+
+def recall_of_a_constant(split: Split, popular: ranking.Model) -> dict[str, float]:
+    """recall@10 of a model without an opinion: its ties in random order, as here, or in the order of popularity."""
+    models = {"ties in random order": Constant(), "ties in the order of popularity": popular}
+    return {name: float(ranking.rank(model, split).values["recall@10"].mean()) for name, model in models.items()}
+
+
+def knowledge_of(name: str, ds: RecDataset, text: np.ndarray) -> tuple[RecDataset, np.ndarray]:
+    """A data set and vectors of its items that are to be controlled: "text", "tags" (of films whose table lacks them),
+    "mislinked graph" (the facts of the graph of `ds`), "shop graph" (of the shop, where they are true)."""
+    check_choice("knowledge", name, ("text", "tags", "mislinked graph", "shop graph"))
+    if name == "text":
+        return ds, text
+    if name == "tags":
+        return replace(ds, items=ds.items.assign(tags=[[]] * len(ds.items))), as_vectors(ds.items["tags"])
+    source = load_dataset("shop") if name == "shop graph" else ds
+    return source, as_vectors(graph.as_tags(graph.facts(source)))

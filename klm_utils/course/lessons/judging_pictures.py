@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
@@ -75,3 +76,39 @@ def band(value: float, dealt: np.ndarray, label: str, ax: Axes | None = None) ->
     ax.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def two_rankings(values: pd.DataFrame, label: str) -> np.ndarray:
+    """One panel per column, one bar per model, in the same order and colours; the Axes."""
+    axes = plt.subplots(1, values.shape[1], figsize=(7.2, 2.2), layout="constrained", sharey=True)[1]
+    for ax, (name, column) in zip(axes, values.items(), strict=True):
+        ax.barh(list(column.index), column, color=COLOURS[: len(column)])
+        ax.invert_yaxis() if ax is axes[0] else None  # the first on top; the other panel shares this axis
+        ax.set_xlabel(f"{label} {name}")
+        ax.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def tail(parts: pd.DataFrame) -> np.ndarray:
+    """What `judging.by_popularity` found: AUC of each part, and its mean probability against what came; two Axes."""
+    axes = plt.subplots(1, 2, figsize=(8, 2.6), layout="constrained")[1]
+    rows = parts["rows of the item in train"].astype(int).astype(str)
+    axes[0].bar(rows, parts["auc"], color=COLOURS[0])
+    axes[0].set(xlabel="training rows of the film, median of the part", ylabel="AUC", ylim=(0.5, None))
+    ends = parts[["predicted", "liked"]].to_numpy().min() - 0.05, parts[["predicted", "liked"]].to_numpy().max() + 0.05
+    axes[1].plot(ends, ends, color="#777777", linewidth=0.8)
+    axes[1].plot(parts["predicted"], parts["liked"], "o", color=COLOURS[0])
+    axes[1].set(xlabel="mean probability", ylabel="share that liked it")
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def damage(value: float, dealt: np.ndarray, wrong: Mapping[float, float], label: str) -> np.ndarray:
+    """Left the band of shuffles, right the metric over the share of the items whose tags are wrong; two Axes."""
+    axes = plt.subplots(1, 2, figsize=(8.4, 2.4), layout="constrained", width_ratios=[3, 2])[1]
+    band(value, dealt, label, axes[0])
+    axes[1].plot(list(wrong), list(wrong.values()), "o-", color=COLOURS[0])
+    axes[1].set(xlabel="share of the films with wrong genres", ylabel=label.split(" of ")[0], ylim=(0, None))
+    axes[1].spines[["top", "right"]].set_visible(False)
+    return axes
