@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; a test holds it agains
     from klm_utils.evaluation import metrics
     from klm_utils.evaluation.report import Report, evaluate
     from klm_utils.models import baselines
+    from klm_utils.models.average import Average
     from klm_utils.models.recommender import KLMRecommender
     from klm_utils.training.config import TrainConfig
     from klm_utils.training.loop import fit
@@ -47,11 +48,21 @@ _HOME = {
     "evaluate": "evaluation.report",
     "Report": "evaluation.report",
     "baselines": "models",
+    "Average": "models.average",
     "KLMRecommender": "models.recommender",
     "TrainConfig": "training.config",
     "fit": "training.loop",
 }
-__all__ = ["AssetError", "CheckpointError", "ConfigError", "DataError", "KLMError", "KLMRecommender", "LeakError"]
+__all__ = [
+    "AssetError",
+    "Average",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "KLMError",
+    "KLMRecommender",
+    "LeakError",
+]
 __all__ += ["RecDataset", "Report", "Split", "TextEncoder", "TrainConfig", "__version__", "evaluate", "fit", "split"]
 __all__ += ["baselines", "data", "embedding", "evaluation", "fusion", "gradients", "load_backbone", "load_dataset"]
 __all__ += ["knowledge", "losses", "metrics", "models", "plots", "training"]

@@ -10,7 +10,6 @@ import functools
 import json
 import logging
 import os
-import resource
 import sys
 import time
 import warnings
@@ -183,12 +182,18 @@ def implicit_als(data: Path, split: str) -> tuple[np.ndarray, dict]:
     return best[1][0], took | {"picked": best[1][1:]}
 
 
+def peak() -> float:
+    """The most memory this process ever held, in MB; `ru_maxrss` would count what started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+
+
 def main(data: str, split: str, model: str, budget: str, out: str) -> None:
     if model == "implicit":
         scores, took = implicit_als(Path(data), split)
     else:
         scores, took = recbole(Path(data), split, model, float(budget), Path(out).parent / f"{Path(out).name}-weights")
-    took["mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    took["mb"] = peak()
     np.savez_compressed(f"{out}.npz", scores=scores.astype(np.float32))
     Path(f"{out}.json").write_text(json.dumps(took), encoding="utf8")
 

@@ -4,7 +4,6 @@ python benchmarks/peers/own.py - SPLIT MODEL - OUT
 """
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from run import QUESTION, split_of
 
 import klm_utils as klm
+from klm_utils.course.lessons import cost
 
 KNOWN = {"id_dropout": 0.0, "batch": 256, "lr": 0.01}  # settings of notebook 05 for known films, chosen
 
@@ -40,7 +40,7 @@ def main(_: str, name: str, model: str, __: str, out: str) -> None:
         scores = found.predict_grid(users, items)
     else:
         scores = np.stack([found.predict(np.full(len(items), user), items) for user in users])
-    took["mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    took["mb"] = cost.peak()
     np.savez_compressed(f"{out}.npz", scores=scores.astype(np.float32))
     Path(f"{out}.json").write_text(json.dumps(took), encoding="utf8")
 

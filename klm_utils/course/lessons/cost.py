@@ -105,7 +105,7 @@ def measure(
         "parameters": parameters,
         "seconds": round(seconds, 2),
         "positions": round(count[0] * share),
-        "peak_mb": round(_peak()),
+        "peak_mb": round(peak()),
     }
 
 
@@ -142,7 +142,7 @@ class RowByRow(objectives.Rows):
         return self.error(self.model(self.users[at], self.row_items[at], text, draw), self.target[at])
 
 
-def _peak() -> float:
+def peak() -> float:
     """Largest resident memory of this process so far, in MiB."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux: getrusage also counts the process that started this one

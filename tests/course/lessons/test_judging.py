@@ -144,3 +144,17 @@ def test_both_new_asks_four_questions_of_one_training(movielens):
         assert known == pytest.approx(wanted[name], abs=0.01), name
     rows = sum(len(split.test) for split in new.values()) + len(nobody.train) + len(nobody.valid)
     assert rows == len(movielens.interactions)
+
+
+def test_a_model_without_an_opinion_gets_what_chance_gets_unless_ties_follow_the_catalogue(movielens):
+    split = klm.split(movielens, "random")
+    found = judging.recall_of_a_constant(split, baselines.Popularity().fit(split))
+    assert found["ties in random order"] < 0.02 < 0.1 < found["ties in the order of popularity"]
+
+
+@pytest.mark.parametrize("name", ["text", "tags", "mislinked graph", "shop graph"])
+def test_knowledge_that_is_controlled_has_a_vector_for_each_item(movielens, name):
+    source, vectors = judging.knowledge_of(name, movielens, np.ones((len(movielens.items), 3)))
+    assert len(vectors) == len(source.items)
+    assert (source.name == "shop") is (name == "shop graph")
+    assert (source.items["tags"].map(len).max() == 0) is (name == "tags"), "tags that are controlled stand nowhere else"

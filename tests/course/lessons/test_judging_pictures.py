@@ -41,3 +41,25 @@ def test_a_band_says_how_many_shuffles():
     ax = judging_pictures.band(0.44, np.array([0.35, 0.36, 0.34]), "nDCG@10")
     assert "shuffled, 3 times" in [text.get_text() for text in ax.get_legend().get_texts()]
     assert 0.44 in ax.lines[0].get_xdata()
+
+
+def test_two_rankings_show_each_model_in_its_colour_the_first_on_top():
+    values = pd.DataFrame({"among all": [0.3, 0.2], "among 100": [0.5, 0.6]}, index=["EASE", "kNN"])
+    axes = judging_pictures.two_rankings(values, "nDCG@10")
+    for ax, name in zip(axes, values, strict=True):
+        assert [bar.get_width() for bar in ax.patches] == values[name].tolist() and name in ax.get_xlabel()
+    assert axes[0].get_ylim() == axes[1].get_ylim() and axes[0].get_ylim()[0] > axes[0].get_ylim()[1]
+
+
+def test_the_tail_has_a_bar_and_a_point_for_each_part():
+    parts = pd.DataFrame({"rows of the item in train": [3.0, 80.0], "auc": [0.7, 0.8]})
+    left, right = judging_pictures.tail(parts.assign(liked=[0.4, 0.6], predicted=[0.5, 0.6]))
+    assert [text.get_text() for text in left.get_xticklabels()] == ["3", "80"]
+    assert right.lines[1].get_xydata().tolist() == [[0.5, 0.4], [0.6, 0.6]]
+    assert right.lines[0].get_xdata() == pytest.approx([0.35, 0.65]), "the line of perfect calibration spans them"
+
+
+def test_damage_stands_beside_the_band():
+    left, right = judging_pictures.damage(0.44, np.array([0.35, 0.36]), {0.0: 0.4, 1.0: 0.2}, "nDCG@10 of new films")
+    assert len(left.lines) == 1 and right.lines[0].get_xydata().tolist() == [[0.0, 0.4], [1.0, 0.2]]
+    assert right.get_ylabel() == "nDCG@10"
