@@ -5,7 +5,7 @@ import pytest
 import klm_utils as klm
 from klm_utils import course
 from klm_utils.course.lessons import picking
-from klm_utils.evaluation import kept, paired_gain
+from klm_utils.evaluation import kept, paired_gain, ranking
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,13 @@ def test_choices_of_new_films_gain_from_true_text_and_not_from_shuffled(movielen
     none = trained(movielens, split, "interaction")
     assert paired_gain(trained(movielens, split, "interaction", encoder), none).low > 0
     assert paired_gain(trained(movielens, split, "interaction", encoder, "shuffled"), none).low <= 0
+
+
+def test_who_knows_ids_alone_has_chance_for_new_films(movielens):
+    split = klm.split(movielens, "cold_item", fold=0)
+    models = klm.baselines.EASE((300.0,)), klm.baselines.ItemKNN((100,), (10.0,)), klm.baselines.Random()
+    *ids, chance = (ranking.rank(m.fit(split), split, among="part").values["ndcg@10"].mean() for m in models)
+    assert ids == pytest.approx([chance] * 2, abs=0.02) and chance < 0.15
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,87 @@
+"""What averaging is worth: one model, the mean of several, and the rivals, on known films, new films and tomorrow.
+
+    python benchmarks/averaging.py [SEEDS]   # 10: about twenty minutes on two cores; docs/results/averaging.json
+
+The members are fixed before test is read: our model with two losses and three seeds each, and the two best baselines.
+"""
+
+import functools
+import json
+import sys
+from pathlib import Path
+
+import klm_utils as klm
+from klm_utils.evaluation import experiment
+from klm_utils.files import atomic_write
+from klm_utils.models.baselines import BiasALS, GradientBoosting
+
+OUT = Path(__file__).parents[1] / "docs" / "results" / "averaging.json"
+LOSSES = ("bce", "squared_error")
+START = 3  # seeds of each loss
+QUESTIONS = {"random": {"id_dropout": 0.0}, "cold_item": {"id_dropout": 0.2}, "temporal": {"id_dropout": 0.2}}
+
+
+@functools.cache
+def encoder() -> klm.TextEncoder:
+    return klm.TextEncoder.from_pretrained("minilm")
+
+
+@functools.cache
+def split_of(name: str, number: int) -> klm.Split:
+    """The split of a seed; of new films a fold; there is one `temporal`, whose numbers are start values."""
+    ds = klm.load_dataset("movielens-100k")
+    return klm.split(ds, name, fold=number) if name == "cold_item" else klm.split(ds, name, seed=number)
+
+
+@functools.lru_cache(2 * len(LOSSES) * START)  # a split after another: of the last one nothing is needed
+def ours(name: str, number: int, loss: str, start: int) -> klm.KLMRecommender:
+    split = split_of(name, number)
+    model = klm.KLMRecommender.from_split(split, encoder=encoder(), seed=1000 * start + number)
+    klm.fit(model, split, klm.TrainConfig(loss=loss, seed=1000 * start + number, **QUESTIONS[name]))
+    return model
+
+
+@functools.lru_cache(4)
+def rival(name: str, number: int, kind: type):
+    return kind().fit(split_of(name, number))
+
+
+def variants(name: str) -> dict:
+    """{name: build(split, number)} of single models, and of means of more and more of them."""
+    kinds = [(loss, start) for start in range(START) for loss in LOSSES]
+
+    def mean(chosen, rivals=()):
+        def build(split, number):
+            members = [ours(name, number, *kind) for kind in chosen]
+            return klm.Average(*members, *(rival(name, number, kind) for kind in rivals))
+
+        return build
+
+    single = {loss: lambda split, number, loss=loss: ours(name, number, loss, 0) for loss in LOSSES}
+    rivals = {"bias + ALS": BiasALS, "gradient boosting": GradientBoosting}
+    alone = {label: lambda split, number, kind=kind: rival(name, number, kind) for label, kind in rivals.items()}
+    return (
+        alone
+        | single
+        | {
+            "both losses": mean(kinds[:2]),
+            "both losses, three seeds": mean(kinds),
+            "and the rivals": mean(kinds, rivals.values()),
+        }
+    )
+
+
+def main(seeds: int) -> None:
+    found = {}
+    for name in QUESTIONS:
+        numbers = range(1 if name == "temporal" else seeds)
+        runs = experiment.run(variants(name), {number: split_of(name, number) for number in numbers})
+        values, gains = runs.values().droplevel("seed").round(4), runs.to_rows("bce")
+        found[name] = {"protocol": runs.protocol, "auc": values.to_dict("list"), "minus bce": gains}
+        print(values.mean().round(4).to_string(), gains, sep="\n", flush=True)
+    text = json.dumps(found, indent=1) + "\n"
+    atomic_write(OUT, lambda part: part.write_text(text, encoding="utf8"))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
