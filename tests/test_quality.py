@@ -82,8 +82,8 @@ def test_the_same_time_for_the_rival_leaves_little_of_training_the_language_mode
     picked = {
         name: picking.picks(curves, [label]) for name, label in (("full", "full"), ("frozen", "frozen, setting 0"))
     }
-    _, ends = picking.differences(picked, [("full", "frozen")], "valid, each fold", ten.pooled["full"].shared)
-    mean, *_, low, high = ends["full minus frozen"]
+    _, found = picking.differences(picked, [("full", "frozen")], "valid, each fold", ten.pooled["full"].shared)
+    mean, low, high = found.loc["full minus frozen", ["difference", "others low", "others high"]]
     assert low < 0 < high and 0 < mean < 0.01 < ten.gain("full", "frozen").difference
     looked = picked["frozen"]["test (cheating)"] - picked["frozen"]["valid, each fold"]
     assert looked.mean() > mean, "picking the epoch on test would bring more"

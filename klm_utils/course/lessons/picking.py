@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from klm_utils.evaluation import intervals
 
@@ -39,14 +40,25 @@ def picks(curves: Curves, settings: Sequence[str]) -> pd.DataFrame:
 
 def differences(
     picked: Mapping[str, pd.DataFrame], pairs: Sequence[tuple[str, str]], way: str, shared: float
-) -> tuple[pd.DataFrame, dict[str, list[float]]]:
-    """Paired differences of `picks` for `plots.dots`: a column per pair, and its mean and interval for other items too.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Paired differences of `picks`: of each fold, for `plots.dots`, and of all.
 
     Args:
         picked: {name: what `picks` returned}.
-        way: one of its columns.
+        pairs: names, the first minus the second.
+        way: a column of `picks`.
         shared: rows of test over rows of train, in one fold.
+
+    Returns:
+        a column per pair and a row per fold; and a row per pair with the mean, the ends of its interval for other
+        users (none here: NaN) and for other items too, and Holm's p of the latter over these pairs.
     """
     table = pd.DataFrame({f"{a} minus {b}": picked[a][way] - picked[b][way] for a, b in pairs})
-    ends = {name: intervals.over_splits(d.to_numpy(), shared) for name, d in table.items()}
-    return table, {name: [float(table[name].mean()), np.nan, np.nan, *ends[name]] for name in table}
+    rows = {}
+    for name, d in table.items():
+        low, high = intervals.over_splits(d.to_numpy(), shared)
+        error = (high - low) / 2 / stats.t.ppf(0.975, len(d) - 1)
+        rows[name] = [d.mean(), np.nan, np.nan, low, high, 2 * stats.t.sf(abs(d.mean()) / error, len(d) - 1)]
+    columns = ["difference", "low", "high", "others low", "others high", "p others"]
+    found = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    return table, found.assign(**{"p others": intervals.holm(found["p others"])})

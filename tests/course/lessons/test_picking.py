@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from klm_utils.course.lessons.picking import differences, picks
 
@@ -46,10 +47,12 @@ def test_a_single_fold_picks_for_itself():
 
 def test_differences_are_paired_and_have_the_corrected_interval():
     picked = {name: picks(CURVES, [name]) for name in ("a", "b")}
-    table, gains = differences(picked, [("a", "b")], "valid, each fold", 0.5)
+    table, found = differences(picked, [("a", "b"), ("b", "a")], "valid, each fold", 0.5)
     d = [0.6 - 0.4, 0.1 - 0.9, 0.8 - 0.9]
     assert table["a minus b"].tolist() == pytest.approx(d)
-    half = 4.302653 * np.sqrt((1 / 3 + 0.5) * np.var(d, ddof=1))  # t with two degrees of freedom
-    mean, *users, low, high = gains["a minus b"]
+    error = np.sqrt((1 / 3 + 0.5) * np.var(d, ddof=1))
+    mean, low, high, p = found.loc["a minus b", ["difference", "others low", "others high", "p others"]]
+    half = 4.302653 * error  # t with two degrees of freedom
     assert (mean, low, high) == pytest.approx((np.mean(d), np.mean(d) - half, np.mean(d) + half))
-    assert np.isnan(users).all()
+    assert p == pytest.approx(min(1.0, 2 * 2 * stats.t.sf(abs(np.mean(d)) / error, 2))), "Holm: two claims"
+    assert found[["low", "high"]].isna().all(axis=None)
