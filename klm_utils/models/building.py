@@ -54,8 +54,7 @@ def from_split(
         fusion: a name in `klm_utils.fusion.FUSIONS`; `settings` are its own (width, text_width, start, ...). "dot" is
             the fastest, and has the highest AUC on valid, mean over the four tables of docs/results/03.json.
         mode: "frozen": the texts of the items are encoded once. "adapter", "partial", "full": `fit` trains a copy of
-            the language model too, see `klm_utils.embedding.modes.tuned`. The encoder is never changed.
-        tuning: options of the mode: rank, layers, tokens, checkpointing.
+            the language model too, see `modes.tuned`; `tuning`: its rank, layers, tokens, checkpointing.
         knowledge: "true", or a control of `klm_utils.knowledge.controls` in place of the text vectors of the items;
             where the language model is trained, "true" or "shuffled", which then are the texts themselves.
         profile: of the users as "features", as "text" (`user_text`, encoded once), or "both".
