@@ -120,6 +120,7 @@ def _execute(job: dict, copy: Path) -> str:
             iopub_timeout=job["ceiling"],
             execution_timeout=job["ceiling"],
             progress_bar=False,
+            **_transport(copy.parent),
         )
     except PapermillExecutionError as error:
         first = f"cell {error.cell_index}: {error.ename}: {error.evalue}".splitlines()[0]
@@ -133,6 +134,19 @@ def _execute(job: dict, copy: Path) -> str:
     finally:
         idle.over.set()
     return ""
+
+
+def _transport(folder: Path) -> dict:
+    """Sockets in a folder of our own where the system has them: two kernels that start at once can pick one TCP port.
+
+    See papermill issue 511. A socket's path has at most 104 bytes on macOS, 108 on Linux.
+    """
+    from traitlets.config import Config
+
+    place = str(folder / "k")
+    if os.name != "posix" or len(os.fsencode(place)) > 95:
+        return {}
+    return {"config": Config({"KernelManager": {"transport": "ipc", "ip": place}})}
 
 
 def _running(copy: Path) -> str:

@@ -76,6 +76,13 @@ def test_threads_folder_and_network_of_the_kernel(course):
     assert alone.metrics["seen"][0] == "2"
 
 
+def test_kernels_that_start_at_once_share_no_port(course):
+    look = "from ipykernel.connect import get_connection_info\nseen = get_connection_info(unpack=True)['transport']"
+    course.add("00_first", look, metrics='print("METRICS", json.dumps({"n": EPOCHS, "seen": seen}))')
+    (result,) = execute(jobs(course))
+    assert (result.error, result.metrics.get("seen")) == ("", "ipc" if os.name == "posix" else "tcp")
+
+
 MEET = """
 import time
 from pathlib import Path
