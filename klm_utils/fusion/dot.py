@@ -1,6 +1,7 @@
 """The dot product of what is known of a user and of an item."""
 
 import torch
+from torch.nn.functional import embedding
 
 from klm_utils.fusion.vectors import BASE, USER, Vectors, added
 
@@ -31,13 +32,16 @@ class DotFusion(Vectors):
         draw: of the dropout in training.
         """
         dropped = self.drop(draw)
-        rows = self.whole_rows(items, text, dropped)
-        q, b = rows[:, :-1], rows[:, -1]
-        p, bu, keep = self.user_rows(users, dropped)
+        of_items = self.whole_rows(items, text, dropped)
+        q, b = of_items[:, :-1], of_items[:, -1]
+        at, place = users.unique(return_inverse=True)  # a user of many pairs is computed once
+        p, bu, keep = self.user_rows(at, dropped)
+        rows = embedding(place, torch.cat([p, self.totals(at), bu[:, None], keep], 1))
+        p, total, bu, keep = rows.split([self.width, self.width, 1, 1], 1)
         own = self.met(users, items).float()[:, None]
-        h = keep * (self.totals(users) - own * self.past_of(items))
+        h = keep * (total - own * self.past_of(items))
         h = h * (self.history_size[users][:, None] - own).clamp_min(1).rsqrt()
-        return self.constant + bu + b + ((p + h) * q).sum(1)
+        return self.constant + bu[:, 0] + b + ((p + h) * q).sum(1)
 
     def grid(
         self,

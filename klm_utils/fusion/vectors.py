@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import nn
-from torch.nn.functional import embedding, embedding_bag, pad
+from torch.nn.functional import embedding, pad
 
 from klm_utils.data.catalogue import Catalogue
 from klm_utils.errors import check_choice, check_whole
@@ -63,7 +64,9 @@ class Vectors(nn.Module):
     pairs: torch.Tensor
     met_table: torch.Tensor | None
     history_size: torch.Tensor
-    history_start: torch.Tensor
+    past_items: torch.Tensor
+    past_size: torch.Tensor
+    past_start: torch.Tensor
 
     def __init__(
         self, catalogue: Catalogue, width: int = 32, text_width: int = 32, start: str = "random", seed: int = 0
@@ -83,7 +86,10 @@ class Vectors(nn.Module):
         self.register_buffer("met_table", self._table(), persistent=False)
         size = torch.bincount(torch.from_numpy(user), minlength=users)
         self.register_buffer("history_size", size.float())
-        self.register_buffer("history_start", size.cumsum(0) - size, persistent=False)  # of each user among `pairs`
+        trained = self.known_items[self.pairs % items, 0]  # one that was only shown has no trained vector
+        self.register_buffer("past_items", (self.pairs % items)[trained], persistent=False)  # user after user
+        self.register_buffer("past_size", torch.bincount((self.pairs // items)[trained], minlength=users), False)
+        self.register_buffer("past_start", self.past_size.cumsum(0) - self.past_size, persistent=False)
         for name, known in (("text", self.known_items), ("user_text", self.known_users)):
             mean, basis = _principal(getattr(self, name)[known[:, 0]], text_width)
             self.register_buffer(f"{name}_mean", mean)
@@ -198,13 +204,13 @@ class Vectors(nn.Module):
 
     def totals(self, users: torch.Tensor) -> torch.Tensor:
         """The sum of Y over the history of each of these users, float [n, width]."""
-        at, place = users.unique(return_inverse=True)
-        size = self.history_size[at].long()
+        size = self.past_size[users]
         first = size.cumsum(0) - size
         step = torch.arange(int(size.sum()), device=users.device)
-        items = self.pairs[step + (self.history_start[at] - first).repeat_interleave(size)] % len(self.known_items)
-        known = self.known_items[items, 0].to(self.history.dtype)
-        return embedding(place, embedding_bag(items, self.history, first, mode="sum", per_sample_weights=known))
+        items = self.past_items[step + (self.past_start[users] - first).repeat_interleave(size)]
+        if self.history.device.type != "cpu":
+            return torch.segment_reduce(embedding(items, self.history), "sum", lengths=size)
+        return _Sums.apply(self.history, items, size)
 
     def drop(self, draw: torch.Generator | None) -> Dropped:
         """Which items and users a step of the training meets as if they were new."""
@@ -215,6 +221,24 @@ class Vectors(nn.Module):
         if not (self.training and rate):
             return None
         return (torch.rand(known.shape, generator=draw) < rate).to(known.device)
+
+
+class _Sums(torch.autograd.Function):
+    """Sums of rows of a table: the numbers of torch's `embedding_bag`, which sorts all indices, in a fifth of its time.
+
+    table [n, width]; the rows to add up, int [sum of size]; how many of them each sum has, int [m] -> [m, width].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: torch.Tensor, rows: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
+        ends = np.concatenate([[0], size.cumsum(0).numpy()])
+        ones = np.ones(len(rows), table.detach().numpy().dtype)
+        ctx.member = sparse.csr_array((ones, rows.numpy(), ends), (len(size), len(table)))
+        return torch.from_numpy(ctx.member @ table.detach().numpy())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return torch.from_numpy(ctx.member.T @ grads[0].numpy()), None, None
 
 
 def added(parts: dict[Any, torch.Tensor]) -> torch.Tensor:

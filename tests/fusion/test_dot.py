@@ -366,3 +366,16 @@ def test_the_start_depends_on_the_seed_alone():
     state = torch.get_rng_state()
     assert torch.equal(start(0), start(0)) and not torch.equal(start(0), start(1))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_sums_of_histories_and_their_gradient():
+    """As `embedding_bag` has them; user 3 has no history, and an item that was only shown adds nothing."""
+    fusion = built(catalogue(pairs=[(0, 1), (0, NEW_ITEM), (1, 1), (1, 2), (4, 6)]))
+    users, table = torch.tensor([4, 0, 3, 1]), fusion.history
+    weight = torch.randn(len(users), WIDTH, dtype=torch.float64)
+    bags = torch.tensor([6, 1, 1, 2]), table, torch.tensor([0, 1, 2, 2])
+    want = torch.nn.functional.embedding_bag(*bags, mode="sum")
+    got = fusion.totals(users)
+    assert torch.equal(got, want)
+    (slope,), (want,) = (torch.autograd.grad((sums * weight).sum(), table) for sums in (got, want))
+    assert torch.equal(slope, want)
