@@ -11,7 +11,12 @@ from klm_utils.lazy import modules
 if TYPE_CHECKING:
     from klm_utils.data.schema import RecDataset
 
-_LOADERS = {"movielens-100k": "movielens", "shop": "shop", "article": "article"}
+_LOADERS = {
+    "movielens-100k": ("movielens", "load"),
+    "movielens-100k-mislinked": ("movielens", "mislinked"),
+    "shop": ("shop", "load"),
+    "article": ("article", "load"),
+}
 
 
 def load_dataset(name: str, **options: Any) -> "RecDataset":
@@ -26,7 +31,8 @@ def load_dataset(name: str, **options: Any) -> "RecDataset":
         remedy = f"did you mean {near[0]!r}?" if near else "for your own tables use klm.RecDataset.from_frames"
         known = " or ".join(map(repr, _LOADERS))
         raise ConfigError("there is no data set of this name", "load_dataset(name)", name, known, remedy)
-    load = import_module(f"klm_utils.data.{_LOADERS[name]}").load
+    module, function = _LOADERS[name]
+    load = getattr(import_module(f"klm_utils.data.{module}"), function)
     check_options(f"load_dataset({name!r})", options, signature(load).parameters)
     return load(**options)
 

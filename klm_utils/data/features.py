@@ -87,8 +87,14 @@ class SideFeatures:
 
 
 def item_features(split: Split, **options: Any) -> tuple[SideFeatures, np.ndarray]:
-    """Fitted on the items that occur in `split.train`; and the features of all items, float32 [items, features]."""
-    return _fit_on_train(split.dataset.items, split.train["item_id"], options)
+    """Fitted on the items that occur in `split.train`; and the features of all items, float32 [items, features].
+
+    Columns of facts (`RecDataset.facts`) become features only where `columns` names them.
+    """
+    items = split.dataset.items
+    if options.get("columns") is None:
+        items = items.drop(columns=list(split.dataset.facts))
+    return _fit_on_train(items, split.train["item_id"], options)
 
 
 def user_features(split: Split, **options: Any) -> tuple[SideFeatures, np.ndarray]:

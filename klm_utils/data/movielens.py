@@ -5,10 +5,12 @@ MovieLens may not be redistributed: it lives in the cache, never in the reposito
 """
 
 from csv import QUOTE_NONE
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from klm_utils.data import films
 from klm_utils.data.schema import RecDataset
 from klm_utils.errors import DataError
 
@@ -16,24 +18,40 @@ LIKE_AT = 4  # label 1 is a rating of 4 or 5
 
 
 def load() -> RecDataset:
-    """MovieLens-100K.
+    """MovieLens-100K, with facts of 1,431 of its films from Wikidata (`klm_utils.data.films`).
 
     items: `title` as in the file ("Godfather, The"), `year` (missing for item 267, which is called `unkonwn`, and
-    item 1412, whose year is `V`), `tags` (the genres), `entity` (Freebase id, missing for 84 films).
+    item 1412, whose year is `V`), `tags` (the genres), `entity` (of Wikidata, missing where a film is not linked), and
+    the lists `directors`, `writers`, `cast`, `countries`, `languages`, empty where nothing is known.
     users: `age`, `gender` (M, F), `occupation`, `zip_code`. interactions: label 1 is a rating of 4 or 5.
-    triples: `head`, `relation`, `tail` of Freebase ids. `entity` is wrong: the links carry the ids of a larger
-    MovieLens, so a film points to another film (the course shows how a shuffled control finds that out).
+    triples: the same facts as `head` (an entity), `relation`, `tail` (a name).
 
     Raises:
         AssetError: the files are not in the cache and cannot be fetched.
     """
     from klm_utils.data.assets import fetch
 
-    return read(fetch("movielens-100k"))
+    ds, entity = read(fetch("movielens-100k")), films.links()
+    known = films.load(entities=entity.unique())
+    entity = entity.reindex(ds.items.index)
+    items = ds.items.drop(columns="entity").assign(entity=entity).join(films.facts_of(entity, known))
+    source = f"{ds.source}; facts: Wikidata, 2026-10-18, CC0-1.0, from the bokeh-sampledata 2026.1 wheel"
+    return replace(ds, items=items, triples=films.triples(known), source=source, facts=films.FACTS)
+
+
+def mislinked() -> RecDataset:
+    """The same without facts but with RecBole's graph: 91,631 triples of Freebase ids, `entity` the id of each film.
+
+    `entity` is wrong: the links carry the ids of a larger MovieLens, so a film points to another film (the course
+    shows how a shuffled control finds that out).
+    """
+    from klm_utils.data.assets import fetch
+
+    return replace(read(fetch("movielens-100k")), name="movielens-100k-mislinked")
 
 
 def read(folder: Path) -> RecDataset:
-    """The data set from a folder that holds the files `ml-100k.*` of RecBole."""
+    """The data set from a folder that holds the files `ml-100k.*` of RecBole, as these are."""
     items = _table(folder, "item", {"item_id": "int64"}).set_index("item_id")
     items = items.rename(columns={"movie_title": "title", "release_year": "year", "class": "tags"})
     items["year"] = pd.to_numeric(items["year"], errors="coerce").astype("Int64")

@@ -65,4 +65,12 @@ ASSETS = {
             "ml-100k.user": "4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972",
         },
     ),
+    "films": Asset(
+        requirement="bokeh-sampledata==2026.1",
+        wheel="bokeh_sampledata-2026.1-py3-none-any.whl",
+        sha256="f40331a40ca30c64a1c1471835aad9006b61b0d9731a3f649ee8cbbf48d3822f",
+        megabytes=13,
+        folder="bokeh_sampledata/_data",
+        members={"movies.db": "1d9c6a02e488d0354b2309e16130c58820a91ac2ce417e814c5964f9579a65ac"},
+    ),
 }

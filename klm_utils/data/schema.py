@@ -36,11 +36,12 @@ class RecDataset:
             order, under a fresh RangeIndex. None: there is no log, and `interactions` is an empty table.
         triples: `head`, `relation`, `tail`, or None.
         optimum: true probability of label 1 of each row of `interactions`; simulated data only.
+        facts: columns of `items` with facts from outside, lists of str: they are no side features unless asked for.
         chosen_by: "row" when every row is a choice, "label" when only rows with label 1 are.
 
     Raises:
         DataError: a table that breaks one of the rules of `klm_utils.data.rules`, with column, row and remedy.
-        ConfigError: an unknown `chosen_by`; a name, licence or source that is no text.
+        ConfigError: an unknown `chosen_by`; a name, licence or source that is no text; `facts` that are no names.
     """
 
     name: str
@@ -52,6 +53,7 @@ class RecDataset:
     source: str = ""
     optimum: np.ndarray | None = None
     chosen_by: str = "row"
+    facts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_choice("chosen_by", self.chosen_by, ("row", "label"))
@@ -61,6 +63,9 @@ class RecDataset:
         users = _checked(self.users, "users", rules.USERS, key="user_id")
         items["tags"] = [list(tags) for tags in items["tags"]]  # a frame's copy shares the lists
         log, order = _sorted_log(self.interactions, items.index, users.index)
+        check_kind("RecDataset(facts)", self.facts, tuple, "a tuple of columns of items")
+        for name in self.facts:
+            _check_lists(items, name)
         triples = None if self.triples is None else _checked(self.triples, "triples", rules.TRIPLES)
         optimum = None if self.optimum is None else _checked_optimum(self.optimum, len(log))[order]
         checked = {"items": items, "users": users, "interactions": log, "triples": triples, "optimum": optimum}
@@ -162,6 +167,18 @@ def scale_of(log: pd.DataFrame) -> str:
     if not liked.any():
         return f"label 1: no rating, the largest is {high:g}"
     return f"label 1: ratings from {low:g} to {rating.max():g}, {liked.mean():.1%} of the rows"
+
+
+def _check_lists(items: pd.DataFrame, name: str) -> None:
+    """A column of facts is there and has lists of str."""
+    if name not in items:
+        raise DataError(
+            "no such column of the items", "RecDataset(facts)", name, ", ".join(map(str, items)), "name columns"
+        )
+    for i, value in enumerate(items[name]):
+        if not (isinstance(value, list) and all(isinstance(fact, str) for fact in value)):
+            where, remedy = f"items, column {name}, item_id {items.index[i]!r}", "write [] where nothing is known"
+            raise DataError("facts are no list of texts", where, value, "a list of str", remedy)
 
 
 def _check_words(name: str, value: Any) -> None:

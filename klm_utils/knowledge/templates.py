@@ -20,6 +20,11 @@ _ITEM = {  # English and Chinese; any other column has its name before its value
     "brand": ("Brand: {}", "品牌：{}"),
     "category": ("Category: {}", "分类：{}"),
     "price": ("Price: {} yuan", "价格：{}元"),
+    "directors": ("Directed by {}", "导演：{}"),
+    "writers": ("Written by {}", "编剧：{}"),
+    "cast": ("With {}", "演员：{}"),
+    "countries": ("Country: {}", "国家：{}"),
+    "languages": ("Language: {}", "语言：{}"),
 }
 _USER = {  # the interests come last: what follows a list reads as part of it
     "age": ("{}", "{}岁"),
@@ -36,6 +41,10 @@ _RELATIONS = {
     "country": ("Made in", "产地"),
     "isA": ("A kind of", "属于"),
     "complementOf": ("Goes with", "搭配"),
+    "director": ("Directed by", "导演"),
+    "writer": ("Written by", "编剧"),
+    "actor": ("With", "演员"),
+    "language": ("Language", "语言"),
 }
 _WORDS = {  # values that have a word of their own; M and F are MovieLens's
     ("en", "gender"): {"M": "male", "F": "female", "男": "male", "女": "female"},
@@ -55,8 +64,9 @@ def item_text(row: Mapping | pd.Series, language: str | None = None, fields: Seq
         row: of `ds.items`, or any mapping.
         language: of the words around the values, which stay as they are. None: Chinese if the title or a tag has a
             Chinese character, else English.
-        fields: title, year (it goes with the title), tags, description, brand, category, price (yuan), which have
-            sentences of their own, and any other keys of the row ("Publisher: Penguin.").
+        fields: title, year (it goes with the title), tags, description, brand, category, price (yuan), directors,
+            writers, cast, countries, languages, which have sentences of their own, and any other keys of the row
+            ("Publisher: Penguin.").
 
     Raises:
         ConfigError: an unknown language; a row that is none.

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_movielens_is_whole(movielens):
     assert (len(movielens.items), len(movielens.users), len(movielens.interactions)) == (1682, 943, 100_000)
-    assert len(movielens.triples) == 91_631 and list(movielens.triples) == ["head", "relation", "tail"]
+    assert len(movielens.triples) == 28_632 and list(movielens.triples) == ["head", "relation", "tail"]
     log = movielens.interactions
     assert (log["label"] == (log["rating"] >= 4)).all() and log["label"].sum() == 55_375
     assert log["timestamp"].is_monotonic_increasing and sorted(log["rating"].unique()) == [1, 2, 3, 4, 5]
@@ -24,7 +24,6 @@ def test_movielens_items(movielens):
     assert items.loc[1, "year"] == 1995
     assert items.index[items["year"].isna()].tolist() == [267, 1412], "their years read `unkonwn` and `V`"
     assert len({tag for tags in items["tags"] for tag in tags}) == 19, "18 genres and `unknown`"
-    assert items["entity"].notna().sum() == 1598
     assert "Nénette et Boni" in items["title"].tolist()
 
 
@@ -34,6 +33,13 @@ def test_movielens_facts_the_course_relies_on(movielens):
     log = movielens.interactions
     assert log.duplicated(["user_id", "timestamp"], keep=False).mean() > 0.5, "half of the rows share their second"
     assert not log.duplicated(["user_id", "item_id"]).any()
+
+
+def test_movielens_with_the_graph_that_is_linked_to_the_wrong_films(movielens):
+    wrong = klm.load_dataset("movielens-100k-mislinked")
+    assert len(wrong.triples) == 91_631 and wrong.items["entity"].notna().sum() == 1598 and not wrong.facts
+    assert wrong.interactions.equals(movielens.interactions) and wrong.items["title"].equals(movielens.items["title"])
+    assert klm.split(wrong, "cold_item", fold=3).test.equals(klm.split(movielens, "cold_item", fold=3).test)
 
 
 def test_movielens_from_a_folder_without_its_files(tmp_path):
@@ -70,7 +76,7 @@ def test_article_has_no_log_and_tags_of_no_item():
     ("name", "near"), [("movielens100k", True), ("MovieLens-100K", True), ("shelf", False), (3, False), (["x"], False)]
 )
 def test_unknown_name(name, near):
-    with pytest.raises(klm.ConfigError, match="'movielens-100k' or 'shop' or 'article'") as caught:
+    with pytest.raises(klm.ConfigError, match=r"'movielens-100k' or .* 'shop' or 'article'") as caught:
         klm.load_dataset(name)
     assert ("did you mean" in caught.value.remedy) == near
 

@@ -247,11 +247,11 @@ def recall_of_a_constant(split: Split, popular: ranking.Model) -> dict[str, floa
 
 def knowledge_of(name: str, ds: RecDataset, text: np.ndarray) -> tuple[RecDataset, np.ndarray]:
     """A data set and vectors of its items that are to be controlled: "text", "tags" (of films whose table lacks them),
-    "mislinked graph" (the facts of the graph of `ds`), "shop graph" (of the shop, where they are true)."""
+    "mislinked graph" (of films, RecBole's), "shop graph" (of the shop, where they are true)."""
     check_choice("knowledge", name, ("text", "tags", "mislinked graph", "shop graph"))
     if name == "text":
         return ds, text
     if name == "tags":
         return replace(ds, items=ds.items.assign(tags=[[]] * len(ds.items))), as_vectors(ds.items["tags"])
-    source = load_dataset("shop") if name == "shop graph" else ds
-    return source, as_vectors(graph.as_tags(graph.facts(source)))
+    source = load_dataset("shop" if name == "shop graph" else "movielens-100k-mislinked")
+    return ds if name == "mislinked graph" else source, as_vectors(graph.as_tags(graph.facts(source)))
