@@ -20,6 +20,7 @@ class Catalogue:
     text, user_text: vectors of the texts of items and of profiles, float [items, dim], [users, dim]; dim 0: no text.
     item_features, user_features: side features, float [items, f] and [users, g].
     pairs: (user, item) positions of what each user chose in train, or was shown for, int [2, n], each pair once.
+    facts: vectors of what is known of items from outside, float [items, h]; None: nothing.
     known_users, known_items: whether the id occurs in train, bool [users], [items]; others have no id vector.
     """
 
@@ -30,16 +31,23 @@ class Catalogue:
     pairs: np.ndarray
     known_users: np.ndarray
     known_items: np.ndarray
+    facts: np.ndarray | None = None
 
 
 def catalogue_of(
-    split: Split, text: np.ndarray | None, user_text: np.ndarray | None, items: np.ndarray, users: np.ndarray
+    split: Split,
+    text: np.ndarray | None,
+    user_text: np.ndarray | None,
+    items: np.ndarray,
+    users: np.ndarray,
+    facts: np.ndarray | None = None,
 ) -> Catalogue:
     """What is known of users and items: of the interactions, those of train and the shown ones.
 
     Args:
         text, user_text: vectors of texts; None: there are none.
         items, users: side features.
+        facts: vectors of facts of the items.
     """
     ds = split.dataset
     user, item = positions(ds, split.train)
@@ -51,6 +59,7 @@ def catalogue_of(
         pairs=np.stack(choices(split)),
         known_users=np.isin(np.arange(len(ds.users)), user),
         known_items=np.isin(np.arange(len(ds.items)), item),
+        facts=facts,
     )
 
 
@@ -83,7 +92,7 @@ def saved(state: dict[str, torch.Tensor]) -> Catalogue:
     """The catalogue that a saved network was built from."""
     items = len(state["known_items"])
     return Catalogue(
-        **{name: state[name].numpy() for name in ("text", "user_text", "item_features", "user_features")},
+        **{name: state[name].numpy() for name in ("text", "user_text", "item_features", "user_features", "facts")},
         pairs=np.stack([state["pairs"].numpy() // items, state["pairs"].numpy() % items]),
         known_users=state["known_users"].numpy()[:, 0],
         known_items=state["known_items"].numpy()[:, 0],

@@ -59,9 +59,9 @@ class LayerFusion(Vectors):
         own = item[user.argsort(stable=True)].split(torch.bincount(user, minlength=len(self.known_users)).tolist())
         self.register_buffer("past_rows", _rows([self._last(one) for one in own]))
 
-    def add_items(self, text: torch.Tensor, features: torch.Tensor) -> None:
+    def add_items(self, text: torch.Tensor, features: torch.Tensor, facts: torch.Tensor) -> None:
         """As `Vectors.add_items`."""
-        super().add_items(text, features)
+        super().add_items(text, features, facts)
         self.tag_rows = self._tag_rows()
 
     def _tag_rows(self) -> torch.Tensor:
@@ -92,10 +92,10 @@ class LayerFusion(Vectors):
         """
         of_items, (p, bu, keep) = self.item_rows(items, text, dropped), self.user_rows(users, dropped)
         tags, history = self.tag_rows[items], self.past_rows[users]
-        ids, text, _ = (of_items[part][:, :-1] for part in ITEM_PARTS)
+        ids, text, _, facts = (of_items[part][:, :-1] for part in ITEM_PARTS)
         there = self._weights((history >= 0) & (history != items[:, None])) * keep  # no item is its own past
         tag_vectors, past_vectors = embedding(tags.clamp_min(0), self._tags()), self.past_of(history.clamp_min(0))
-        inputs = Inputs(p, ids, text, tag_vectors, (tags >= 0).float(), past_vectors, there)
+        inputs = Inputs(p, ids, text + facts, tag_vectors, (tags >= 0).float(), past_vectors, there)
         return inputs, bu + added(of_items)[:, -1]
 
     def _last(self, history: torch.Tensor) -> torch.Tensor:
@@ -148,9 +148,10 @@ class LayerFusion(Vectors):
             )
         total = self.layer(x)
         parts = {USER: bu.expand(len(items))}
-        for name, field in zip(ITEM_PARTS, ("item", "text", "tag_mask"), strict=True):
-            without = replace(x, **{field: torch.zeros_like(getattr(x, field))})
-            parts[name] = of_items[name][:, -1] + total - self.layer(without)
+        text, facts = (of_items[name][:, :-1] for name in ("item text", "item facts"))
+        left = (torch.zeros_like(x.item), x.text - text, torch.zeros_like(x.tag_mask), x.text - facts)
+        for name, field, rest in zip(ITEM_PARTS, ("item", "text", "tag_mask", "text"), left, strict=True):
+            parts[name] = of_items[name][:, -1] + total - self.layer(replace(x, **{field: rest}))
         for place, j in enumerate(history.tolist()):
             mask = x.past_mask.clone()
             mask[:, place] = 0

@@ -19,14 +19,14 @@ from klm_utils.errors import check_choice, check_whole
 TABLE = 10**8  # pairs of users and items up to which "has met" is looked up in a table, a byte each
 UNKNOWN = -1  # the position of a user of whom nothing is known but a history that is given
 BASE, USER = "average", "user"
-ITEM_PARTS = ("item id", "item text", "item tags")
+ITEM_PARTS = ("item id", "item text", "item tags", "item facts")
 Dropped = tuple[torch.Tensor | None, torch.Tensor | None]  # items, users that a step meets as if they were new, or None
 
 
 class Vectors(nn.Module):
     """The tables of a fusion. A subclass says how they meet: `forward`, `grid`, `parts` and `overview`.
 
-        item i    W_x B (x_i - mean) + W_f f_i + keep_i [E_i, e_i]         text; tags and year; id
+        item i    W_x B (x_i - mean) + W_f f_i + W_h h_i + keep_i [E_i, e_i]      text; tags, year; facts; id
         user u    W_t C (t_u - mean) + W_g g_u + keep_u [U_u, e_u]         profile as text, as features; id
         history   Y_j of each item j that u chose in train, or was shown for
 
@@ -42,7 +42,7 @@ class Vectors(nn.Module):
             should begin where their texts are.
         seed: of the start values.
 
-    Parameters: (t + f + g) (width + 1) + (users + items) (width + 1) + items width + 1, where t is min(text_width,
+    Parameters: (t + f + h + g) (width + 1) + (users + items) (width + 1) + items width + 1, where t is min(text_width,
     dim, items of train), and the same of users where profiles are texts.
 
     Source: Koren 2008, Factorization meets the neighborhood, section 4 (the history); Volkovs et al. 2017, DropoutNet
@@ -59,6 +59,7 @@ class Vectors(nn.Module):
     user_text_basis: torch.Tensor
     item_features: torch.Tensor
     user_features: torch.Tensor
+    facts: torch.Tensor
     known_items: torch.Tensor
     known_users: torch.Tensor
     pairs: torch.Tensor
@@ -78,6 +79,8 @@ class Vectors(nn.Module):
         self.id_dropout = self.user_dropout = 0.0
         for name in ("text", "user_text", "item_features", "user_features"):
             self.register_buffer(name, torch.tensor(getattr(catalogue, name), dtype=torch.float32))
+        facts = np.zeros((len(catalogue.known_items), 0)) if catalogue.facts is None else catalogue.facts
+        self.register_buffer("facts", torch.tensor(facts, dtype=torch.float32))
         self.register_buffer("known_items", torch.tensor(catalogue.known_items)[:, None])
         self.register_buffer("known_users", torch.tensor(catalogue.known_users)[:, None])
         items, users = len(catalogue.known_items), len(catalogue.known_users)
@@ -108,6 +111,7 @@ class Vectors(nn.Module):
         self.item_bias, self.user_bias = nn.Parameter(torch.zeros(items, 1)), nn.Parameter(torch.zeros(users, 1))
         self.history = normal(items, width, 0.01)
         self.user_text_map = normal(self.user_text_basis.shape[1], width + 1, 0.01)
+        self.facts_map = normal(self.facts.shape[1], width + 1, 0.01)
         if start == "text":
             with torch.no_grad():
                 own_mean, own = _principal(self.text[self.known_items[:, 0]], width)
@@ -120,18 +124,19 @@ class Vectors(nn.Module):
         """Parameters that want the same weight decay: free vectors, maps from features, biases, the constant."""
         return {
             "ids": [self.item_ids, self.user_ids, self.history],
-            "maps": [self.text_map, self.item_map, self.user_map, self.user_text_map],
+            "maps": [self.text_map, self.item_map, self.user_map, self.user_text_map, self.facts_map],
             "biases": [self.item_bias, self.user_bias],
             "constant": [self.constant],
         }
 
     @torch.no_grad()
-    def add_items(self, text: torch.Tensor, features: torch.Tensor) -> None:
-        """New items after the others, with text vectors [n, dim] and features [n, f]; they have no id vectors."""
+    def add_items(self, text: torch.Tensor, features: torch.Tensor, facts: torch.Tensor) -> None:
+        """New items after the others, with text vectors [n, dim], features [n, f] and facts [n, h]; without ids."""
         items = len(self.known_items)
         user, item = self.pairs // items, self.pairs % items
         self.pairs = user * (items + len(text)) + item
-        self.text, self.item_features = torch.cat([self.text, text]), torch.cat([self.item_features, features])
+        for name, more in (("text", text), ("item_features", features), ("facts", facts)):
+            setattr(self, name, torch.cat([getattr(self, name), more]))
         self.known_items = pad(self.known_items, (0, 0, 0, len(text)))
         for name in ("item_ids", "item_bias", "history"):
             old = getattr(self, name)
@@ -173,7 +178,8 @@ class Vectors(nn.Module):
         ids = torch.cat([embedding(at, self.item_ids), embedding(at, self.item_bias)], 1) * keep
         features = embedding(place, self.item_features[at] @ self.item_map)
         known = embedding(place, self.text_rows(self.text[at])) if text is None else self.text_rows(text)
-        return dict(zip(ITEM_PARTS, (embedding(place, ids), known, features), strict=True))
+        facts = embedding(place, self.facts[at] @ self.facts_map)
+        return dict(zip(ITEM_PARTS, (embedding(place, ids), known, features, facts), strict=True))
 
     def whole_rows(self, items: torch.Tensor, text: torch.Tensor | None, dropped: Dropped) -> torch.Tensor:
         """The sum of `item_rows`, [n, width + 1]."""

@@ -1,9 +1,12 @@
 """Knowledge true, shuffled, random, absent: a gain that survives the wrong knowledge is no gain from knowledge."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from klm_utils.data.rules import floats
-from klm_utils.errors import DataError, check_choice, check_seed
+from klm_utils.data.schema import RecDataset
+from klm_utils.errors import DataError, check_choice, check_kind, check_seed
 
 KINDS = ("true", "shuffled", "random", "absent")
 
@@ -43,6 +46,23 @@ def knowledge(X: np.ndarray, kind: str, seed: int = 0) -> np.ndarray:
     elif kind == "absent":
         X = np.zeros_like(X)
     return X.astype("float32")
+
+
+def facts_shuffled(ds: RecDataset, seed: int = 0) -> RecDataset:
+    """The data set with the facts of each item (`ds.facts`, and its `entity` in the graph) at another item.
+
+    Raises:
+        DataError: the data set has no facts; it has one item.
+        ConfigError: no data set, no seed.
+    """
+    check_kind("facts_shuffled(ds)", ds, RecDataset, "a RecDataset", "klm.load_dataset('movielens-100k')")
+    if not ds.facts:
+        remedy = "name its columns of facts: RecDataset.from_frames(..., facts=('directors',))"
+        raise DataError("the data set has no facts", f"facts_shuffled({ds.name})", ds.facts, "columns of items", remedy)
+    place = others(len(ds.items), check_seed(seed, "facts_shuffled(seed)"))
+    columns = [*ds.facts, *(["entity"] if "entity" in ds.items else [])]
+    dealt = {name: ds.items[name].array[place] for name in columns}
+    return replace(ds, items=ds.items.assign(**dealt))
 
 
 def others(n: int, seed: int = 0) -> np.ndarray:

@@ -22,6 +22,7 @@ from klm_utils.fusion import FUSIONS
 from klm_utils.knowledge.controls import KINDS, others
 from klm_utils.knowledge.controls import knowledge as controlled
 from klm_utils.knowledge.templates import fields_of, user_texts
+from klm_utils.knowledge.vectors import FactVectors
 from klm_utils.models.item_texts import Borrowed, ItemTexts, described, texts_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def from_split(
     profile: str = "features",
     text: Sequence[str] | None = None,
     texts: Sequence[str] | None = None,
+    facts: Sequence[str] = (),
     seed: int = 0,
     **settings,
 ) -> "KLMRecommender":
@@ -60,11 +62,13 @@ def from_split(
         profile: of the users as "features", as "text" (`user_text`, encoded once), or "both".
         text: columns of the items that make up their texts, see `item_text`; None: title, year, tags where they are.
         texts: in place of these the texts themselves, one for each item in the order of `ds.items`.
+        facts: columns of the items with lists of facts, such as `split.dataset.facts`, that become vectors
+            (`FactVectors`). A language model reads facts where `text` names their columns.
         seed: of the start values, and of the control.
 
     Raises:
         ConfigError: a name without meaning; texts, a profile as text, or a mode that trains, without an encoder.
-        DataError: not one text per item; a column that is not there.
+        DataError: not one text per item; a column that is not there, or has no facts.
     """
     check_kind("from_split(split)", split, Split, "a Split", "klm.split(ds, ...)")
     check_kind("from_split(encoder)", encoder, TextEncoder | None, "a TextEncoder, or None for no text")
@@ -85,13 +89,23 @@ def from_split(
     user_text = encoder.encode(profiles) if encoder and profiles else None
     (of_items, values), (of_users, user_values) = item_features(split), user_features(split)
     user_values = user_values[:, :0] if profile == "text" else user_values
-    network = FUSIONS[fusion](catalogue_of(split, vectors, user_text, values, user_values), seed=seed, **settings)
+    reduced = _facts_of(split, facts)
+    known = None if reduced is None else reduced.transform(ds.items)
+    catalogue = catalogue_of(split, vectors, user_text, values, user_values, known)
+    network = FUSIONS[fusion](catalogue, seed=seed, **settings)
     about: dict = {"data": ds.name, "protocol": split.protocol, "encoder": described(encoder), "tuning": tuning}
     about |= {"knowledge": knowledge if encoder else "absent", "profile": profile, "mode": mode, "fusion": fusion}
     about |= {"texts": sha256(json.dumps([words, profiles]).encode()).hexdigest(), "settings": settings, "seed": seed}
-    about["reads"] = _reads(ds.items, None if texts is not None else columns, of_items, of_users)
+    about["reads"] = _reads(ds.items, None if texts is not None else columns, of_items, of_users, facts)
     read_along = _tuned(encoder, mode, tuning, words, knowledge, seed) if encoder and mode != "frozen" else None
-    return cls(network, ds.items.index, ds.users.index, ds.items["title"], about, of_items, read_along, encoder)
+    ids = ds.items.index, ds.users.index
+    return cls(network, *ids, ds.items["title"], about, of_items, read_along, encoder, reduced)
+
+
+def _facts_of(split: Split, columns: Sequence[str]) -> FactVectors | None:
+    """The vectors of facts, learnt on the items of train; None where no columns are named."""
+    items = split.dataset.items
+    return FactVectors.fit(items[items.index.isin(split.train["item_id"])], columns) if len(columns) else None
 
 
 def _check_readable(encoder: TextEncoder | None, given: dict[str, bool]) -> None:
@@ -107,7 +121,7 @@ def with_items(
     """See `KLMRecommender.with_items`."""
     check_kind("with_items(frame)", frame, pd.DataFrame, "a table like ds.items")
     reads, known = model.about["reads"], model.items.index
-    fields_of(frame, ["title", *(reads["text"] or []), *reads["features"]], "with_items(frame)")
+    fields_of(frame, ["title", *(reads["text"] or []), *reads["features"], *reads["facts"]], "with_items(frame)")
     nobody = pd.DataFrame({"user_id": [0]})
     new = RecDataset.from_frames(frame, nobody, None, name="new items").items  # keeps the rules of items
     again = new.index.intersection(known)
@@ -120,8 +134,9 @@ def with_items(
     if words and model.about["knowledge"] == "true":
         vectors = torch.from_numpy(_reader(model, encoder).encode(words))
     other = copy.deepcopy(model)
-    features = torch.from_numpy(model.features.transform(new))  # facts of the items will come beside these
-    other.fusion.add_items(vectors.to(model.device), features.to(model.device))
+    features = torch.from_numpy(model.features.transform(new))
+    facts = torch.zeros(len(new), 0) if model.facts is None else torch.from_numpy(model.facts.transform(new))
+    other.fusion.add_items(*(table.to(model.device) for table in (vectors, features, facts)))
     other.items, other.start = pd.concat([model.items, new["title"]]), None
     if other.texts is not None:
         other.texts.ids += other.texts.encoder.tokenize(words)
@@ -162,11 +177,17 @@ def _settings_of(fusion: str) -> dict:
     return {name: p.default for name, p in signature(FUSIONS[fusion]).parameters.items() if name not in fixed}
 
 
-def _reads(items: pd.DataFrame, text: list[str] | None, of_items: SideFeatures, of_users: SideFeatures) -> dict:
-    """Which columns are read as `text` (None: texts of the user's own), as side features, and which are not."""
+def _reads(
+    items: pd.DataFrame,
+    text: list[str] | None,
+    of_items: SideFeatures,
+    of_users: SideFeatures,
+    facts: Sequence[str],
+) -> dict:
+    """Which columns are read as `text` (None: texts of the user's own), side features, facts, and which are not."""
     features, profile = ([column["name"] for column in one.columns] for one in (of_items, of_users))
-    unread = [str(name) for name in items if name not in {*features, *(text or [])}]
-    return {"text": text, "features": features, "profile": profile, "unread": unread}
+    unread = [str(name) for name in items if name not in {*features, *(text or []), *facts}]
+    return {"text": text, "features": features, "facts": [*facts], "profile": profile, "unread": unread}
 
 
 def _tuned(encoder: TextEncoder, mode: str, tuning: dict, texts: list[str], knowledge: str, seed: int) -> ItemTexts:

@@ -33,7 +33,7 @@ def card(model, trained: dict | None = None) -> str:
     """
     about = model.about
     text = about["encoder"]["name"] if about["encoder"] else "none"
-    reads = [*(about["reads"]["text"] or []), *about["reads"]["features"]]
+    reads = [*(about["reads"]["text"] or []), *about["reads"]["features"], *about["reads"]["facts"]]
     lines = [
         "---",
         "library_name: klm-utils",
@@ -125,11 +125,12 @@ def told(model) -> str:
         f"features of {', '.join(names)}" if names else "no features"
         for names in map(reads.get, ("features", "profile"))
     ]
+    facts = f", facts of {', '.join(reads['facts'])}" if reads["facts"] else ""
     profile = {"features": known[1], "text": "profile as text", "both": f"{known[1]}, profile as text"}
     return "\n".join(
         [
             f"{model.name}: {about['data']}, objective {model.objective}",
-            f"  items     {len(model.items):,}: id, {reader}, {known[0]}",
+            f"  items     {len(model.items):,}: id, {reader}, {known[0]}{facts}",
             f"  users     {len(model.users):,}: id, history, {profile[about['profile']]}",
             f"  fusion    {about['fusion']} ({', '.join(f'{k}={v}' for k, v in about['settings'].items())})",
             f"  not read  {', '.join(reads['unread']) or 'no column'} (of the items)",

@@ -3,7 +3,7 @@
 Each learns a table of scores from the choices of train; its settings are picked by nDCG@10 on valid.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -17,6 +17,7 @@ from klm_utils.data.splits import Split
 from klm_utils.errors import DataError, check_seed, check_whole
 from klm_utils.evaluation import metrics
 from klm_utils.evaluation.ranking import rank
+from klm_utils.knowledge.vectors import FactVectors
 from klm_utils.models.baseline import SMALLEST, Baseline, check_settings
 
 SIDE = 0.7  # weight of the side features beside a text, by a look at valid of three folds of MovieLens
@@ -185,10 +186,11 @@ class KernelRidge(Chooser):
 
     score(u, i) = k_i (K + reg I)^-1 x_u with x_u the user's choices among the items of train (1, else 0), K the kernel
     between these, k_i that of item i with them: exp(-gamma d^2 / m), d the distance of their features and m the median
-    d^2 of train. Features are centred on train and of length 1, the side features `SIDE` beside the text.
+    d^2 of train. Features are centred on train and of length 1, the side features `SIDE` beside text or facts.
 
     Args:
-        text: vectors of the items' texts in the order of `ds.items`, float [items, dim]; None: side features alone.
+        text: vectors of the items' texts in the order of `ds.items`, float [items, dim]; None: none.
+        facts: columns of the items with lists of facts, which become vectors (`FactVectors`).
 
     Source: Saunders et al. 1998, Ridge regression learning algorithm in dual variables.
     """
@@ -200,20 +202,27 @@ class KernelRidge(Chooser):
         text: np.ndarray | None = None,
         gammas: Iterable[float] = (0.5, 1.0, 2.0),
         regs: Iterable[float] = (1.0, 3.0, 10.0),
+        facts: Sequence[str] = (),
     ):
         self.text = None if text is None else metrics.numbers(text, "KernelRidge(text)")
-        self.name = self.name if text is None else f"{self.name} + text"
+        self.facts = tuple(facts)
+        self.name += " + text" * (text is not None) + " + facts" * bool(self.facts)
         self.settings = list(product(check_settings("gammas", gammas), check_settings("regs", regs)))
 
     def _prepare(self, split):
         self._there = np.flatnonzero(self._x.sum(0))
-        features = _unit(item_features(split)[1], self._there) * (1.0 if self.text is None else SIDE)
+        alone = self.text is None and not self.facts
+        features = _unit(item_features(split)[1], self._there) * (1.0 if alone else SIDE)
         if self.text is not None:
             if self.text.shape[:1] != (len(self._items),) or self.text.ndim != 2:
                 found, remedy = f"shape {self.text.shape}", "text=encoder.encode(item_texts(ds))"
                 expected = f"{len(self._items)} vectors"
                 raise DataError("there is not one vector per item", "KernelRidge", found, expected, remedy)
             features = np.hstack([features, _unit(self.text, self._there)])
+        if self.facts:
+            items = split.dataset.items
+            facts = FactVectors.fit(items.iloc[self._there], self.facts).transform(items)
+            features = np.hstack([features, _unit(facts, self._there)])
         square = (features**2).sum(1)
         apart = np.maximum(square[:, None] + square[self._there] - 2 * features @ features[self._there].T, 0)
         self._apart = apart / max(float(np.median(apart[self._there])), SMALLEST)

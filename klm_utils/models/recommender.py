@@ -20,6 +20,7 @@ from klm_utils.data.features import SideFeatures
 from klm_utils.embedding.encoder import TextEncoder
 from klm_utils.errors import ConfigError, DataError, check_flag, check_whole
 from klm_utils.fusion import BASE, ITEM_PARTS, UNKNOWN, DotFusion, LayerFusion
+from klm_utils.knowledge.vectors import FactVectors
 from klm_utils.models import building, card, saving
 from klm_utils.models.item_texts import Borrowed, ItemTexts
 
@@ -40,7 +41,7 @@ class KLMRecommender(nn.Module):
         objective: the question it was trained for, "label" or "interaction"; `fit` sets it.
         scale, shift: probability = sigmoid(scale * score + shift); `fit` sets them, and they are part of `state_dict`.
         about: where it comes from: data set, split, encoder, settings, and what it `reads`.
-        features: the vocabulary of the items' side features, for new items.
+        features, facts: the vocabulary of the items' side features, and of their facts, for new items.
         encoder: the encoder it was built with, if it is at hand.
         measured, trained: for the model card, of metrics and of the encoder beside it; `save_pretrained` sets them.
         home: the folder it was loaded from, or None.
@@ -62,9 +63,10 @@ class KLMRecommender(nn.Module):
         features: SideFeatures,
         texts: ItemTexts | None = None,
         encoder: TextEncoder | None = None,
+        facts: FactVectors | None = None,
     ):
         super().__init__()
-        self.fusion, self.texts, self.about, self.features = fusion, texts, about, features
+        self.fusion, self.texts, self.about, self.features, self.facts = fusion, texts, about, features, facts
         self.items = pd.Series(list(titles), index=pd.Index(item_ids, name="item_id"), name="title")
         self.users = pd.Index(user_ids, name="user_id")
         self.register_buffer("scale", torch.ones(()))
@@ -350,9 +352,9 @@ class KLMRecommender(nn.Module):
             CheckpointError: nothing there, or no whole file of such a model. ConfigError: no option of the hub.
         """
         home = saving.place(path, hub)
-        network, scale, shift, saved = saving.load(home / saving.FILE)
+        network, scale, shift, facts, saved = saving.load(home / saving.FILE)
         ids, features = (saved["item_ids"], saved["user_ids"]), SideFeatures.from_dict(saved["features"])
-        model = cls(network, *ids, saved["titles"], saved["about"], features)
+        model = cls(network, *ids, saved["titles"], saved["about"], features, facts=facts)
         model.scale, model.shift, model.objective, model.home = scale, shift, saved["objective"], home
         model.trained, model.measured = saved.get("trained"), saved.get("measured", [])
         model.unfinished, model.origin = saved.get("unfinished", ""), files.checksum(network.state_dict(), "")
@@ -368,7 +370,7 @@ class KLMRecommender(nn.Module):
         """For tables and reports: "KLM minilm", "KLM minilm full shuffled", "KLM without text", "KLM gate minilm"."""
         about = self.about
         fusion = "" if about["fusion"] == "dot" else f"{about['fusion']} "
-        end = f" ({self.unfinished})" if self.unfinished else ""
+        end = (" + facts" if self.facts else "") + (f" ({self.unfinished})" if self.unfinished else "")
         if about["encoder"] is None:
             return f"KLM {fusion}without text{end}"
         mode = "" if about["mode"] == "frozen" else f" {about['mode']}"

@@ -5,6 +5,7 @@ from inspect import signature
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
 import torch
 from huggingface_hub import HfApi, hf_hub_download
 from safetensors import SafetensorError
@@ -16,11 +17,13 @@ from klm_utils.data.features import SideFeatures
 from klm_utils.embedding import modes
 from klm_utils.errors import CheckpointError, check_kind, check_options
 from klm_utils.fusion import FUSIONS, DotFusion, LayerFusion
+from klm_utils.knowledge.vectors import FactVectors
 from klm_utils.models import card
 from klm_utils.models.item_texts import SETTINGS, call_of
 
 FILE = "model.safetensors"
-FORMAT = 3  # 1 had no user_text, 2 kept scale and shift beside the tensors
+FORMAT = 4  # 1 had no user_text, 2 kept scale and shift beside the tensors, 3 had no facts
+AXES = "fact_axes"  # the tensor of `FactVectors.axes`
 LARGEST = 65_536  # units of a layer: a file of some kilobytes must not ask for gigabytes
 
 
@@ -64,6 +67,7 @@ def _write(model, folder: Path, measured: list) -> None:
         "format": FORMAT,
         "about": model.about,
         "features": model.features.to_dict(),
+        "facts": None if model.facts is None else {"columns": model.facts.columns, "facts": model.facts.facts},
         "trained": model.trained,
         "measured": measured,
         "objective": model.objective,
@@ -73,6 +77,7 @@ def _write(model, folder: Path, measured: list) -> None:
         "user_ids": model.users.tolist(),
     }
     tensors = {name: value for name, value in model.state_dict().items() if not name.startswith("texts.")}
+    tensors |= {} if model.facts is None else {AXES: torch.from_numpy(model.facts.axes)}
     files.write_tensors(folder / FILE, tensors, about)
     model.measured, own = measured, model.trained["folder"] if model.trained else ""
     card.save(folder, model, model.trained if own and (folder / own).is_dir() else None)
@@ -107,8 +112,8 @@ def push(folder: Path, repo_id: str, private: bool | None, token: str | None, op
         raise CheckpointError(what, f"push_to_hub, {repo_id}", found, expected, remedy) from fault
 
 
-def load(path: Path) -> tuple[DotFusion | LayerFusion, torch.Tensor, torch.Tensor, dict]:
-    """The network that `save` wrote, its scale and shift, and the rest of what it wrote.
+def load(path: Path) -> tuple[DotFusion | LayerFusion, torch.Tensor, torch.Tensor, FactVectors | None, dict]:
+    """The network that `save` wrote, its scale and shift, its vectors of facts, and the rest of what it wrote.
 
     Raises:
         CheckpointError: no such file, one that was cut short or edited, or one whose content is no model.
@@ -122,17 +127,19 @@ def load(path: Path) -> tuple[DotFusion | LayerFusion, torch.Tensor, torch.Tenso
     about, state = saved["about"], {name.removeprefix("fusion."): tensor for name, tensor in tensors.items()}
     try:
         scale, shift = state.pop("scale").reshape(()), state.pop("shift").reshape(())
-        for fault, wrong in _faults(state | {"scale": scale, "shift": shift}, saved):
+        told = saved["facts"]
+        facts = None if told is None else FactVectors(told["columns"], told["facts"], state.pop(AXES).numpy())
+        for fault, wrong in _faults(state | {"scale": scale, "shift": shift}, saved, facts):
             if wrong:
                 raise ValueError(fault)
         network = FUSIONS[about["fusion"]](catalogue.saved(state), seed=about["seed"], **about["settings"])
         network.load_state_dict(state)
     except files.WRONG as fault:
         raise files.wrong_content(path, fault) from fault
-    return network, scale, shift, saved
+    return network, scale, shift, facts, saved
 
 
-def _faults(state: dict[str, torch.Tensor], saved: dict):
+def _faults(state: dict[str, torch.Tensor], saved: dict, facts: FactVectors | None):
     """(fault, whether it is there) for all that would show later or cost memory."""
     about, trained = saved["about"], saved.get("trained")
     items, users = saved["item_ids"], saved["user_ids"]
@@ -148,10 +155,14 @@ def _faults(state: dict[str, torch.Tensor], saved: dict):
     largest = max(LARGEST, *(size for tensor in state.values() for size in tensor.shape))
     yield "hidden", about["settings"].get("hidden", 1) > largest
     yield "features", len(SideFeatures.from_dict(saved["features"]).names) != state["item_features"].shape[1]
+    width = (0, 0) if facts is None else (len(facts.facts), facts.axes.shape[1])
+    yield "facts", facts is not None and (facts.axes.shape != width or not np.isfinite(facts.axes).all())
+    yield "facts", width[1] != state["facts"].shape[1]
     texts = [about[key] for key in ("data", "protocol", "mode", "knowledge", "profile")] + [saved.get("unfinished", "")]
     yield "about", not all(isinstance(text, str) for text in texts)
     reads = about["reads"]
-    yield "reads", set(reads) != {"text", "features", "profile", "unread"}
+    yield "reads", set(reads) != {"text", "features", "facts", "profile", "unread"}
+    yield "reads", list(facts.columns if facts else ()) != reads["facts"]
     yield "reads", not all(isinstance(name, str) for names in reads.values() for name in names or [])
     encoder = about["encoder"]
     yield "encoder", encoder is not None and not (_is_call(encoder["call"]) and isinstance(encoder["name"], str))
