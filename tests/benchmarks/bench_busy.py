@@ -30,7 +30,7 @@ work = lambda: encoder.encode(texts, cache=False)
 """,
     "end-to-end epoch": """
 split = klm.split(ds, "cold_item")
-few = klm.RecDataset.from_frames(ds.items.head(100), ds.users, ds.interactions[ds.interactions.item_id <= 100])
+few = replace(ds, items=ds.items.head(100), interactions=ds.interactions[ds.interactions.item_id <= 100])
 split = klm.split(few, "cold_item")
 model = klm.KLMRecommender.from_split(split, klm.TextEncoder.from_pretrained("minilm"), mode="full")
 work = lambda: klm.fit(model, split, klm.TrainConfig(objective="interaction", epochs=1, head_epochs=0))
@@ -38,6 +38,7 @@ work = lambda: klm.fit(model, split, klm.TrainConfig(objective="interaction", ep
 }
 WORKER = """
 import sys, time
+from dataclasses import replace
 import torch  # before klm_utils, as many notebooks do
 import klm_utils as klm
 ds = klm.load_dataset("movielens-100k")
