@@ -79,10 +79,10 @@ def main(folds: int) -> None:
         "KLM, text, facts both ways": klm_model(encoder, "true", vectors=True, read=True),
         "KLM, text, facts of others both ways": klm_model(encoder, "others", vectors=True, read=True),
     }
-    ds = data("true")
+    ds, mark = data("true"), stamp()  # of the code that runs, whatever becomes of the files meanwhile
     for fold in range(folds):
         split = klm.split(ds, "cold_item", fold=fold)
-        runs = experiment.run(variants, {fold: split}, keep=OUT, stamp=stamp())
+        runs = experiment.run(variants, {fold: split}, keep=OUT, stamp=mark)
         print(runs.values().round(3).to_string(), flush=True)
     for base in ("ridge", "ridge, text", "KLM, text"):
         print(runs.table(base).round(3).to_string(), flush=True)

@@ -8,6 +8,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -44,7 +45,7 @@ def from_split(
     profile: str = "features",
     text: Sequence[str] | None = None,
     texts: Sequence[str] | None = None,
-    facts: Sequence[str] = (),
+    facts: Sequence[str] | np.ndarray = (),
     seed: int = 0,
     **settings,
 ) -> "KLMRecommender":
@@ -63,7 +64,8 @@ def from_split(
         text: columns of the items that make up their texts, see `item_text`; None: title, year, tags where they are.
         texts: in place of these the texts themselves, one for each item in the order of `ds.items`.
         facts: columns of the items with lists of facts, such as `split.dataset.facts`, that become vectors
-            (`FactVectors`). A language model reads facts where `text` names their columns.
+            (`FactVectors`); or vectors of your own, float [items, h]. A language model reads facts where `text` names
+            their columns.
         seed: of the start values, and of the control.
 
     Raises:
@@ -89,8 +91,7 @@ def from_split(
     user_text = encoder.encode(profiles) if encoder and profiles else None
     (of_items, values), (of_users, user_values) = item_features(split), user_features(split)
     user_values = user_values[:, :0] if profile == "text" else user_values
-    reduced = _facts_of(split, facts)
-    known = None if reduced is None else reduced.transform(ds.items)
+    reduced, known = _facts_of(split, facts)
     catalogue = catalogue_of(split, vectors, user_text, values, user_values, known)
     network = FUSIONS[fusion](catalogue, seed=seed, **settings)
     about: dict = {"data": ds.name, "protocol": split.protocol, "encoder": described(encoder), "tuning": tuning}
@@ -102,10 +103,18 @@ def from_split(
     return cls(network, *ids, ds.items["title"], about, of_items, read_along, encoder, reduced)
 
 
-def _facts_of(split: Split, columns: Sequence[str]) -> FactVectors | None:
-    """The vectors of facts, learnt on the items of train; None where no columns are named."""
+def _facts_of(split: Split, facts: Sequence[str] | np.ndarray) -> tuple[FactVectors | None, np.ndarray | None]:
+    """What makes vectors of facts, learnt on the items of train, and those of all items; None where there are none."""
     items = split.dataset.items
-    return FactVectors.fit(items[items.index.isin(split.train["item_id"])], columns) if len(columns) else None
+    if isinstance(facts, np.ndarray):
+        if facts.ndim != 2 or len(facts) != len(items) or not np.isfinite(facts.astype(float)).all():
+            where, found = "from_split(facts)", f"shape {facts.shape}, {facts.dtype}"
+            raise DataError("these are no vectors of the items", where, found, f"finite, float [{len(items)}, h]")
+        return None, facts.astype("float32")
+    if not len(facts):
+        return None, None
+    reduced = FactVectors.fit(items[items.index.isin(split.train["item_id"])], facts)
+    return reduced, reduced.transform(items)
 
 
 def _check_readable(encoder: TextEncoder | None, given: dict[str, bool]) -> None:
@@ -121,6 +130,9 @@ def with_items(
     """See `KLMRecommender.with_items`."""
     check_kind("with_items(frame)", frame, pd.DataFrame, "a table like ds.items")
     reads, known = model.about["reads"], model.items.index
+    if reads["facts"] is None:
+        what, remedy = "the model has vectors of facts of your own, and none of new items", "name columns as facts"
+        raise ConfigError(what, "with_items", "vectors", "a model of columns of facts", remedy)
     fields_of(frame, ["title", *(reads["text"] or []), *reads["features"], *reads["facts"]], "with_items(frame)")
     nobody = pd.DataFrame({"user_id": [0]})
     new = RecDataset.from_frames(frame, nobody, None, name="new items").items  # keeps the rules of items
@@ -182,12 +194,13 @@ def _reads(
     text: list[str] | None,
     of_items: SideFeatures,
     of_users: SideFeatures,
-    facts: Sequence[str],
+    facts: Sequence[str] | np.ndarray,
 ) -> dict:
-    """Which columns are read as `text` (None: texts of the user's own), side features, facts, and which are not."""
+    """Which columns are read as `text`, side features, facts, and which are not; None: they are of the user's own."""
     features, profile = ([column["name"] for column in one.columns] for one in (of_items, of_users))
-    unread = [str(name) for name in items if name not in {*features, *(text or []), *facts}]
-    return {"text": text, "features": features, "facts": [*facts], "profile": profile, "unread": unread}
+    known = None if isinstance(facts, np.ndarray) else [*facts]
+    unread = [str(name) for name in items if name not in {*features, *(text or []), *(known or [])}]
+    return {"text": text, "features": features, "facts": known, "profile": profile, "unread": unread}
 
 
 def _tuned(encoder: TextEncoder, mode: str, tuning: dict, texts: list[str], knowledge: str, seed: int) -> ItemTexts:

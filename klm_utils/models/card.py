@@ -33,7 +33,7 @@ def card(model, trained: dict | None = None) -> str:
     """
     about = model.about
     text = about["encoder"]["name"] if about["encoder"] else "none"
-    reads = [*(about["reads"]["text"] or []), *about["reads"]["features"], *about["reads"]["facts"]]
+    reads = [*(about["reads"]["text"] or []), *about["reads"]["features"], *(about["reads"]["facts"] or [])]
     lines = [
         "---",
         "library_name: klm-utils",
@@ -125,7 +125,7 @@ def told(model) -> str:
         f"features of {', '.join(names)}" if names else "no features"
         for names in map(reads.get, ("features", "profile"))
     ]
-    facts = f", facts of {', '.join(reads['facts'])}" if reads["facts"] else ""
+    facts = "" if reads["facts"] == [] else f", facts of {', '.join(reads['facts'] or ['your own'])}"
     profile = {"features": known[1], "text": "profile as text", "both": f"{known[1]}, profile as text"}
     return "\n".join(
         [

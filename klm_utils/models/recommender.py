@@ -370,7 +370,7 @@ class KLMRecommender(nn.Module):
         """For tables and reports: "KLM minilm", "KLM minilm full shuffled", "KLM without text", "KLM gate minilm"."""
         about = self.about
         fusion = "" if about["fusion"] == "dot" else f"{about['fusion']} "
-        end = (" + facts" if self.facts else "") + (f" ({self.unfinished})" if self.unfinished else "")
+        end = (" + facts" if self.fusion.facts.shape[1] else "") + (f" ({self.unfinished})" if self.unfinished else "")
         if about["encoder"] is None:
             return f"KLM {fusion}without text{end}"
         mode = "" if about["mode"] == "frozen" else f" {about['mode']}"

@@ -157,12 +157,12 @@ def _faults(state: dict[str, torch.Tensor], saved: dict, facts: FactVectors | No
     yield "features", len(SideFeatures.from_dict(saved["features"]).names) != state["item_features"].shape[1]
     width = (0, 0) if facts is None else (len(facts.facts), facts.axes.shape[1])
     yield "facts", facts is not None and (facts.axes.shape != width or not np.isfinite(facts.axes).all())
-    yield "facts", width[1] != state["facts"].shape[1]
     texts = [about[key] for key in ("data", "protocol", "mode", "knowledge", "profile")] + [saved.get("unfinished", "")]
     yield "about", not all(isinstance(text, str) for text in texts)
     reads = about["reads"]
     yield "reads", set(reads) != {"text", "features", "facts", "profile", "unread"}
-    yield "reads", list(facts.columns if facts else ()) != reads["facts"]
+    yield "reads", list(facts.columns if facts else ()) != (reads["facts"] or [])
+    yield "facts", reads["facts"] is not None and width[1] != state["facts"].shape[1]
     yield "reads", not all(isinstance(name, str) for names in reads.values() for name in names or [])
     encoder = about["encoder"]
     yield "encoder", encoder is not None and not (_is_call(encoder["call"]) and isinstance(encoder["name"], str))

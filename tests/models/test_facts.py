@@ -106,6 +106,20 @@ def test_a_film_that_nobody_has_rated_from_facts_that_were_typed_in(cut, films):
         model.with_items(typed.assign(item_id=903, directors="Anna O'Hara"))
 
 
+def test_vectors_of_your_own(cut, films, tmp_path):
+    own = np.where(films.items["directors"].str[0] == "Anna O'Hara", 1.0, -1.0)[:, None]
+    model = trained(cut, facts=own)
+    assert "facts of your own" in repr(model) and model.name.endswith("+ facts")
+    model.save_pretrained(tmp_path)
+    again = klm.KLMRecommender.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(again.predict(*all_pairs(films)), model.predict(*all_pairs(films)))
+    with pytest.raises(klm.ConfigError, match="vectors of facts of your own"):
+        again.with_items(films.items.head(1).reset_index().assign(item_id=901))
+    for wrong in (own[1:], own[:, 0], own * np.nan):
+        with pytest.raises(klm.DataError, match="no vectors of the items"):
+            klm.KLMRecommender.from_split(cut, facts=wrong)
+
+
 def test_shown_to_kernel_ridge_too(films, cut):
     model = klm.baselines.KernelRidge(facts=films.facts).fit(cut)
     plain = klm.baselines.KernelRidge().fit(cut)
