@@ -63,27 +63,21 @@ def from_split(
         profile: of the users as "features", as "text" (`user_text`, encoded once), or "both".
         text: columns of the items that make up their texts, see `item_text`; None: title, year, tags where they are.
         texts: in place of these the texts themselves, one for each item in the order of `ds.items`.
-        facts: columns of the items with lists of facts, such as `split.dataset.facts`, that become vectors
-            (`FactVectors`); or vectors of your own, float [items, h]. A language model reads facts where `text` names
-            their columns.
+        facts: columns of lists, such as `split.dataset.facts`, that become `FactVectors`, or vectors of your own, float
+            [items, h]. A language model reads facts where `text` names their columns.
         seed: of the start values, and of the control.
 
     Raises:
         ConfigError: a name without meaning; texts, a profile as text, or a mode that trains, without an encoder.
         DataError: not one text per item; a column that is not there, or has no facts.
     """
-    check_kind("from_split(split)", split, Split, "a Split", "klm.split(ds, ...)")
-    check_kind("from_split(encoder)", encoder, TextEncoder | None, "a TextEncoder, or None for no text")
-    check_choice("fusion", fusion, tuple(FUSIONS))
+    _check_kinds(split, encoder, fusion)
     defaults, tuning = _settings_of(fusion), modes.options(mode, tuning)
-    check_options(f"setting of the fusion {fusion!r}", settings, defaults)
-    check_choice("knowledge", knowledge, KINDS if mode == "frozen" else READABLE)
-    check_choice("profile", profile, PROFILES)
+    _check_names(fusion, settings, defaults, mode, knowledge, profile)
     seed = check_seed(seed, "KLMRecommender.from_split(seed)")
     given = {"mode": mode != "frozen", "profile": profile != "features", "start": settings.get("start") == "text"}
     _check_readable(encoder, given | {"text": text is not None, "texts": texts is not None})
-
-    ds, settings = split.dataset, defaults | settings
+    ds, ids, settings = split.dataset, (split.dataset.items.index, split.dataset.users.index), defaults | settings
     profiles = [] if profile == "features" else user_texts(ds)
     columns = list(fields_of(ds.items, text, "from_split(text)")) if encoder else []
     words = texts_of(ds.items, columns, texts) if encoder else []
@@ -99,8 +93,19 @@ def from_split(
     about |= {"texts": sha256(json.dumps([words, profiles]).encode()).hexdigest(), "settings": settings, "seed": seed}
     about["reads"] = _reads(ds.items, None if texts is not None else columns, of_items, of_users, facts)
     read_along = _tuned(encoder, mode, tuning, words, knowledge, seed) if encoder and mode != "frozen" else None
-    ids = ds.items.index, ds.users.index
     return cls(network, *ids, ds.items["title"], about, of_items, read_along, encoder, reduced)
+
+
+def _check_kinds(split: Split, encoder: TextEncoder | None, fusion: str) -> None:
+    check_kind("from_split(split)", split, Split, "a Split", "klm.split(ds, ...)")
+    check_kind("from_split(encoder)", encoder, TextEncoder | None, "a TextEncoder, or None for no text")
+    check_choice("fusion", fusion, tuple(FUSIONS))
+
+
+def _check_names(fusion: str, settings: dict, known: dict, mode: str, knowledge: str, profile: str) -> None:
+    check_options(f"setting of the fusion {fusion!r}", settings, known)
+    check_choice("knowledge", knowledge, KINDS if mode == "frozen" else READABLE)
+    check_choice("profile", profile, PROFILES)
 
 
 def _facts_of(split: Split, facts: Sequence[str] | np.ndarray) -> tuple[FactVectors | None, np.ndarray | None]:

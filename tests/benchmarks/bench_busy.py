@@ -2,9 +2,9 @@
 
 Each case runs in processes of their own, under the course's settings and as torch does it by itself, first alone and
 then beside a program that multiplies matrices with two threads. Printed are medians and ratios. A frozen fit has one
-thread: alone it gives up a sixth of what the second would bring, beside others it takes a third more and not three
-times as long. A language model keeps both; two programs of two threads on two cores leave each other half, so 2 is what
-a ratio beside can be at best. Nothing else may run.
+thread: alone it takes 15 to 20 % longer than with two, beside others a third more and not three times as long. A
+language model keeps both; two programs of two threads on two cores leave each other half, so 2 is what a ratio beside
+can be at best. Nothing else may run.
 """
 
 import os
