@@ -6,7 +6,7 @@ import numpy as np
 
 from klm_utils.data.rules import floats
 from klm_utils.data.schema import RecDataset
-from klm_utils.errors import DataError, check_choice, check_kind, check_seed
+from klm_utils.errors import DataError, check_choice, check_kind, check_number, check_seed
 
 KINDS = ("true", "shuffled", "random", "absent")
 
@@ -48,18 +48,25 @@ def knowledge(X: np.ndarray, kind: str, seed: int = 0) -> np.ndarray:
     return X.astype("float32")
 
 
-def facts_shuffled(ds: RecDataset, seed: int = 0) -> RecDataset:
+def facts_shuffled(ds: RecDataset, seed: int = 0, share: float = 1.0) -> RecDataset:
     """The data set with the facts of each item (`ds.facts`, and its `entity` in the graph) at another item.
 
+    Args:
+        share: of the items, chosen at random, that exchange their facts; the others keep what is theirs.
+
     Raises:
-        DataError: the data set has no facts; it has one item.
-        ConfigError: no data set, no seed.
+        DataError: the data set has no facts; one item alone would exchange.
+        ConfigError: no data set, no seed, a share outside 0 to 1.
     """
     check_kind("facts_shuffled(ds)", ds, RecDataset, "a RecDataset", "klm.load_dataset('movielens-100k')")
     if not ds.facts:
         remedy = "name its columns of facts: RecDataset.from_frames(..., facts=('directors',))"
         raise DataError("the data set has no facts", f"facts_shuffled({ds.name})", ds.facts, "columns of items", remedy)
-    place = others(len(ds.items), check_seed(seed, "facts_shuffled(seed)"))
+    seed, share = check_seed(seed, "facts_shuffled(seed)"), check_number("facts_shuffled(share)", share, 0, 1)
+    place = np.arange(len(ds.items))
+    chosen = np.sort(np.random.default_rng([seed, 1]).permutation(place)[: round(share * len(place))])
+    if len(chosen):
+        place[chosen] = chosen[others(len(chosen), seed)]
     columns = [*ds.facts, *(["entity"] if "entity" in ds.items else [])]
     dealt = {name: ds.items[name].array[place] for name in columns}
     return replace(ds, items=ds.items.assign(**dealt))

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
+from scipy.sparse.linalg import ArpackError
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -52,12 +54,7 @@ class FactVectors:
         counts = TfidfVectorizer(analyzer=_itself)
         weighted = counts.fit_transform(bags)
         width = min(width, weighted.shape[1], weighted.shape[0])
-        # With all directions the SVD is no approximation, and scikit-learn's would refuse.
-        svd = TruncatedSVD(width, algorithm="arpack", random_state=seed) if width < min(weighted.shape) else None
-        directions = (
-            svd.fit(weighted).components_ if svd else np.linalg.svd(weighted.toarray(), full_matrices=False)[2][:width]
-        )
-        axes = (counts.idf_[:, None] * directions.T).astype("float32")
+        axes = (counts.idf_[:, None] * _directions(weighted, width, seed).T).astype("float32")
         return cls(columns, counts.get_feature_names_out().tolist(), axes)
 
     def transform(self, frame: pd.DataFrame) -> np.ndarray:
@@ -66,6 +63,16 @@ class FactVectors:
         for row, bag in zip(out, facts_in(frame, self.columns), strict=True):
             row += self.axes[[self._at[fact] for fact in bag if fact in self._at]].sum(0)
         return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)
+
+
+def _directions(weighted: sparse.csr_matrix, width: int, seed: int) -> np.ndarray:
+    """The leading right singular vectors, float [width, facts]."""
+    if width == min(weighted.shape):  # all of them: the SVD is no approximation, and scikit-learn's would refuse
+        return np.linalg.svd(weighted.toarray(), full_matrices=False)[2][:width]
+    try:
+        return TruncatedSVD(width, algorithm="arpack", random_state=seed).fit(weighted).components_
+    except ArpackError:  # where few films share a fact, directions are equally long, and it may find no end
+        return TruncatedSVD(width, n_iter=20, random_state=seed).fit(weighted).components_
 
 
 def facts_in(frame: pd.DataFrame, columns: Sequence[str]) -> list[list[str]]:

@@ -64,6 +64,22 @@ def test_no_facts(frame, columns, what):
         FactVectors.fit(frame, columns)
 
 
+def test_facts_that_no_two_films_share():
+    """All directions are equally long then, and ARPACK gives up on this table: "no shifts could be applied"."""
+    count = np.random.default_rng(1).integers
+    frame = pd.DataFrame({"cast": [[f"{film} {k}" for k in range(count(0, 17))] for film in range(400)]})
+    vectors = FactVectors.fit(frame, ["cast"]).transform(frame)
+    assert vectors.shape == (400, 64) and np.isfinite(vectors).all()
+
+
+def test_facts_of_a_share_of_the_films_are_exchanged(movielens):
+    own, dealt = movielens.items["cast"], facts_shuffled(movielens, share=0.25).items["cast"]
+    assert 0.2 < np.mean([a != b for a, b in zip(own, dealt, strict=True)]) <= 0.25
+    assert facts_shuffled(movielens, share=0).items.equals(movielens.items)
+    with pytest.raises(klm.ConfigError, match="share"):
+        facts_shuffled(movielens, share=1.5)
+
+
 def test_shuffled_facts_are_those_of_another_item(movielens):
     other = facts_shuffled(movielens, seed=1)
     own, dealt = movielens.items, other.items
