@@ -22,7 +22,12 @@ from klm_utils.knowledge.templates import item_texts
 
 OUT = Path(__file__).parents[1] / "docs" / "results" / "which_facts.json"
 SEED = 1
-HELD = {"held by 1 film": (1, 1), "held by 2 or 3": (2, 3), "held by 4 to 15": (4, 15), "held by 16 or more": (16, 2000)}
+HELD = {
+    "held by 1 film": (1, 1),
+    "held by 2 or 3": (2, 3),
+    "held by 4 to 15": (4, 15),
+    "held by 16 or more": (16, 9999),
+}
 SPOILT = (0.1, 0.25, 0.5)
 
 

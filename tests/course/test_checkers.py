@@ -12,12 +12,13 @@ import answers_ch03
 import answers_ch04
 import answers_ch05
 import answers_ch06
+import answers_ch07
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from klm_utils.course.exercises import DONE, STUB, ch00, ch01, ch02, ch03, ch04, ch05, ch06, verdict
+from klm_utils.course.exercises import DONE, STUB, ch00, ch01, ch02, ch03, ch04, ch05, ch06, ch07, verdict
 
 NEAREST, GRADIENT, GROUPS, BEST, INTERVAL = (
     ch00.check_nearest,
@@ -229,7 +230,7 @@ paired_interval = [
 ]
 
 TABLES = {NEAREST: nearest, GRADIENT: gradient, GROUPS: groups, BEST: best_epoch, INTERVAL: paired_interval}
-for chapter in (answers_ch01, answers_ch02, answers_ch03, answers_ch04, answers_ch05, answers_ch06):
+for chapter in (answers_ch01, answers_ch02, answers_ch03, answers_ch04, answers_ch05, answers_ch06, answers_ch07):
     TABLES |= chapter.TABLES
 
 
@@ -265,7 +266,7 @@ ANYTHING = [  # what a slip may return in any exercise, and what the message mus
 ]
 
 
-CHAPTERS = (ch00, ch01, ch02, ch03, ch04, ch05, ch06)
+CHAPTERS = (ch00, ch01, ch02, ch03, ch04, ch05, ch06, ch07)
 
 
 @dataclass

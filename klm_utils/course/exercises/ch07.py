@@ -1,0 +1,189 @@
+"""Checkers of 07_knowledge."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from klm_utils.course.exercises import attempt, head, same, verdict
+from klm_utils.data.films import FACTS, KNOWN
+
+PAIRS = {
+    "a": "Titanic (1997), Titanic (1953)",
+    "b": "Star Wars (1977), Star Wars: Episode IV – A New Hope (1977)",
+    "c": "Fear (1996), The Fear (1995)",
+    "d": "U.S. Marshalls (1998), U.S. Marshals (1998)",
+    "e": "Twisted (1996), Twister (1996)",
+}
+TWO_FILMS = {
+    "a": "two films of one name: their years are 44 apart",
+    "c": "a name of one word, with another article, in another year: these are two films",
+    "e": "one letter makes another film of it, and both are of 1996",
+}
+NOW = "when the film comes out"
+
+
+def _letters(got: object) -> set[str] | None:
+    """The letters of an answer such as "bd" or ["b", "d"]; None if it is no such thing."""
+    entries: list[Any] = list(got) if isinstance(got, str | list | tuple | set) else [None]
+    if not all(isinstance(one, str) and len(one) == 1 for one in entries):
+        return None
+    return {one.lower() for one in entries if one not in " ,"}
+
+
+def _names(got: object) -> set[str] | None:
+    listed = isinstance(got, list | tuple | set) and all(isinstance(name, str) for name in got)
+    return set(got) if listed else None  # type: ignore[call-overload]
+
+
+def check_pairs(fn: Callable) -> None:
+    """Say which pair is no single film, or is missing."""
+    got = attempt(fn, PAIRS)
+    chosen = _letters(got)
+    wrong = sorted((chosen or set()) & set(TWO_FILMS))
+    verdict(
+        [
+            (chosen == set(), "not done yet: return letters, such as 'ab'"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (chosen is None, f"return letters, such as 'ab'; got {head(got)}"),
+            (bool((chosen or set()) - set(PAIRS)), f"the letters are a to e; got {head(got)}"),
+            (bool(wrong), f"{wrong[0]}: {TWO_FILMS[wrong[0]]}; got {head(got)}" if wrong else ""),
+            (
+                chosen is not None and "b" not in chosen,
+                f"b: the year is the same, and one name is a part of the other; got {head(got)}",
+            ),
+            (
+                chosen is not None and "d" not in chosen,
+                f"d: one letter differs in a long name of one year; got {head(got)}",
+            ),
+        ],
+        "a year, an article and the length of the name decide",
+    )
+
+
+def alarm(columns: list[str], known: dict[str, str]) -> list[str]:
+    """Reference: the columns that a new film does not have, or of which nobody has said."""
+    return [column for column in columns if known.get(column) != NOW]
+
+
+def check_alarm(fn: Callable) -> None:
+    """Say which column the learner's alarm misses, or rings for."""
+    columns = ["title", "critics", "cast", "oscars", "producer"]
+    got, want = attempt(fn, columns, KNOWN), alarm(columns, KNOWN)
+    listed, names = _names(got) is not None, _names(got) or set()
+    again = attempt(fn, ["box_office", "cast"], {"box_office": NOW, "cast": "later"})
+    verdict(
+        [
+            (listed and not names, "not done yet: critics are not known when the film comes out"),
+            (isinstance(got, KeyError), "a column may be missing from `known`: known.get(column) gives None then"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not listed, f"return a list of columns; got {head(got)}"),
+            (names == set(columns) - set(want), "the other way round: return those that come too late"),
+            ("title" in names or "cast" in names, f"title and cast are known {NOW}: no alarm for them"),
+            (not {"critics", "oscars"} <= names, f"critics and oscars come later; got {head(got)}"),
+            ("producer" not in names, "nobody has said when `producer` is known: ring for it too"),
+            (
+                _names(again) != {"cast"},
+                f"read `known`, not the names of the columns: where cast comes later, expected ['cast'], "
+                f"got {head(again)}",
+            ),
+        ],
+        "what nobody has thought about rings too",
+    )
+
+
+def idf(n: int, c: int) -> float:
+    """Reference: the weight of a fact that c of n films hold."""
+    return float(np.log((1 + n) / (1 + c)) + 1)
+
+
+def check_idf(fn: Callable) -> None:
+    """Say what is right or wrong with the learner's weight of a fact."""
+    got, want = attempt(fn, 1000, 9), idf(1000, 9)
+    verdict(
+        [
+            (same(got, 1.0), "not done yet: a fact of 9 in 1,000 films weighs more than 1"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (same(got, np.log(1001 / 10)), "add 1 at the end: a fact that all films hold still weighs 1"),
+            (
+                same(got, np.log(1000 / 9) + 1),
+                "both counts have 1 added: a fact that no film holds must not divide by 0",
+            ),
+            (
+                same(got, np.log10(1001 / 10) + 1) or same(got, np.log2(1001 / 10) + 1),
+                "ln is the natural logarithm: np.log",
+            ),
+            (same(got, np.log(10 / 1001) + 1), "the other way round: a rare fact weighs more"),
+            (not same(got, want), f"9 of 1,000 films hold it: expected {want:.4f}, got {head(got)}"),
+            (not same(attempt(fn, 5, 5), 1.0), "a fact that all films hold weighs 1"),
+        ],
+        "the rarer, the heavier",
+    )
+
+
+SENTENCES = {
+    "a": "On these films, other users would gain from facts beside the text.",
+    "b": "Facts make the text superfluous.",
+    "c": "Wrong facts beside the text are worse than no facts.",
+    "d": "For films that many people have rated, facts help as much.",
+}
+UNPROVED = {
+    "b": "facts alone, without text, have the lower mean: the text still adds to them",
+    "d": "all films in these tables are new: they say nothing about films with many ratings",
+}
+
+
+def check_sentences(fn: Callable) -> None:
+    """Say which sentence the tables do not support, or which is missing."""
+    got = attempt(fn, SENTENCES)
+    chosen = _letters(got)
+    wrong = sorted((chosen or set()) & set(UNPROVED))
+    verdict(
+        [
+            (chosen == set(), "not done yet: return letters, such as 'ab'"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (chosen is None, f"return letters, such as 'ab'; got {head(got)}"),
+            (bool((chosen or set()) - set(SENTENCES)), f"the letters are a to d; got {head(got)}"),
+            (bool(wrong), f"{wrong[0]}: {UNPROVED[wrong[0]]}; got {head(got)}" if wrong else ""),
+            (
+                chosen is not None and "a" not in chosen,
+                f"a: look at the interval for other users, in all three tables; got {head(got)}",
+            ),
+            (
+                chosen is not None and "c" not in chosen,
+                f"c: see the rows of others, and of the mislinked graph; got {head(got)}",
+            ),
+        ],
+        "new films, other users, right facts: the sentence is as wide as its table",
+    )
+
+
+EMPTY: dict[str, Any] = {"title": "", "year": 1998, "tags": []} | {name: [] for name in FACTS}
+
+
+def film(empty: dict[str, Any]) -> dict[str, Any]:
+    """Reference: a film that nobody has seen."""
+    return {**empty, "title": "The Silent Robot", "tags": ["Sci-Fi"], "directors": ["James Cameron"]}
+
+
+def check_film(fn: Callable) -> None:
+    """Say whether this describes a film with facts."""
+    got = attempt(fn, EMPTY)
+    made = got if isinstance(got, dict) else {}
+    missing = sorted({"title", "year", "tags", *FACTS} - set(made))
+    lists = [name for name in ("tags", *FACTS) if not isinstance(made.get(name), list)]
+    texts = [name for name in made if isinstance(made[name], list) and not all(isinstance(x, str) for x in made[name])]
+    verdict(
+        [
+            (made == EMPTY, "not done yet: nothing is known of this film"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not isinstance(got, dict), f"return a dict; got {head(got)}"),
+            (bool(missing), f"{', '.join(missing)}: missing; got {head(got)}"),
+            (bool(lists), f"{', '.join(lists)}: a list of names, such as ['Woody Allen'], or [] if nothing is known"),
+            (bool(texts), f"{', '.join(texts)}: each name is a text"),
+            (not isinstance(made.get("title"), str), f"title: a text; got {head(made.get('title'))}"),
+            (not isinstance(made.get("year"), int), f"year: a whole number; got {head(made.get('year'))}"),
+            (not any(made.get(name) for name in FACTS), "name a director or an actor at least"),
+        ],
+        "a film that only you know",
+    )
