@@ -125,12 +125,16 @@ def test_over_the_trunk_a_fact_counts_by_what_the_title_has_seen(encoder):
 
 
 def test_a_long_tree_loses_whole_facts_from_the_first_that_does_not_fit(encoder, caplog):
-    small = klm.TextEncoder(encoder.tokenizer, encoder.model, "minilm", max_length=len(tree(encoder, DIRECTOR).ids))
+    room = len(tree(encoder, DIRECTOR, "UK.").ids)
+    small = klm.TextEncoder(encoder.tokenizer, encoder.model, "minilm", max_length=room)
     cut = tree(small, DIRECTOR, ACTOR, "UK.")
     assert cut.tokens == tree(encoder, DIRECTOR).tokens and cut.left_out == 2, "what comes later is not squeezed in"
+    assert tree(small, DIRECTOR, "UK.").left_out == 0, "what just fits is kept"
+    less = klm.TextEncoder(encoder.tokenizer, encoder.model, "minilm", max_length=room - 1)
+    assert tree(less, DIRECTOR, "UK.").left_out == 1, "one token short"
     with caplog.at_level(logging.WARNING):
         kbert.encode_trees(small, [cut, tree(small), cut, tree(small, DIRECTOR, ACTOR)])
-    assert f"5 facts of 3 trees did not fit into {len(cut.ids)} tokens" in caplog.text
+    assert f"5 facts of 3 trees did not fit into {room} tokens" in caplog.text
     tiny = klm.TextEncoder(encoder.tokenizer, encoder.model, "minilm", max_length=5)
     long = tree(tiny, ACTOR)
     assert long.left_out == 1 and np.allclose(kbert.encode_trees(tiny, [long])[0], plain(tiny, SENTENCE), atol=1e-5)
