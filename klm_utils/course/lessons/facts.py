@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
@@ -88,26 +89,19 @@ def ladder(counts: Mapping[str, int], total: int, ax: Axes | None = None) -> Axe
     return ax
 
 
-def timeline(events: Mapping[str, tuple[float, str]], now: float, ax: Axes | None = None) -> Axes:
-    """Events by year; what comes after `now` is orange: a model of that day cannot know it."""
-    ax = ax or plt.subplots(figsize=(8.4, 0.9 + 0.42 * len(events)), layout="constrained")[1]
-    for row, (name, (year, said_of_it)) in enumerate(events.items()):
-        colour = COLOURS[1] if year > now else COLOURS[0]
-        ax.plot(year, row, "o", color=colour, markersize=8)
-        text, side = f"{name}: {said_of_it}", year > now - 0.4
-        ax.annotate(
-            text,
-            (year, row),
-            (-10 if side else 10, 0),
-            textcoords="offset points",
-            ha="right" if side else "left",
-            va="center",
-            fontsize=9,
-            parse_math=False,
-        )
+def timeline(events: Mapping[str, float], now: float, ax: Axes | None = None) -> Axes:
+    """Events by year (1998.25: the end of March); what comes after `now` is orange: nobody can know it on that day."""
+    ax = ax or plt.subplots(figsize=(8.4, 0.9 + 0.36 * len(events)), layout="constrained")[1]
+    for row, year in enumerate(events.values()):
+        ax.plot([min(events.values()), year], [row, row], color=PALE, linewidth=5, solid_capstyle="butt", zorder=0)
+        ax.plot(year, row, "o", color=COLOURS[1] if year > now else COLOURS[0], markersize=9)
     ax.axvline(now, color=INK, linestyle=":", linewidth=1.2)
     ax.text(now, -0.75, "the last rating", ha="center", va="bottom", fontsize=9)
-    ax.set(ylim=(len(events) - 0.5, -0.7), yticks=[], xlabel="year")
+    ax.set_yticks(range(len(events)), [event.replace("$", r"\$") for event in events])
+    ticks = np.arange(np.floor(min(events.values()) * 4) / 4, max(events.values()) + 0.2, 0.25)
+    months = [f"{('Jan', 'Apr', 'Jul', 'Oct')[round(tick % 1 * 4) % 4]} {int(tick)}" for tick in ticks]
+    ax.set_xticks(ticks, months)
+    ax.set_ylim(len(events) - 0.5, -0.7)
     ax.spines[["top", "right", "left"]].set_visible(False)
     return ax
 
@@ -116,9 +110,11 @@ def bars(values: Mapping[str, float], label: str, ax: Axes | None = None) -> Axe
     """Horizontal bars, the first on top; orange below zero."""
     ax = ax or plt.subplots(figsize=(7.2, 0.8 + 0.32 * len(values)), layout="constrained")[1]
     colours = [COLOURS[0] if value >= 0 else COLOURS[1] for value in values.values()]
-    ax.barh(range(len(values)), list(values.values()), color=colours, height=0.7)
+    drawn = ax.barh(range(len(values)), list(values.values()), color=colours, height=0.7)
+    ax.bar_label(drawn, [f"{value:,.4g}" for value in values.values()], padding=3, fontsize=9)
     ax.set_yticks(range(len(values)), [name.replace("$", r"\$") for name in values])
     ax.set(ylim=(len(values) - 0.5, -0.5), xlabel=label)
+    ax.margins(x=0.12)
     ax.axvline(0, color=INK, linewidth=0.8)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
@@ -158,7 +154,7 @@ def curve(runs: Runs, points: Mapping[float, str], lines: Mapping[str, str], ax:
         ax.plot([share] * len(values), values[variant], "o", color=COLOURS[0], alpha=0.3, markersize=4)
     ax.plot(list(points), [values[name].mean() for name in points.values()], "-o", color=COLOURS[0])
     for colour, (variant, label) in zip((COLOURS[1], "#777777"), lines.items(), strict=False):
-        ax.axhline(values[variant].mean(), color=colour, linestyle="--", linewidth=1.2)
+        ax.plot([0, 1], [values[variant].mean()] * 2, color=colour, linestyle="--", linewidth=1.2)
         ax.text(1.02, values[variant].mean(), label, va="center", fontsize=9, color=colour)
     ax.set(
         xlabel="share of the films whose facts are another film's", ylabel="nDCG@10 (dot: a fold)", xlim=(-0.03, 1.25)
