@@ -53,6 +53,7 @@ def test_a_table_of_scores_is_measured_as_the_model_that_made_it(peers):
 def test_the_stored_run_has_every_model_and_the_readme_its_tables(peers, stored, checkout):
     for name, question in peers.QUESTION.items():
         assert set(stored["rows"][name]) == {*peers.THEIRS[question], *peers.OWN[question]}
+        assert {m: row["tuned on valid"] for m, row in stored["rows"][name].items()}.items() <= peers.TUNED.items()
     text = (checkout / "README.md").read_text(encoding="utf8")
     assert "\n".join(peers.markdown(stored)) in text
 

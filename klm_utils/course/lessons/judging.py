@@ -15,7 +15,9 @@ from klm_utils.errors import DataError, check_choice, check_number, check_whole
 from klm_utils.evaluation import metrics, ranking
 from klm_utils.knowledge import graph
 from klm_utils.knowledge.controls import KINDS, knowledge, others
-from klm_utils.models.choice_baselines import KernelRidge
+from klm_utils.models.choice_baselines import Chooser, KernelRidge
+
+PAIRS_AT_ONCE = 200_000  # that a model is asked for
 
 
 def disagreements(hits: np.ndarray, relevant: int, k: int) -> pd.DataFrame:
@@ -51,14 +53,39 @@ def sampled(model: ranking.Model, split: Split, k: int = 10, negatives: int = 10
     ds, (user, item) = split.dataset, choices(split, split.test)
     met = np.zeros((len(ds.users), len(ds.items)), dtype=bool)
     met[positions(ds, pd.concat([split.train, split.valid, split.test]))] = True
-    values = []
-    for u, i in zip(user, item, strict=True):
-        drawn = rng.choice(np.flatnonzero(~met[u]), min(negatives, (~met[u]).sum()), replace=False)
-        ids = ds.items.index[np.append(drawn, i)]
-        score = ranking.predict(model, np.repeat(ds.users.index[u], len(ids)), ids.to_numpy())
-        above = (score[:-1] > score[-1]).sum() + 0.5 * (score[:-1] == score[-1]).sum()
-        values.append(1 / np.log2(above + 2) if above < k else 0.0)
+    values, step = np.empty(len(user)), max(1, PAIRS_AT_ONCE // (negatives + 1))
+    for start in range(0, len(user), step):
+        chunk, lists = slice(start, start + step), []
+        for u, i in zip(user[chunk], item[chunk], strict=True):
+            free = np.flatnonzero(~met[u])
+            lists.append(np.append(rng.choice(free, min(negatives, len(free)), replace=False), i))
+        sizes = [len(one) for one in lists]
+        scores = ranking.predict(
+            model,
+            ds.users.index[np.repeat(user[chunk], sizes)].to_numpy(),
+            ds.items.index[np.concatenate(lists)].to_numpy(),
+        )
+        for place, own in enumerate(np.split(scores, np.cumsum(sizes)[:-1]), start):
+            above = (own[:-1] > own[-1]).sum() + 0.5 * (own[:-1] == own[-1]).sum()
+            values[place] = 1 / np.log2(above + 2) if above < k else 0.0
     return float(pd.Series(values).groupby(user).mean().mean())
+
+
+def tried(models: Mapping[str, Sequence[Chooser]], split: Split) -> pd.DataFrame:
+    """nDCG@10 of each setting on valid and on test, one row each: model, setting, valid, test, and whether valid picks
+    it among those of its model.
+
+    Args:
+        models: name -> models of one setting each, which are fitted here.
+    """
+    rows = []
+    for name, own in models.items():
+        for model in own:
+            model.fit(split)
+            parts = [ranking.rank(model, split, part=part).values["ndcg@10"].mean() for part in ("valid", "test")]
+            rows.append((name, model.setting, *map(float, parts)))
+    table = pd.DataFrame(rows, columns=["model", "setting", "valid", "test"])
+    return table.assign(picked=table.index.isin(table.groupby("model")["valid"].idxmax()))
 
 
 def leave_one_out(ds: RecDataset) -> Split:

@@ -79,8 +79,8 @@ def band(value: float, dealt: np.ndarray, label: str, ax: Axes | None = None) ->
 
 
 def two_rankings(values: pd.DataFrame, label: str) -> np.ndarray:
-    """One panel per column, one bar per model, in the same order and colours; the Axes."""
-    axes = plt.subplots(1, values.shape[1], figsize=(7.2, 2.2), layout="constrained", sharey=True)[1]
+    """One panel per column, one bar per model, in the same order, colours and scale; the Axes."""
+    axes = plt.subplots(1, values.shape[1], figsize=(7.2, 2.2), layout="constrained", sharex=True, sharey=True)[1]
     for ax, (name, column) in zip(axes, values.items(), strict=True):
         ax.barh(list(column.index), column, color=COLOURS[: len(column)])
         ax.invert_yaxis() if ax is axes[0] else None  # the first on top; the other panel shares this axis
@@ -109,6 +109,78 @@ def damage(value: float, dealt: np.ndarray, wrong: Mapping[float, float], label:
     axes = plt.subplots(1, 2, figsize=(8.4, 2.4), layout="constrained", width_ratios=[3, 2])[1]
     band(value, dealt, label, axes[0])
     axes[1].plot(list(wrong), list(wrong.values()), "o-", color=COLOURS[0])
-    axes[1].set(xlabel="share of the films with wrong genres", ylabel=label.split(" of ")[0], ylim=(0, None))
+    top = 1.1 * max(wrong.values())
+    axes[1].set(xlabel="share of the films with wrong genres", ylabel=label.split(" of ")[0], ylim=(0, top))
     axes[1].spines[["top", "right"]].set_visible(False)
     return axes
+
+
+def settings(tried: pd.DataFrame, label: str) -> np.ndarray:
+    """What `judging.tried` found: a panel per model, its settings from left to right, a ring at the one that valid
+    picks. The dashed line in all panels is what the last model reaches on test with its pick; the Axes."""
+    names = list(tried["model"].unique())
+    axes = plt.subplots(1, len(names), figsize=(8.4, 2.7), layout="constrained", sharey=True, squeeze=False)[1][0]
+    last = tried[(tried["model"] == names[-1]) & tried["picked"]]
+    for ax, name, colour in zip(axes, names, COLOURS, strict=False):
+        own = tried[tried["model"] == name].reset_index(drop=True)
+        for part, style in (("valid", ":"), ("test", "-")):
+            ax.plot(own[part], style, marker="o", markersize=5, color=colour, label=part)
+            ax.plot(own[part][own["picked"]], "o", color=INK, fillstyle="none", markersize=11)
+        ax.axhline(last["test"].iloc[0], color="#777777", linestyle="--", linewidth=1, label=f"{names[-1]}, picked")
+        ax.set_xticks(range(len(own)), [_setting(one) for one in own["setting"]])
+        ax.set(title=name, ylim=(0, 1.1 * tried[["valid", "test"]].to_numpy().max()))
+        ax.legend(frameon=False, fontsize=8, loc="lower center", ncols=3)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel(label)
+    return axes
+
+
+def _setting(setting: float | Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in np.atleast_1d(setting))
+
+
+def folds_and_intervals(
+    values: np.ndarray, found: Mapping[str, Sequence[float]], label: str, ax: Axes | None = None
+) -> Axes:
+    """The differences of the folds as dots, and below them each interval of their mean with its name; grey is what
+    reaches zero."""
+    ax = ax or plt.subplots(figsize=(7.2, 1.3 + 0.36 * len(found)), layout="constrained")[1]
+    values = np.asarray(values, dtype=float)
+    ax.plot(values, np.linspace(-0.22, 0.22, len(values)), "o", color=COLOURS[0], alpha=0.7, markeredgewidth=0)
+    ax.axvline(values.mean(), color=COLOURS[1], linewidth=1)
+    ax.axvline(0, color="black", linewidth=0.8, linestyle=":")
+    for row, (low, high) in enumerate(found.values(), start=1):
+        colour = "#999999" if low <= 0 <= high else INK
+        ax.plot([low, high], [row, row], color=colour, linewidth=4, solid_capstyle="butt")
+    ax.set_yticks(range(len(found) + 1), [f"{len(values)} folds", *found])
+    ax.set(ylim=(len(found) + 0.5, -0.6), xlabel=label)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def cold_start(people: pd.DataFrame, shares: pd.DataFrame) -> np.ndarray:
+    """Left nDCG@10 of new users over the films that they were shown, right of known films over the share of the rows
+    of train; a line per column, the two Axes."""
+    axes = plt.subplots(1, 2, figsize=(8, 2.7), layout="constrained")[1]
+    people.plot(ax=axes[0], marker="o", color=COLOURS, xlabel="films shown", ylabel="nDCG@10 of a new user")
+    shares.plot(ax=axes[1], marker="o", color=COLOURS, logx=True, xlabel="share of the training rows")
+    axes[1].set_ylabel("nDCG@10, known films")
+    axes[0].set_xticks(people.index)
+    axes[1].set_xticks(shares.index, [f"{share:g}" for share in shares.index])
+    axes[1].minorticks_off()
+    for ax, table in zip(axes, (people, shares), strict=True):
+        ax.set_ylim(0, 1.1 * table.to_numpy().max())
+        ax.legend(frameon=False, fontsize=9)
+        ax.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def who_is_new(aucs: pd.DataFrame) -> Axes:
+    """A group of bars per row, a bar per column with its value on it; chance is the floor."""
+    ax = aucs.plot.bar(figsize=(8.4, 2.8), rot=0, width=0.8, color=COLOURS, ylim=(0.5, 1.08 * aucs.to_numpy().max()))
+    for bars in ax.containers:
+        ax.bar_label(bars, fmt="%.2f", fontsize=8, padding=1)
+    ax.set_ylabel("AUC")
+    ax.legend(frameon=False, fontsize=9, loc="upper right")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax

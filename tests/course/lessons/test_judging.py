@@ -42,6 +42,26 @@ def test_sampled_ranking_against_nothing_but_worse_items_is_perfect(small):
     assert judging.sampled(Table(bad), split, k=1, negatives=3) == 0
 
 
+def test_sampled_ranking_is_the_same_in_one_piece_or_many(small, monkeypatch):
+    split = klm.split(small, "random")
+    model = klm.baselines.Popularity().fit(split)
+    whole = judging.sampled(model, split, negatives=5)
+    monkeypatch.setattr(judging, "PAIRS_AT_ONCE", 6)
+    assert judging.sampled(model, split, negatives=5) == whole
+
+
+def test_of_the_settings_of_a_model_the_best_on_valid_is_picked(small):
+    split = klm.split(small, "random")
+    models = {
+        "EASE": [klm.baselines.EASE((reg,)) for reg in (1.0, 100.0)],
+        "item kNN": [klm.baselines.ItemKNN((n,), (0.0,)) for n in (1, 3)],
+    }
+    table = judging.tried(models, split)
+    assert table["setting"].tolist() == [1.0, 100.0, (1, 0.0), (3, 0.0)]
+    for _, own in table.groupby("model"):
+        assert own["picked"].sum() == 1 and own["valid"][own["picked"]].item() == own["valid"].max()
+
+
 def test_leave_one_out_takes_the_last_choice_of_each(small):
     split = judging.leave_one_out(small)
     chosen = small.chosen(small.interactions)

@@ -1,5 +1,7 @@
 """The drawings show the numbers that they were given, inside of their axes."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -50,6 +52,7 @@ def test_two_rankings_show_each_model_in_its_colour_the_first_on_top():
     for ax, name in zip(axes, values, strict=True):
         assert [bar.get_width() for bar in ax.patches] == values[name].tolist() and name in ax.get_xlabel()
     assert axes[0].get_ylim() == axes[1].get_ylim() and axes[0].get_ylim()[0] > axes[0].get_ylim()[1]
+    assert axes[0].get_xlim() == axes[1].get_xlim(), "bars of two panels can be compared"
 
 
 def test_the_tail_has_a_bar_and_a_point_for_each_part():
@@ -63,4 +66,38 @@ def test_the_tail_has_a_bar_and_a_point_for_each_part():
 def test_damage_stands_beside_the_band():
     left, right = judging_pictures.damage(0.44, np.array([0.35, 0.36]), {0.0: 0.4, 1.0: 0.2}, "nDCG@10 of new films")
     assert len(left.lines) == 1 and right.lines[0].get_xydata().tolist() == [[0.0, 0.4], [1.0, 0.2]]
-    assert right.get_ylabel() == "nDCG@10"
+    assert right.get_ylabel() == "nDCG@10" and right.get_ylim()[1] > 0.41, "the first point is not cut"
+
+
+def test_settings_have_a_ring_at_what_valid_picks():
+    rows = [("EASE", 1.0, 0.2, 0.3, False), ("EASE", 300.0, 0.3, 0.4, True), ("kNN", (20, 0.0), 0.1, 0.2, True)]
+    tried = pd.DataFrame(rows, columns=["model", "setting", "valid", "test", "picked"])
+    left, right = judging_pictures.settings(tried, "nDCG@10")
+    assert [label.get_text() for label in left.get_xticklabels()] == ["1", "300"]
+    assert [label.get_text() for label in right.get_xticklabels()] == ["20, 0"]
+    rings = [line.get_xydata().tolist() for line in left.lines if line.get_markersize() == 11]
+    assert rings == [[[1, 0.3]], [[1, 0.4]]]
+    assert all(0.2 in ax.lines[-1].get_ydata() for ax in (left, right)), "the pick of the last, in both panels"
+
+
+def test_each_interval_has_its_name_and_is_grey_where_it_holds_zero():
+    found = {"users": (0.1, 0.2), "folds": (-0.1, 0.4)}
+    ax = judging_pictures.folds_and_intervals(np.array([0.1, 0.2, 0.15]), found, "difference")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["3 folds", "users", "folds"]
+    users, folds = ax.lines[-2:]
+    assert folds.get_xdata().tolist() == [-0.1, 0.4] and users.get_color() != folds.get_color() == "#999999"
+
+
+def test_shares_are_written_as_they_are_and_no_value_is_cut():
+    people = pd.DataFrame({"EASE": [0.5, 0.3]}, index=[0, 5])
+    left, right = judging_pictures.cold_start(people, pd.DataFrame({"EASE": [0.1, 0.35]}, index=[0.05, 1.0]))
+    assert [label.get_text() for label in right.get_xticklabels()] == ["0.05", "1"]
+    assert left.get_ylim()[1] > 0.5 and right.get_ylim()[1] > 0.35 and not len(right.get_xticks(minor=True))
+
+
+def test_the_values_on_neighbouring_bars_do_not_overlap():
+    aucs = pd.DataFrame({name: [0.77, 0.5] for name in ("bias", "logistic", "KLM")}, index=["nobody", "both"])
+    ax = judging_pictures.who_is_new(pd.concat([aucs, aucs]))
+    ax.figure.canvas.draw()
+    boxes = sorted((text.get_window_extent() for text in ax.texts), key=lambda box: box.x0)
+    assert len(boxes) == 12 and all(a.x1 <= b.x0 for a, b in itertools.pairwise(boxes))
