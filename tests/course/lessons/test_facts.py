@@ -1,0 +1,89 @@
+"""What notebook 07 asks of facts, and its drawings."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import klm_utils as klm
+from klm_utils import course
+from klm_utils.course.lessons import facts
+from klm_utils.evaluation import kept
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def trained():
+    ds = klm.load_dataset("movielens-100k")
+    films = replace(ds, items=ds.items.head(200), interactions=ds.interactions[ds.interactions["item_id"] <= 200])
+    split = klm.split(films, "cold_item")
+    model = klm.KLMRecommender.from_split(split, facts=ds.facts)
+    klm.fit(model, split, klm.TrainConfig(objective="interaction", epochs=3))
+    return split, model
+
+
+def test_what_a_fact_brings_is_the_score_without_it(trained):
+    split, model = trained
+    item = int(split.test["item_id"].iloc[0])
+    film, user = split.dataset.items.loc[item], int(split.test["user_id"].iloc[0])
+    before = film.copy(deep=True)
+    brings = facts.drop_one(model, film, split.dataset.facts, user)
+    assert film.equals(before) and brings.is_monotonic_decreasing and set(brings.index) == facts_of(film)
+    name = film["cast"][0]
+    less = film.to_frame().T.assign(item_id=9001, cast=[[other for other in film["cast"] if other != name]])
+    without = model.with_items(less.astype({"year": "Int64"})).scores([user], [9001])[0]
+    whole = model.with_items(film.to_frame().T.assign(item_id=9001).astype({"year": "Int64"})).scores([user], [9001])[0]
+    assert np.isclose(brings[f"cast={name}"], whole - without, atol=1e-5) and np.ptp(brings) > 0
+
+
+def facts_of(film):
+    return {f"{column}={name}" for column in ("directors", "writers", "cast", "countries", "languages")
+            for name in film[column]}  # fmt: skip
+
+
+def test_holders_are_the_films_that_have_the_fact(movielens):
+    holders = facts.holders(movielens)
+    allen = movielens.items.loc[holders["directors=Woody Allen"]]
+    assert len(allen) > 5 and all("Woody Allen" in names for names in allen["directors"])
+
+
+def test_a_film_without_facts_brings_nothing(trained):
+    split, model = trained
+    film = split.dataset.items.iloc[0].copy()
+    for column in split.dataset.facts:
+        film[column] = []
+    assert facts.drop_one(model, film, split.dataset.facts, int(split.test["user_id"].iloc[0])).empty
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_drawings_say_what_they_are_given():
+    shown = facts.known_of("M$M", {"actor A": ["X", "Y", "Z"], "actor B": []})
+    assert {"M$M", "actor A", "X, Y and 1 more", "no other film"} <= set(texts(shown))
+    assert texts(facts.ladder({"strict": 3, "loose": 1}, 8)) == ["+3: 37.5%", "+1: 50.0%"]
+    line = facts.timeline({"before": 1997.9, "after, $5": 1998.5}, now=1998.3)
+    assert [label.get_text() for label in line.get_yticklabels()] == ["before", r"after, \$5"]
+    assert [mark.get_color() for mark in line.lines[1:4:2]] == [facts.COLOURS[0], facts.COLOURS[1]]
+    assert [bar.get_width() for bar in facts.bars({"a": 2.0, "b": -1.0}, "worth").patches] == [2.0, -1.0]
+
+
+def test_lines_join_the_places_of_a_film_in_two_lists():
+    ax = facts.moved(["A", "B", "C"], ["B", "A", "D"], ("old", "new"))
+    assert [list(line.get_ydata()) for line in ax.lines] == [[-1, -2], [-2, -1]]
+    assert [line.get_color() for line in ax.lines] == ["#BBBBBB", facts.COLOURS[1]]
+    assert {"A  1", "1  B", "3  D", "old", "new"} <= set(texts(ax))
+
+
+def test_the_curve_shows_the_mean_over_folds():
+    runs = kept.load(course.stored("which_facts.json"))
+    ax = facts.curve(runs, {0.0: "text and facts", 1.0: "links spoilt: 100%"}, {"text": "text alone"})
+    mean = runs.values()[["text and facts", "links spoilt: 100%"]].mean().tolist()
+    assert np.allclose(ax.lines[2].get_ydata(), mean) and mean[0] > mean[1] and "text alone" in texts(ax)
