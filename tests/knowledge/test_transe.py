@@ -27,6 +27,26 @@ def test_the_gradient_by_hand():
         assert klm.gradients.compare(of, want, (h, r, t)[place]).ok
 
 
+@pytest.mark.parametrize("place", range(4))
+def test_the_gradient_of_the_loss_by_hand(place):
+    """log(1 + exp(d - d')), d of (h, r, t), d' of (h, r, other): its gradient is sigmoid(d - d') (grad d - grad d').
+
+    grad d is 2 (h + r - t) in h and r, its negative in t, and 0 in the other tail; so h and r get sigmoid times
+    2 (other - t), in which they do not occur.
+    """
+    rows = [torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(n)) / 2 for n in range(4)]
+    h, r, t, other = rows
+    push = torch.sigmoid(distance(h, r, t) - distance(h, r, other))[:, None] / len(h)
+    shared = push * 2 * (other - t)
+    by_hand = (shared, shared, -push * 2 * (h + r - t), push * 2 * (h + r - other))[place]
+
+    def loss(x):
+        h, r, t, other = [x if n == place else own for n, own in enumerate(rows)]
+        return torch.nn.functional.softplus(distance(h, r, t) - distance(h, r, other)).mean()
+
+    assert klm.gradients.compare(loss, by_hand, rows[place]).ok
+
+
 def test_true_triples_lie_nearer_than_others():
     model = TransE(TRIPLES, width=8, epochs=300, lr=0.05)
     assert model.losses[-1] < 0.5 * model.losses[0]
