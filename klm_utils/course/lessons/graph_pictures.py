@@ -47,8 +47,9 @@ def arrows(
         ax.text(*end, f" {relation}", color=colour, fontsize=9, va="center")
         ax.plot(*zip(end, to, strict=True), ":", color=colour)
         ax.plot(*to, "o", color=colour)
-        below = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 9, "color": colour}
-        ax.annotate(tail, to, (-8, 12 * (len(facts) / 2 - at)), parse_math=False, **below)
+        side = (-8.0, 12 * (len(facts) / 2 - at))
+        label = ax.annotate(tail, to, side, textcoords="offset points", ha="right", va="center", fontsize=9)
+        label.set(color=colour, parse_math=False)
     ax.plot(0, 0, "ks")
     ax.text(0, 0, f"{name}  ", ha="right", va="center", fontsize=9, weight="bold", parse_math=False)
     ax.margins(0.2)
@@ -57,7 +58,7 @@ def arrows(
 
 
 def bars(attention: pd.Series, most: int = 8, ax: Axes | None = None) -> Axes:
-    """The attention of one film, a bar for each of the first facts, and a line where all would be if they were equal."""
+    """The attention of one film, a bar for each of the first facts, and a line where equal ones would end."""
     alike, attention = 1 / max(len(attention), 1), attention.iloc[:most]
     ax = ax or plt.subplots(figsize=(6.4, 0.8 + 0.24 * len(attention)), layout="constrained")[1]
     names = [f"{relation}: {tail}" for relation, tail in attention.index]
