@@ -44,7 +44,7 @@ def arrows(
     for at, (relation, tail) in enumerate(facts):
         end, to, colour = ends[at] @ plane, tails[at] @ plane, COLOURS[at % len(COLOURS)]
         ax.annotate("", end, (0, 0), arrowprops={"arrowstyle": "->", "color": colour, "lw": 2})
-        ax.text(*end, f" {relation}", color=colour, fontsize=9, va="center")
+        ax.text(end[0], end[1], f" {relation}", color=colour, fontsize=9, va="center")
         ax.plot(*zip(end, to, strict=True), ":", color=colour)
         ax.plot(*to, "o", color=colour)
         side = (-8.0, 12 * (len(facts) / 2 - at))
