@@ -2,6 +2,7 @@
 purchase. Card: `data/shop/README.md`; rules: `world.py`; it was written by `data/shop/make.py`.
 """
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -17,6 +18,8 @@ from klm_utils.lazy import modules
 USERS, NEW_USERS = 2000, 200
 LANGUAGES = ("zh", "en")
 _PROFILE = ["age", "gender", "city_tier", "interests", "joined"]
+FACTS = ("kind", "season", "topics", "goes_with")
+_SEASONS: tuple[list[str], ...] = ([], ["spring"], ["summer"], ["autumn"], ["winter"])
 _ITEM_WORDS = ("title", "description", "tags", "brand", "category", "subcategory")
 
 
@@ -54,6 +57,35 @@ def resimulated(seed: int, language: str = "zh") -> RecDataset:
     log["user_id"] = users["user_id"].to_numpy()[log.pop("user")]
     log["item_id"] = _read("items.csv")["item_id"].to_numpy()[log.pop("item")]
     return _dataset(users, log, log.pop("p").to_numpy(), language, f"shop, users of seed {seed}")
+
+
+def with_facts(ds: RecDataset, language: str = "zh") -> RecDataset:
+    """The shop with what its generator knows of each item as columns of facts (`ds.facts`), each a list of str.
+
+    kind: the type of product, one word. season: its season, or []. topics: whom it is for. goes_with: the kinds that it
+    complements: who has bought one of them is more likely to buy it. Quality, weight and tastes stay hidden.
+
+    Args:
+        ds: `load(language)` or `resimulated(seed, language)`.
+
+    Raises:
+        ConfigError: another language than "zh" or "en".
+    """
+    check_choice("language", language, LANGUAGES)
+    words, latent = _read("items.csv").set_index("item_id"), _read("latent_items.csv").set_index("item_id")
+    pairs = _read("latent_complements.csv")
+    brand, title = words[f"brand_{language}"], words[f"title_{language}"]
+    rest = pd.Series([t.removeprefix(b).strip() for t, b in zip(title, brand, strict=True)], words.index)
+    name = rest.groupby(latent["kind"]).agg(lambda own: own.iloc[-1])  # the first three have titles of their own
+    partners = pairs["bought"].map(name).groupby(pairs["more_likely"]).agg(list)
+    columns = {
+        "kind": [[name[k]] for k in latent["kind"]],
+        "season": [_SEASONS[s] for s in latent["season"]],
+        "topics": [[pair.split(":")[0] for pair in text.split("|")] for text in latent["topics"]],
+        "goes_with": [partners.get(k, []) for k in latent["kind"]],
+    }
+    facts = pd.DataFrame(columns, index=latent.index).reindex(ds.items.index)
+    return replace(ds, items=ds.items.join(facts), facts=FACTS)
 
 
 def probability(users: ArrayLike, items: ArrayLike, times: ArrayLike) -> np.ndarray:

@@ -1,0 +1,162 @@
+"""The rules of notebook 07: by hand, against the generator of the shop, and what training makes of them."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import klm_utils as klm
+from klm_utils.course.lessons import logic, logic_pictures
+from klm_utils.data import shop
+from klm_utils.data.shop.world import in_season
+from klm_utils.evaluation import metrics
+
+
+@pytest.fixture(scope="module")
+def ds():
+    return shop.with_facts(klm.load_dataset("shop"))
+
+
+@pytest.fixture(scope="module")
+def says(ds):
+    log = ds.interactions
+    return logic.bodies(ds, log["user_id"], log["item_id"], log["timestamp"])
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Rows of a world that is drawn here: 12 items of different quality, and three rules of known strength."""
+    rng = np.random.default_rng(0)
+    n, quality = 20_000, rng.normal(0, 0.7, 12)
+    x = rng.integers(1, 13, (n, 1))
+    says = np.column_stack([rng.random(n) < 0.2, rng.integers(-1, 2, n), -(rng.random(n) < 0.2).astype(int)]) * 1.0
+    z = -1.0 + quality[x[:, 0] - 1] + says @ logic.STATED
+    y = rng.random(n) < 1 / (1 + np.exp(-z))
+    return x, says, y.astype(float), 1 / (1 + np.exp(-z))
+
+
+def test_one_row_by_hand():
+    """She has bought a phone (1), a case goes with a phone (.8, not quite sure), and buys it with p = .3."""
+    body = logic.both(1.0, 0.8)
+    assert body == 0.8 and logic.implies(body, 0.3) == pytest.approx(1 - 0.8 * 0.7) == pytest.approx(0.44)
+    assert logic.either(0.8, 0.5) == pytest.approx(0.9)
+    corners = [(logic.both(a, b), logic.either(a, b), logic.implies(a, b)) for a in (0, 1) for b in (0, 1)]
+    assert corners == [(0, 0, 1), (0, 1, 1), (0, 1, 0), (1, 1, 1)], "at 0 and 1 it is logic"
+
+
+def test_the_loss_is_minus_log_truth_and_a_row_without_body_costs_nothing():
+    z = torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)
+    rules = torch.tensor([[1.0, -1.0], [0.0, 0.0], [0.0, -1.0]], dtype=torch.float64)
+    p = torch.sigmoid(z)
+    truths = logic.implies(1, p[0]), logic.implies(1, 1 - p[0]), logic.implies(1, 1 - p[2])
+    assert logic.rule_loss(z, rules).item() == pytest.approx(-sum(t.log().item() for t in truths) / 3)
+    assert logic.rule_loss(z, torch.zeros_like(rules)) == 0
+
+
+def test_the_gradient_of_the_rule_loss_against_central_differences():
+    draw = torch.Generator().manual_seed(0)
+    z = torch.randn(30, generator=draw, dtype=torch.float64, requires_grad=True)
+    rules = torch.randint(-1, 2, (30, 3), generator=draw).double()
+    logic.rule_loss(z, rules).backward()
+    h, by_hand = 1e-6, logic.rule_grad(z.detach(), rules)
+    steps = torch.eye(30, dtype=torch.float64) * h
+    numeric = [(logic.rule_loss(z + e, rules) - logic.rule_loss(z - e, rules)).item() / (2 * h) for e in steps]
+    np.testing.assert_allclose(by_hand, numeric, atol=1e-8)
+    np.testing.assert_allclose(by_hand, z.grad, atol=1e-12)
+
+
+def test_bodies_are_those_of_the_generator(ds, says):
+    log, (world, history) = ds.interactions, shop._shipped_world()
+    u, i, t = log["user_id"].to_numpy() - 1, log["item_id"].to_numpy() - 1, log["timestamp"].to_numpy()
+    complement, same = history.before(u, i, t)
+    np.testing.assert_array_equal(says, np.column_stack([complement, in_season(world.season[i], t), -same.astype(int)]))
+    taste = np.log(ds.optimum / (1 - ds.optimum)) - says @ logic.STATED
+    np.testing.assert_allclose(taste, world.static[u, i], atol=0.01)
+
+
+def test_nothing_of_the_future_is_used(ds, says):
+    log = ds.interactions
+    half = len(log) // 2
+    later = log["label"].to_numpy().copy()
+    later[half:] = np.random.default_rng(0).permutation(later[half:])
+    other = replace(ds, interactions=log.assign(label=later))
+    rows = log[log["timestamp"] <= log["timestamp"][half - 1]]
+    again = logic.bodies(other, rows["user_id"], rows["item_id"], rows["timestamp"])
+    np.testing.assert_array_equal(again, says[: len(rows)])
+
+
+def test_facts_are_columns_and_change_nothing_else(ds):
+    plain = klm.load_dataset("shop")
+    assert plain.facts == () and ds.facts == shop.FACTS
+    pd.testing.assert_frame_equal(ds.items[plain.items.columns], plain.items)
+    english = shop.with_facts(klm.load_dataset("shop", language="en"), "en").items
+    case = english.loc[english["kind"].str[0].str.contains("case")].iloc[0]
+    assert "phone" in " ".join(case["goes_with"]), "a case goes with a phone"
+    assert english["kind"].str[0].nunique() == ds.items["kind"].str[0].nunique()
+    assert {s for own in english["season"] for s in own} <= {"spring", "summer", "autumn", "winter"}
+
+
+def test_lambda_0_is_no_rule_and_more_of_it_obeys_more(small):
+    x, says, y, truth = small
+    none = logic.Logistic().fit(x, np.zeros_like(says), y).predict(x, says)
+    np.testing.assert_allclose(logic.Logistic(lam=0.0).fit(x, says, y).predict(x, says), none)
+    found = [logic.Logistic(True, lam).fit(x, says, y) for lam in (0.0, 0.3, 3.0)]
+    measured = [logic.measures(model.predict(x, says), says, y, truth) for model in found]
+    assert measured[0]["violation"] > measured[1]["violation"] > measured[2]["violation"]
+    assert measured[0]["distance"] < measured[1]["distance"] < measured[2]["distance"], "a soft rule taken for a law"
+    assert measured[0]["auc"] == pytest.approx(metrics.auc(y, found[0].predict(x, says)))
+
+
+def test_training_finds_the_strength_that_the_world_has(small):
+    x, says, y, truth = small
+    model = logic.Logistic(feature=True).fit(x, says, y)
+    low, high = model.intervals(x, says).T
+    assert (model.strength > 0).all(), "for what each rule says: the signs of the generator"
+    np.testing.assert_allclose(model.strength, logic.STATED, atol=0.1)
+    assert ((low < model.strength) & (model.strength < high)).all() and (high - low > 0.05).all()
+    assert (high - low < 0.4).all()
+    value, _ = logic.given_taste(truth, says, y)
+    np.testing.assert_allclose(value, model.strength, atol=0.1)
+
+
+def test_where_the_tug_between_data_and_rule_ends(small):
+    """The weight of a rule is free, so the mean p of its rows is (share + lambda) / (1 + lambda)."""
+    x, says, y, _ = small
+    held, lam = says[:, 0] > 0, 0.5
+    p = logic.Logistic(True, lam).fit(x, says[:, :1], y).predict(x, says[:, :1])
+    assert p[held].mean() == pytest.approx((y[held].mean() + lam) / (1 + lam), abs=1e-3)
+
+
+def test_the_data_say_that_a_wrong_rule_is_worth_nothing(ds):
+    log = ds.interactions
+    split = klm.split(ds, "temporal")
+    rows = log["user_id"], log["item_id"], log["timestamp"]
+    table = logic.wrong_table(ds)
+    wrong = logic.bodies(ds, *rows, kinds=table)[:, :1]
+    assert sorted(table) == sorted(table.values()) and 500 < wrong.sum() < 10_000
+    train, x = split.train.index, logic.crosses(ds, *rows[:2])[:, :1]  # the items alone: quick
+    model = logic.Logistic(feature=True).fit(x[train], wrong[train], split.train["label"])
+    ((low, high),) = model.intervals(x[train], wrong[train])
+    assert low < 0 < high
+
+
+def test_a_filter_leaves_no_second_of_the_same_type(ds, says):
+    split, log = klm.split(ds, "temporal"), ds.interactions
+    x, train = logic.crosses(ds, log["user_id"], log["item_id"]), split.train.index
+    model, time = logic.Logistic(decay=1e-2).fit(x[train], says[train], split.train["label"]), split.test["timestamp"]
+    plain, filtered = (logic.lists(ds, model, int(time.iloc[0]), drop=drop) for drop in (False, True))
+    assert plain["same type"].mean() > 0 == filtered["same type"].max()
+    assert 1 < plain["purchases"].mean() < 10 and len(plain) == len(filtered)
+
+
+def test_pictures():
+    run = pd.DataFrame({"violation": [0.7, 0.5], "auc": [0.6, 0.5]}, index=[0.0, 1.0])
+    axes = logic_pictures.over_lambda({"loss": run}, ["violation", "auc"], {"violation": 0.7})
+    assert len(axes) == 2 and len(axes[0].lines) == 2
+    ends = logic.STATED[:, None] + [-0.1, 0.1]
+    ax = logic_pictures.strengths({"one": (logic.STATED, ends), "two": (logic.STATED, ends)})
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(logic.RULES)
+    plt.close("all")
