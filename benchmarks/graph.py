@@ -5,7 +5,7 @@
 Every variant is kernel ridge on vectors: those of the text, whole or 64 wide, or text and facts side by side, each
 centred on train and of length 1 before they are joined. "Of others" is the control: the facts of each film at another
 one, before anything is learnt of them. TransE, the relation-aware layer, whitening and the adaptor learn from films of
-train alone; of the layer and the adaptor about seven settings were looked at, on valid of folds 0 and 1.
+train alone; about seven settings of the layer were looked at on valid of folds 0 and 1, three of the adaptor on fold 0.
 """
 
 import hashlib

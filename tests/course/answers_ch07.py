@@ -76,10 +76,74 @@ described = [
     (lambda empty: FILM | {"directors": []}, "name a director"),
 ]
 
+
+def learner(signs=(1, -1, 1), factor=lambda d, e: 1 / (1 + np.exp(e - d))):
+    """A learner's gradients with other signs or another factor."""
+
+    def fn(h, r, t, other):
+        far, near = h + r - other, h + r - t
+        push = factor((near**2).sum(), (far**2).sum())
+        return signs[0] * 2 * push * (near - far), signs[1] * 2 * push * near, signs[2] * 2 * push * far
+
+    return fn
+
+
+pushes = [
+    (ch07.pushes, DONE),
+    (learner(), DONE),
+    (learner((1, 1, 1)), STUB),
+    (learner((1, 1, -1)), "the gradient in other was right"),
+    (learner((-1, 1, 1)), "the gradient in h was right"),
+    (learner((-1, 1, -1)), "this is the step downhill"),
+    (learner(factor=lambda d, e: 1.0), "is gone"),
+    (learner(factor=lambda d, e: 1 / (1 + np.exp(d - e))), "became sigmoid(d' - d)"),
+    (learner((1, 0, 1)), "t must move too"),
+    (lambda h, r, t, other: (0 * h, learner((1, 1, 1))(h, r, t, other)[1], 0 * h), "t still runs away"),
+    (lambda h, r, t, other: h + r - t, "return three gradients"),
+    (lambda h, r, t, other: h.no, "it raises AttributeError"),
+    (learner((1, -2, 1)), "in t, expected"),
+]
+
+reaches = [
+    (ch07.reach, DONE),
+    (lambda see, layers: np.linalg.matrix_power(see, layers), DONE),  # bools: `@` is "or" of "and"
+    (lambda see, layers: np.zeros_like(see), STUB),
+    (lambda see, layers: see[layers, 9], "it raises IndexError"),
+    (lambda see, layers: see.any(), "return a matrix of the shape"),
+    (lambda see, layers: see, "this is who sees whom"),
+    (lambda see, layers: see.astype(int) ** layers > 0, "this is who sees whom"),
+    (lambda see, layers: ch07.reach(see, layers).T, "rows and columns are exchanged"),
+    (lambda see, layers: np.ones_like(see), "0 sees only 1"),
+    (lambda see, layers: ch07.reach(see, layers + 1), "one layer too many"),
+    (lambda see, layers: np.linalg.matrix_power(see.astype(int), layers), "these count the ways"),
+    (lambda see, layers: ch07.reach(see, layers) & ~np.eye(4, dtype=bool), "each of four sees the next"),
+    (lambda see, layers: ch07.reach(see, layers) if layers < 3 else see, "three layers"),
+    (lambda see, layers: see @ see if layers > 1 else see, "this is right for two layers"),
+    (lambda see, layers: see @ see, "after one layer a token knows whom it sees"),
+]
+
+balances = [
+    (ch07.settles, DONE),
+    (lambda s, lam, sign: (s + lam * (1 + sign) / 2) / (1 + lam), DONE),
+    (lambda s, lam, sign: s, STUB),
+    (lambda s, lam, sign: s.no, "it raises AttributeError"),
+    (lambda s, lam, sign: s + lam * sign, "count the invented rows in the denominator"),
+    (lambda s, lam, sign: s + lam * (1 - s) if sign > 0 else s - lam * s, "lambda of the way"),
+    (lambda s, lam, sign: 1.0, "the rule alone"),
+    (lambda s, lam, sign: s / (1 + lam), "raises p"),
+    (lambda s, lam, sign: (s + lam) / (1 + lam), "look at sign"),
+    (lambda s, lam, sign: 0.5, "share .4, lambda .5, says buys"),
+    (lambda s, lam, sign: ch07.settles(s, lam, 1) if sign > 0 else s, "the same, says does not buy"),
+    (lambda s, lam, sign: ch07.settles(s, lam, sign) if s == 0.4 else s, "share .25, lambda 3"),
+]
+
 TABLES = {
     ch07.check_pairs: pairs,
     ch07.check_alarm: alarms,
     ch07.check_idf: idfs,
     ch07.check_sentences: sentences,
     ch07.check_film: described,
+    ch07.check_pushes: pushes,
+    ch07.check_reach: reaches,
+    ch07.check_settles: balances,
 }

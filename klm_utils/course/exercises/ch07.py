@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from klm_utils.course.exercises import attempt, head, same, verdict
+from klm_utils.course.exercises import attempt, head, is_zero, same, shape, verdict
 from klm_utils.data.films import FACTS, KNOWN
 
 PAIRS = {
@@ -186,4 +186,114 @@ def check_film(fn: Callable) -> None:
             (not any(made.get(name) for name in FACTS), "name a director or an actor at least"),
         ],
         "a film that only you know",
+    )
+
+
+def pushes(h: np.ndarray, r: np.ndarray, t: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Reference: gradients of log(1 + exp(d - d')) of TransE in h, t and the other tail."""
+    far, near = h + r - other, h + r - t
+    push = 1 / (1 + np.exp((far**2).sum() - (near**2).sum()))
+    return 2 * push * (near - far), -2 * push * near, 2 * push * far
+
+
+def check_pushes(fn: Callable) -> None:
+    """Say which of the three gradients is left with a wrong sign, or was right before."""
+    h, r, t, other = np.random.default_rng(3).normal(0, 0.5, (4, 3))
+    got, want = attempt(fn, h, r, t, other), pushes(h, r, t, other)
+    three = isinstance(got, tuple | list) and len(got) == 3
+    of_h, of_t, of_other = got if three else (None, None, None)
+    far, near = h + r - other, h + r - t
+    push = 1 / (1 + np.exp((far**2).sum() - (near**2).sum()))
+    right = three and same(of_h, want[0]) and same(of_other, want[2])
+    verdict(
+        [
+            (right and same(of_t, -want[1]), "not done yet: this is the code as it was"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not three, f"return three gradients, of h, of t and of other; got {head(got)}"),
+            (
+                three and all(same(one, -true) for one, true in zip(got, want, strict=True)),
+                "this is the step downhill: the gradient points uphill",
+            ),
+            (
+                three and all(same(one, true / push) for one, true in zip(got, want, strict=True)),
+                "the signs are right, but the factor sigmoid(d - d') is gone",
+            ),
+            (
+                three and all(same(one, true * (1 - push) / push) for one, true in zip(got, want, strict=True)),
+                "sigmoid(d - d') became sigmoid(d' - d): a triple in order would be pushed hardest",
+            ),
+            (three and same(of_h, -want[0]), "the gradient in h was right: +2 (h + r - t), less that of the other"),
+            (three and same(of_other, -want[2]), "the gradient in other was right: two minus signs are a plus"),
+            (three and same(of_t, -want[1]), "t still runs away from h + r: downhill must lead it there"),
+            (three and same(of_t, np.zeros(3)), "t must move too: its gradient is not zero"),
+            (
+                not (right and same(of_t, want[1])),
+                f"in t, expected {np.round(want[1], 3).tolist()}, got {head(of_t)}",
+            ),
+        ],
+        "d contains -t, so its gradient in t has a minus",
+    )
+
+
+def reach(see: np.ndarray, layers: int) -> np.ndarray:
+    """Reference: who can know of whom after so many layers, bool [n, n]; the row is who knows."""
+    return np.linalg.matrix_power(see.astype(int), layers) > 0
+
+
+def check_reach(fn: Callable) -> None:
+    """Say what is right or wrong with who can know of whom, where each of four tokens sees the next."""
+    see = np.eye(4, dtype=bool) | np.eye(4, k=1, dtype=bool)
+    one, two, three = (attempt(fn, see, layers) for layers in (1, 2, 3))
+    want, all_of_three = reach(see, 2), reach(see, 3)
+    verdict(
+        [
+            (is_zero(two), "not done yet: each token knows at least itself"),
+            (isinstance(two, Exception), f"it raises {head(two)}"),
+            (shape(two) != (4, 4), f"return a matrix of the shape of `see`, here 4 x 4; got {head(two)}"),
+            (same(two, see), "this is who sees whom: with two layers a token also knows what those it sees have heard"),
+            (same(two, want.T), "rows and columns are exchanged: the row is who knows"),
+            (same(two, np.ones((4, 4))), "0 sees only 1, 1 sees 2: after two layers 0 cannot know of 3"),
+            (same(two, all_of_three), "one layer too many: after one layer a token knows whom it sees, not more"),
+            (same(two, np.linalg.matrix_power(see.astype(int), 2)), "these count the ways: say `> 0`"),
+            (
+                not same(two, want),
+                f"each of four sees the next, two layers: expected {head(want, 16)}, got {head(two, 16)}",
+            ),
+            (not same(one, see), f"after one layer a token knows whom it sees; got {head(one, 16)}"),
+            (
+                same(three, want),
+                "this is right for two layers, whatever `layers` is: multiply once more for each layer",
+            ),
+            (not same(three, all_of_three), f"three layers: expected {head(all_of_three, 16)}, got {head(three, 16)}"),
+        ],
+        "what is not seen is heard of",
+    )
+
+
+def settles(share: float, lam: float, sign: int) -> float:
+    """Reference: where data and rule loss balance, the weight of the rule being free."""
+    return (share + lam * (sign > 0)) / (1 + lam)
+
+
+def check_settles(fn: Callable) -> None:
+    """Say what is right or wrong with the learner's balance between data and rule."""
+    share, lam = 0.4, 0.5
+    got, want, against = attempt(fn, share, lam, 1), settles(share, lam, 1), attempt(fn, share, lam, -1)
+    verdict(
+        [
+            (same(got, share), "not done yet: with lambda = .5 the rule pulls, p does not stay at the share"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (same(got, share + lam), "p + lambda leaves [0, 1]: count the invented rows in the denominator too"),
+            (same(got, share + lam * (1 - share)), "this moves by lambda of the way to 1, past it at lambda = 2"),
+            (same(got, 1.0), "this is lambda without end: the rule alone, and no data"),
+            (same(got, share / (1 + lam)), "a rule that says buys raises p: its invented rows are purchases"),
+            (not same(got, want), f"share .4, lambda .5, says buys: expected {want:.4f}, got {head(got)}"),
+            (same(against, want), "look at sign: a rule that says 'does not buy' pulls down"),
+            (
+                not same(against, settles(share, lam, -1)),
+                f"the same, says does not buy: expected {settles(share, lam, -1):.4f}, got {head(against)}",
+            ),
+            (not same(attempt(fn, 0.25, 3.0, 1), settles(0.25, 3.0, 1)), "share .25, lambda 3: expected 0.8125"),
+        ],
+        "lambda counts invented rows",
     )
