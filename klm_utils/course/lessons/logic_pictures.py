@@ -11,6 +11,12 @@ from klm_utils.course.lessons.logic import RULES, STATED
 from klm_utils.plots import COLOURS
 
 
+def by_lambda(test: Mapping[str, Mapping[str, Sequence[float]]], kind: str) -> pd.DataFrame:
+    """Means over shops of one kind of model, a row for each lambda, from "test" of docs/results/rules.json."""
+    own = {key.removeprefix(f"{kind}, "): value for key, value in test.items() if key.rpartition(", ")[0] == kind}
+    return pd.DataFrame({float(lam): {m: v[0] for m, v in row.items()} for lam, row in own.items()}).T
+
+
 def over_lambda(runs: Mapping[str, pd.DataFrame], columns: Sequence[str], truth: Mapping[str, float]) -> np.ndarray:
     """One panel for each measure, over lambda, one line for each run; dotted: what the true probabilities have."""
     axes = plt.subplots(1, len(columns), figsize=(3.7 * len(columns), 2.8), layout="constrained")[1]
@@ -19,7 +25,7 @@ def over_lambda(runs: Mapping[str, pd.DataFrame], columns: Sequence[str], truth:
             ax.plot(range(len(run)), run[column], marker=marker, color=colour, label=name)
         if column in truth:
             ax.axhline(truth[column], color="#555555", linestyle=":")
-            ax.text(0, truth[column], "the truth", va="bottom", fontsize=8, color="#555555")
+            ax.text(0.5, truth[column], "the truth", va="top", fontsize=8, color="#555555")
         ax.set_xticks(range(len(run)), [f"{lam:g}" for lam in run.index])
         ax.set(xlabel="lambda", title=column)
         ax.spines[["top", "right"]].set_visible(False)
