@@ -159,7 +159,7 @@ def curve(runs: Runs, points: Mapping[float, str], lines: Mapping[str, str], ax:
     ax.set(
         xlabel="share of the films whose facts are another film's", ylabel="nDCG@10 (dot: a fold)", xlim=(-0.03, 1.25)
     )
-    ax.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}" if x <= 1 else "")
+    ax.set_xticks(list(points), [f"{share:.0%}" for share in points])
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

@@ -66,6 +66,6 @@ def bars(attention: pd.Series, most: int = 8, ax: Axes | None = None) -> Axes:
     ax.set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
     ax.axvline(alike, color="black", linestyle=":")
     ax.invert_yaxis()
-    ax.set_xlabel("share of the film's vector; dotted: all facts alike")
+    ax.set_xlabel(f"weight of the fact, the {len(names)} heaviest of {round(1 / alike)}; dotted: all alike")
     ax.spines[["top", "right"]].set_visible(False)
     return ax

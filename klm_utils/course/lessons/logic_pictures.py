@@ -25,7 +25,7 @@ def over_lambda(runs: Mapping[str, pd.DataFrame], columns: Sequence[str], truth:
             ax.plot(range(len(run)), run[column], marker=marker, color=colour, label=name)
         if column in truth:
             ax.axhline(truth[column], color="#555555", linestyle=":")
-            ax.text(0.5, truth[column], "the truth", va="top", fontsize=8, color="#555555")
+            ax.text(len(run) - 1, truth[column], "the truth", ha="right", va="bottom", fontsize=8, color="#555555")
         ax.set_xticks(range(len(run)), [f"{lam:g}" for lam in run.index])
         ax.set(xlabel="lambda", title=column)
         ax.spines[["top", "right"]].set_visible(False)
