@@ -1,4 +1,4 @@
-"""python -m klm_utils doctor | lab | run | student | cache. Each command imports what it needs, and only then."""
+"""python -m klm_utils doctor | lab | run | student | minutes | cache. Each imports what it needs, and only then."""
 
 import argparse
 import sys
@@ -52,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a file differs")
     command.add_argument("--force", action="store_true", help="replace copies that somebody has edited, too")
     command.set_defaults(call=lambda options: _tool("student").main(options.check, options.force))
+
+    command = commands.add_parser("minutes", help="how long each notebook takes to read")
+    command.set_defaults(call=lambda options: _tool("minutes").main())
 
     command = commands.add_parser("cache", help="show where the cache is and its size")
     either = command.add_mutually_exclusive_group()

@@ -26,6 +26,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+FOLDED = {"setup", "parameters", "metrics"}
 CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[^\n\t\x20-\x7e\xa0-\U0010ffff]")
 
 
@@ -59,6 +60,20 @@ def write(path: Path, notebook: nbformat.NotebookNode) -> None:
 def tags(cell) -> set[str]:
     """The tags of a cell."""
     return set(cell.metadata.get("tags", []))
+
+
+def metadata(cell) -> dict:
+    """Metadata of a stored cell: its tags; set-up, parameters, METRICS are folded (JupyterLab, Colab, website)."""
+    mine = tags(cell)
+    if cell.cell_type != "code" or not mine & FOLDED:
+        return {"tags": sorted(mine)} if mine else {}
+    machine = "metrics" in mine  # what it prints is for the harness
+    hidden = {"source_hidden": True} | ({"outputs_hidden": True} if machine else {})
+    return {
+        "cellView": "form",
+        "jupyter": hidden,
+        "tags": sorted(mine | {"hide-cell" if machine else "hide-input"}),
+    }
 
 
 def content(notebook) -> list[tuple]:

@@ -26,10 +26,10 @@ from klm_utils.course.notebook import (
     content,
     headline,
     is_executed_copy,
+    metadata,
     parameters,
     plain,
     read,
-    tags,
     write,
 )
 from klm_utils.course.page import is_page, table, write_page
@@ -274,7 +274,7 @@ def store_outputs(result: Result) -> None:
         raise ConfigError(what, str(result.job.source), remedy=remedy)
     executed.metadata = METADATA
     for cell in executed.cells:
-        cell.metadata = {"tags": sorted(tags(cell))} if tags(cell) else {}
+        cell.metadata = metadata(cell)
     write(result.job.source, executed)
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 import nbformat
 
 from klm_utils.course import require_root, setting
-from klm_utils.course.notebook import METADATA, code_cells, edition, read, tags, write
+from klm_utils.course.notebook import METADATA, code_cells, edition, metadata, read, tags, write
 from klm_utils.errors import ConfigError
 
 STUB = re.compile(r"^( *)# STUB (.*)$", re.M)
@@ -158,8 +158,7 @@ def links_one_folder_up(text: str) -> str:
 
 
 def _cell(cell, source: str) -> dict:
-    kept = sorted(tags(cell))
-    copy = {"cell_type": cell.cell_type, "id": cell.id, "metadata": {"tags": kept} if kept else {}, "source": source}
+    copy = {"cell_type": cell.cell_type, "id": cell.id, "metadata": metadata(cell), "source": source}
     return copy | ({"execution_count": None, "outputs": []} if cell.cell_type == "code" else {})
 
 

@@ -14,7 +14,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from klm_utils.course import setting
-from klm_utils.course.notebook import check_parameters, code_cells, metrics, parameters, read, tags
+from klm_utils.course.minutes import minutes, said
+from klm_utils.course.notebook import check_parameters, code_cells, figures, metrics, parameters, read, tags
+from klm_utils.course.notebook import metadata as stored_metadata
 from klm_utils.course.run import execute, fetch_assets
 from klm_utils.course.scales import load, plan
 from klm_utils.course.student import is_same, notebooks
@@ -71,12 +73,14 @@ def no_absolute_path(notebook, path):
 
 
 def metadata(notebook, path):
-    """Nothing that a widget, papermill or an editor left behind."""
+    """Tags, the folds of set-up, parameters and METRICS, and nothing that a widget, papermill or an editor left."""
     if left := set(notebook.metadata) - {"kernelspec", "language_info"}:
         yield f"metadata {sorted(left)}"
     for cell in notebook.cells:
-        if left := set(cell.metadata) - {"tags"}:
-            yield f"cell {cell.id}: metadata {sorted(left)}"
+        if cell.metadata != stored_metadata(cell):
+            yield f"cell {cell.id}: metadata {dict(cell.metadata)}"
+    if "setup" not in tags(code_cells(notebook)[0]):
+        yield "the first code cell is not tagged setup"
 
 
 def frame(notebook, path):
@@ -106,6 +110,43 @@ def exercises_are_complete(notebook, path):
                 yield f"cell {cell.id}: no card before the exercise"
             if not re.search(r"exercises\.ch\d\d\.check_\w+\(", cell.source):
                 yield f"cell {cell.id}: no call of exercises.chNN.check_..."
+
+
+def reading(notebook, path):
+    """The header's minutes are those of the text; sections are marked core or more; the core fits 45 minutes."""
+    found, promised = minutes(notebook), said(notebook.cells[0].source)
+    if found.core > 45:
+        yield f"{found.core} minutes of core"
+    if (found.core, found.more or -1, found.exercises) != promised:
+        yield f"the header says {promised}, the text has {found}"
+    for heading in re.findall(r"(?m)^## \d.*$", "\n".join(markdown(notebook))):
+        if not heading.endswith(("· core", "· more")):
+            yield f"{heading!r} is neither core nor more"
+
+
+def page(notebook, path):
+    """Eight pictures; 120 decimals besides cells tagged `result`; no line that scrolls; no value under a checker."""
+    if (pictures := len(figures(notebook))) < (least := 6 if path.name.startswith("00") else 8):
+        yield f"{pictures} pictures, {least} are the least"
+    decimals = 0
+    for cell in code_cells(notebook):
+        yield from (f"cell {cell.id}: {len(line)} characters" for line in cell.source.splitlines() if len(line) > 96)
+        shown = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs]
+        if "exercise" in tags(cell) and "execute_result" in kinds(cell):
+            yield f"cell {cell.id}: a value under a checker"
+        if not tags(cell) & {"result", "metrics"}:
+            decimals += sum(len(re.findall(r"\d*\.\d+", text)) for text in shown)
+    if decimals > 120:
+        yield f"{decimals} decimals are printed"
+
+
+def article_comes_last(notebook, path):
+    """Its name and its E-numbers stand in one section near the end and nowhere else."""
+    text = "\n".join(markdown(notebook))
+    before, title, _ = text.partition("## What the article gets wrong here")
+    if not title:
+        yield "no section on the article"
+    yield from (f"{number} before that section" for number in re.findall(r"\bE\d{1,2}\b", before))
 
 
 def links(notebook, path):
@@ -147,7 +188,10 @@ def scales_are_used(notebook, path):
             check_parameters(notebook, wanted, f"scale {scale}")
 
 
+FIRST_EDITION = ("00", "01", "02", "03", "04", "05", "06", "07")
+SECOND_EDITION = [reading, page, article_comes_last]
 CHECKS = [
+    *SECOND_EDITION,
     budgets,
     executed_in_sequence,
     no_absolute_path,
@@ -184,7 +228,8 @@ def test_the_notebooks_are_here_and_have_scales():
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_notebooks(check):
-    assert not (found := all_faults(check, NOTEBOOKS)), found
+    paths = [p for p in NOTEBOOKS if check not in SECOND_EDITION or not p.name.startswith(FIRST_EDITION)]
+    assert not (found := all_faults(check, paths)), found
 
 
 def without_a_trace_of_a_run(notebook, path):
@@ -238,6 +283,7 @@ def good():
     badge = f"https://colab.research.google.com/github/{SETTING['repository']}/blob/{SETTING['branch']}/notebooks"
     shown = [new_output("stream", text='METRICS {"a": 1}')]
     code = [
+        new_code_cell("import klm_utils", metadata={"tags": ["setup"]}),
         new_code_cell("SEED = 0", metadata={"tags": ["parameters"]}),
         new_code_cell("print(SEED)", outputs=[new_output("stream", text="0.5 and/or 1/2/3")]),
         new_code_cell("exercises.ch00.check_sum(f)", metadata={"tags": ["exercise"]}),
@@ -245,10 +291,21 @@ def good():
     ]
     for number, cell in enumerate(code, 1):
         cell.execution_count = number
-    title = new_markdown_cell(f"# [badge]({badge}/00_tour.ipynb) $a/b$ [paper](https://github.com/other/x/blob/dev/y)")
-    card = new_markdown_cell("> **Exercise**", metadata={"tags": ["exercise"]})
+    code[2].outputs += [new_output("display_data", data={"image/png": "x"})] * 8
+    text = (
+        f"# [badge]({badge}/00_tour.ipynb) $a/b$ [paper](https://github.com/other/x/blob/dev/y)",
+        "| **Minutes** | 1 to read, 3 for the exercises |",
+        "## 1. A film · core",
+        "## What the article gets wrong here",
+        "E1 and E2.",
+    )
+    title = new_markdown_cell("\n".join(text))
+    card = new_markdown_cell("> **Exercise** · write · 3 minutes", metadata={"tags": ["exercise"]})
     footer = new_markdown_cell("The end.", metadata={"tags": ["footer"]})
-    return new_notebook(cells=[title, *code[:2], card, *code[2:], footer])
+    notebook = new_notebook(cells=[title, *code[:3], card, *code[3:], footer])
+    for cell in notebook.cells:
+        cell.metadata = stored_metadata(cell)
+    return notebook
 
 
 def append(source, make=new_code_cell, **other):
@@ -256,7 +313,7 @@ def append(source, make=new_code_cell, **other):
 
 
 def output(kind, **content):
-    return lambda nb: nb.cells[2].outputs.append(new_output(kind, **content))
+    return lambda nb: nb.cells[3].outputs.append(new_output(kind, **content))
 
 
 def change(index, **values):
@@ -269,34 +326,45 @@ def edit(index, text):
 
 COLAB = f"https://colab.research.google.com/github/{SETTING['repository']}"
 WRONG = [
+    (reading, edit(0, " word" * 121), "the header says"),
+    (reading, edit(0, "\n## 2. Facts · more"), "the header says"),
+    (reading, change(4, source="> 4 minutes"), "the header says"),
+    (reading, edit(0, " word" * 5401), "minutes of core"),
+    (reading, edit(0, "\n## 2. Facts"), "neither core nor more"),
+    (page, lambda nb: nb.cells[3].outputs.clear(), "0 pictures"),
+    (page, output("stream", text=".5 " * 121), "decimals are printed"),
+    (page, edit(3, "\n# " + "x" * 96), "98 characters"),
+    (page, lambda nb: nb.cells[5].outputs.append(new_output("execute_result")), "under a checker"),
+    (article_comes_last, change(0, source="# E17"), "E17"),
+    (article_comes_last, change(0, source="# E17"), "no section"),
     (budgets, lambda nb: nb.cells.extend(new_markdown_cell("x") for _ in range(40)), "cells besides"),
-    (budgets, change(2, source="x = 1\n" * 26), "26 lines"),
+    (budgets, change(3, source="x = 1\n" * 26), "26 lines"),
     (budgets, change(0, source="word " * 221), "221 words"),
     (budgets, output("stream", text="x" * 400_000), "bytes of outputs"),
-    (executed_in_sequence, change(2, execution_count=7), "execution counts"),
-    (executed_in_sequence, change(2, execution_count=None), "execution counts"),
+    (executed_in_sequence, change(3, execution_count=7), "execution counts"),
+    (executed_in_sequence, change(3, execution_count=None), "execution counts"),
     (executed_in_sequence, output("error", ename="E", evalue="", traceback=[]), "error output"),
     (no_absolute_path, output("stream", text="saved in /" + "home/ann/klm.json"), "absolute path"),
     (no_absolute_path, output("display_data", data={"text/html": "<td>'/" + "opt/x/y'</td>"}), "absolute path"),
-    (no_absolute_path, edit(2, "\nopen('/" + "content/data/x.csv')"), "absolute path"),
-    (no_absolute_path, edit(2, "\nopen('C:" + "\\Users\\ann')"), "absolute path"),
+    (no_absolute_path, edit(3, "\nopen('/" + "content/data/x.csv')"), "absolute path"),
+    (no_absolute_path, edit(3, "\nopen('C:" + "\\Users\\ann')"), "absolute path"),
     (metadata, lambda nb: nb.metadata.update(widgets={}), "widgets"),
     (metadata, lambda nb: nb.metadata.update(papermill={}), "papermill"),
-    (metadata, lambda nb: nb.cells[1].metadata.update(papermill={}), "papermill"),
-    (frame, change(1, metadata={}), "parameters cell"),
-    (frame, edit(1, "\nA = 2 * 3"), "literal"),
-    (frame, lambda nb: nb.cells[5].outputs.clear(), "METRICS"),
+    (metadata, lambda nb: nb.cells[2].metadata.update(papermill={}), "papermill"),
+    (frame, change(2, metadata={}), "parameters cell"),
+    (frame, edit(2, "\nA = 2 * 3"), "literal"),
+    (frame, lambda nb: nb.cells[6].outputs.clear(), "METRICS"),
     (frame, append("late = 1"), "follows the metrics"),
     (frame, append("late", new_markdown_cell), "follows the metrics"),
     (figures_are_png, output("display_data", data={"image/svg+xml": "<svg/>"}), "svg"),
-    (exercises_are_complete, change(3, metadata={}), "no card"),
-    (exercises_are_complete, change(4, source="check(f)"), "no call"),
+    (exercises_are_complete, change(4, metadata={}), "no card"),
+    (exercises_are_complete, change(5, source="check(f)"), "no call"),
     (links, change(0, source="# no badge"), "no Colab badge"),
     (links, edit(0, f" {COLAB}/blob/old/notebooks/00_tour.ipynb"), "link to old"),
     (links, edit(0, f" {COLAB}/blob/{SETTING['branch']}/notebooks/99.ipynb"), "99.ipynb"),
     (links, edit(0, " https://colab.research.google.com/github/ann/fork/blob/main/x.ipynb"), "ann/fork"),
     (links, edit(0, f" https://github.com/ann/{OWN}"), f"ann/{OWN}"),
-    (links, edit(2, f"\n'git+https://github.com/{SETTING['repository']}@old'"), "link to @old"),
+    (links, edit(3, f"\n'git+https://github.com/{SETTING['repository']}@old'"), "link to @old"),
     (links, edit(0, " [x](../nowhere.md)"), "nowhere"),
 ]
 
