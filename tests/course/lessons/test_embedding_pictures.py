@@ -1,10 +1,12 @@
 """The drawings of notebook 02 show the tokens, films and numbers that they were given."""
 
 import itertools
+from io import BytesIO
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from PIL import Image
 
 from klm_utils import plots
 from klm_utils.course.lessons import embedding_pictures as pictures
@@ -175,3 +177,17 @@ def test_a_lottery_has_a_histogram_per_word():
 def test_the_way_of_a_text_has_an_arrow_between_boxes():
     ax = pictures.way_of_a_text([("a film", "Alien"), ("tokens", "[CLS]"), ("mean", "+0.1")])
     assert texts(ax) == ["a film", "Alien", "tokens", "[CLS]", "mean", "+0.1"] and len(ax.patches) == 5
+
+
+def test_a_figure_in_few_colours_is_smaller_and_looks_the_same():
+    ax = pictures.bars({"slow": 200.0, "fast": 2.0}, "ms")
+    whole = BytesIO()
+    ax.figure.savefig(whole, format="png", bbox_inches="tight", facecolor="white")
+    small = pictures.paletted(ax.figure, 96)
+    before, after = (np.asarray(Image.open(one).convert("RGB"), dtype=float) for one in (whole, BytesIO(small)))
+    assert len(small) < 0.6 * len(whole.getvalue()) and before.shape == after.shape
+    assert np.abs(before - after).mean() < 2
+
+
+def test_outside_of_a_notebook_figures_stay_as_they_are():
+    assert pictures.in_few_colours() is None
