@@ -22,7 +22,7 @@ def in_few_colours(colours: int = 96) -> None:
     """From now on the notebook keeps its figures with a palette: a third of the bytes, and they look the same."""
     from IPython.core.getipython import get_ipython
 
-    if shell := get_ipython():
+    if (shell := get_ipython()) and shell.display_formatter:
         shell.display_formatter.formatters["image/png"].for_type(Figure, lambda figure: paletted(figure, colours))
 
 
@@ -157,10 +157,10 @@ def padded_batch(
         said = {f"CLS {values[0]:.2f}": "#B07800", f"last {values[last]:.2f}": GREEN}
         said |= {
             f"mean of tokens {values[real > 0].mean():.2f}": BLUE,
-            f"mean with padding {values.mean():.2f}": "#999999",
+            f"mean with padding {values.mean():.2f}": GREY,
         }
-        for x, (text, colour) in zip((0, 0.155, 0.33, 0.66), said.items(), strict=True):
-            ax.text(x * width, top - 0.28, text, va="center", fontsize=9.5, color=colour)
+        for start, (text, colour) in zip((0, 0.155, 0.33, 0.66), said.items(), strict=True):
+            ax.text(start * width, top - 0.28, text, va="center", fontsize=9.5, color=colour)
     ax.set(xlim=(-0.1, width + 0.1), ylim=(-2.1 * (len(tokens) - 1) - 0.55, 1.0))
     ax.axis("off")
     return ax
