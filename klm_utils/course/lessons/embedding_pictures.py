@@ -22,6 +22,7 @@ def in_few_colours(colours: int = 96) -> None:
     """From now on the notebook keeps its figures with a palette: a third of the bytes, and they look the same."""
     from IPython.core.getipython import get_ipython
 
+    plt.close(plt.figure())  # loads the backend now: it sets a formatter of its own
     if (shell := get_ipython()) and shell.display_formatter:
         shell.display_formatter.formatters["image/png"].for_type(Figure, lambda figure: paletted(figure, colours))
 
