@@ -18,7 +18,7 @@ from klm_utils.data.splits import Split
 from klm_utils.embedding import masked_mean
 from klm_utils.embedding.encoder import TextEncoder
 from klm_utils.errors import check_choice
-from klm_utils.evaluation import experiment
+from klm_utils.evaluation import experiment, metrics
 from klm_utils.models.recommender import KLMRecommender
 from klm_utils.training import objectives
 from klm_utils.training.config import TrainConfig
@@ -43,15 +43,14 @@ def cosines(encoder: TextEncoder, thing: str, words: Sequence[str], corpus: Sequ
     return [float(first @ other / np.linalg.norm(first) / np.linalg.norm(other)) for other in others]
 
 
-def proved(line: str, left: sp.Expr, right: sp.Expr, at: Mapping[sp.Symbol, float]) -> bool:
-    """Say whether both sides are equal for all values (sympy brings left - right to 0), and what the left one is `at`.
+def proved(line: str, left: sp.Expr, right: sp.Expr, at: Mapping[sp.Symbol, float]) -> None:
+    """Print whether both sides are equal for all values (sympy brings left - right to 0), and the left one `at` a point.
 
-    Prints one line. Logarithms are taken apart as if their arguments were positive, which p and 1 - p are.
+    Logarithms are taken apart as if their arguments were positive, which p and 1 - p are.
     """
     holds = sp.simplify(sp.expand_log(left - right, force=True)) == 0
-    here = float(left.subs(at))
-    print(f"{line:38} {'proved' if holds else 'WRONG '}   here: {here:.2f}")
-    return bool(holds)
+    here = f"{float(left.subs(at)):.3g}"
+    print(f"{line:36} {'proved' if holds else 'WRONG: the two sides differ'}; for the phone {here}")
 
 
 def buyers(seed: int, rows: int = 40, columns: int = 5) -> tuple[Tensor, Tensor, Tensor]:
@@ -310,3 +309,66 @@ def descend(start: tuple[float, float], steps: int = 300, rate: float = 0.5, sha
         (slope,) = torch.autograd.grad(loss, point)
         path.append((point - rate * slope).detach())
     return torch.stack(path).numpy()
+
+
+def one_output(seed: int) -> dict[str, float]:
+    """Loss that transformers' classifier with one output computes, beside squared error and BCE of that output."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = BertConfig(
+            vocab_size=30, max_position_embeddings=12, initializer_range=0.5, hidden_size=8, num_hidden_layers=2,
+            num_attention_heads=2, intermediate_size=16,
+        )  # fmt: skip
+        config.num_labels = 1
+        classifier, y = BertForSequenceClassification(config).eval(), torch.tensor([1.0, 0.0, 0.0, 1.0])
+        with torch.no_grad():
+            out = classifier(input_ids=torch.randint(1, 30, (4, 6)), labels=y)
+    z = out.logits[:, 0]
+    own = {"the classifier's loss": out.loss, "squared error": F.mse_loss(z, y), "BCE": losses.bce_with_logits(z, y)}
+    return {name: value.item() for name, value in own.items()}
+
+
+def new_head(always_one: bool, rate: float, seed: int, steps: int = 200, times: int = 20) -> dict[str, float]:
+    """A new linear head trained by AdamW on drawn data, `times` over; means but for `moved` and the ends of AUC.
+
+    Args:
+        always_one: train on the label 1 alone. rate: the learning rate.
+
+    Returns:
+        loss before and after, the largest move of any weight, and the mean, least and largest AUC on the true labels.
+    """
+    draw, rows = torch.Generator().manual_seed(seed), []
+    for _ in range(times):
+        x, w = torch.randn(1000, 8, generator=draw), 0.1 * torch.randn(8, generator=draw)
+        truly = (torch.rand(1000, generator=draw) < torch.sigmoid(2 * x[:, 0] - x[:, 1])).float()
+        y, start, bias = torch.ones(1000) if always_one else truly, w.clone(), torch.zeros((), requires_grad=True)
+        optimizer, seen = torch.optim.AdamW([w.requires_grad_(), bias], rate), []
+        for _ in range(steps):
+            loss = losses.bce_with_logits(x @ w + bias, y)
+            seen.append(loss.item())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        scores = (x @ w).detach().numpy()
+        rows.append((seen[0], seen[-1], (w - start).abs().max().item(), metrics.auc(truly.numpy(), scores)))
+    first, last, moved, auc = np.array(rows).T
+    found = {"loss before": first.mean(), "loss after": last.mean(), "moved": moved.max(), "AUC": auc.mean()}
+    return {name: float(value) for name, value in (found | {"least AUC": auc.min(), "largest AUC": auc.max()}).items()}
+
+
+def summary(runs: experiment.Runs, taken: pd.Series, base: str, names: Mapping[str, str]) -> pd.DataFrame:
+    """Steps, and of each metric the value and the difference to `base` with its interval for other users, as text.
+
+    names: metric -> heading.
+    """
+    table = pd.DataFrame({"steps": taken.reindex(runs.variants)})
+    for metric, heading in names.items():
+        found = runs.table(base, metric)
+        table[heading] = found[metric].map("{:.3f}".format)
+        ends = zip(*(found[f"minus {column}"] for column in (base, "low", "high")), strict=True)
+        table[f"{heading} minus {base}"] = [
+            "" if np.isnan(value) else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]" for value, low, high in ends
+        ]
+    return table
