@@ -59,7 +59,7 @@ def graph(features: Mapping[str, float], w: Sequence[float], y: float, backward:
     ax.text(6.0, rows[0] + 0.2, "blue: value", color=VALUE, fontsize=10)
     if backward:
         ax.text(7.5, rows[0] + 0.2, "orange: gradient", color=SLOPE, fontsize=10)
-    ax.set(xlim=(-0.7, 9.3), ylim=(-0.5, rows[0] + 0.55))
+    ax.set(xlim=(-0.7, 9.3), ylim=(min(-0.5, middle - 1.75), rows[0] + 0.55))
     ax.axis("off")
     return ax
 
@@ -170,7 +170,8 @@ def felt(words: Sequence[Sequence[str]], lengths: np.ndarray, ax: Axes | None = 
             face = plt.get_cmap("Oranges")(0.75 * share) if inside else "white"
             ax.add_patch(Rectangle((place, -row - 1), 0.96, 0.9, facecolor=face, edgecolor=GREY))
             told = f"{text[place]} {lengths[row, place]:.3f}" if inside else f"– {lengths[row, place]:.0f}"
-            ax.text(place + 0.48, -row - 0.55, told, ha="center", va="center", fontsize=9, color=INK)
+            ink = "white" if inside and share > 0.7 else INK
+            ax.text(place + 0.48, -row - 0.55, told, ha="center", va="center", fontsize=9, color=ink)
     ax.set(xlim=(-0.02, lengths.shape[1]), ylim=(-len(words) - 0.05, 0))
     ax.axis("off")
     return ax
@@ -305,7 +306,7 @@ def landscape(paths: Mapping[tuple[float, float], np.ndarray], share: float = 0.
     line = np.linspace(-2.7, 2.7, 181)
     z = np.outer(line, line)
     height = share * np.log1p(np.exp(-z)) + (1 - share) * np.log1p(np.exp(z))
-    levels = np.geomspace(height.min(), height.max(), 18)
+    levels = np.geomspace(height.min(), height.max(), 13)
     ax.contourf(line, line, height, levels, cmap="Greys", norm="log", alpha=0.8)
     goal = np.log(share / (1 - share))
     for side in (1, -1):

@@ -44,13 +44,19 @@ def cosines(encoder: TextEncoder, thing: str, words: Sequence[str], corpus: Sequ
 
 
 def proved(line: str, left: sp.Expr, right: sp.Expr, at: Mapping[sp.Symbol, float]) -> None:
-    """Print whether both sides are equal for all values (sympy brings left - right to 0), and the left one `at` a point.
+    """Print whether both sides are equal for all values (sympy brings left - right to 0), and the left one at a point.
 
     Logarithms are taken apart as if their arguments were positive, which p and 1 - p are.
     """
     holds = sp.simplify(sp.expand_log(left - right, force=True)) == 0
     here = f"{float(left.subs(at)):.3g}"
-    print(f"{line:36} {'proved' if holds else 'WRONG: the two sides differ'}; for the phone {here}")
+    print(f"{line:34} {'proved' if holds else 'WRONG: the two sides differ'}; here it is {here}")
+
+
+def as_printed(z: Tensor, y: Tensor) -> Tensor:
+    """The cross-entropy of each row as a book prints it: through p, which rounds to 0 or 1."""
+    p = torch.sigmoid(z)
+    return -(y * p.log() + (1 - y) * (1 - p).log())
 
 
 def buyers(seed: int, rows: int = 40, columns: int = 5) -> tuple[Tensor, Tensor, Tensor]:
@@ -293,6 +299,18 @@ def learn(split: Split, rows: pd.DataFrame, seed: int, steps: int) -> KLMRecomme
             steps -= 1
 
 
+def on_a_sample(split: Split, share: float, seed: int, epochs: int = 8) -> dict[str, np.ndarray]:
+    """Logits of the rows of test by three models: of all rows of train, of all with as few steps as the sample has, and
+    of the sample, which is all positives and this share of the negatives."""
+    train, luck = split.train, np.random.default_rng(seed).random(len(split.train))
+    sample = train[(train["label"] == 1) | (luck < share)]
+    few, many = (epochs * ceil(len(rows) / 4096) for rows in (sample, train))
+    runs = {"all rows": (train, many), "all rows, few steps": (train, few), "sample": (sample, few)}
+    models = {name: learn(split, rows, seed, steps) for name, (rows, steps) in runs.items()}
+    test = split.test
+    return {name: model.scores(test["user_id"], test["item_id"]) for name, model in models.items()}
+
+
 def tenths(p: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
     """Means of p and truth in ten groups of rows, by p."""
     groups = pd.qcut(p, 10, labels=False, duplicates="drop")
@@ -359,16 +377,25 @@ def new_head(always_one: bool, rate: float, seed: int, steps: int = 200, times: 
 
 
 def summary(runs: experiment.Runs, taken: pd.Series, base: str, names: Mapping[str, str]) -> pd.DataFrame:
-    """Steps, and of each metric the value and the difference to `base` with its interval for other users, as text.
+    """Steps, and of each metric the value of `base` and what the others have over it, with intervals for other users.
 
     names: metric -> heading.
     """
     table = pd.DataFrame({"steps": taken.reindex(runs.variants)})
     for metric, heading in names.items():
         found = runs.table(base, metric)
-        table[heading] = found[metric].map("{:.3f}".format)
-        ends = zip(*(found[f"minus {column}"] for column in (base, "low", "high")), strict=True)
-        table[f"{heading} minus {base}"] = [
-            "" if np.isnan(value) else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]" for value, low, high in ends
+        ends = zip(found[metric], *(found[f"minus {name}"] for name in (base, "low", "high")), strict=True)
+        table[heading] = [
+            f"{value:.3f}" if np.isnan(minus) else f"{minus:+.3f} [{low:+.3f}, {high:+.3f}]"
+            for value, minus, low, high in ends
         ]
     return table
+
+
+def calibrated(said: Mapping[str, np.ndarray], label: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
+    """A row per model: mean probability, ECE, mean distance to the true probabilities, AUC."""
+    rows = {}
+    for name, p in said.items():
+        off = float(np.abs(p - truth).mean())
+        rows[name] = (float(p.mean()), metrics.ece(label, p), off, metrics.auc(label, p))
+    return pd.DataFrame(rows, index=["mean p", "ECE", "off the truth", "AUC"]).T
