@@ -28,6 +28,15 @@ _BRACKETS = re.compile(r"\s*\(([^)]*)\)")
 _PARTS = re.compile(r"[:–]| - ")
 _YEAR = re.compile(r"\((\d{4})\)")
 
+RULES = (  # from strict to loose
+    "same name, same year",
+    "same name, a year off",
+    "part of the name",
+    "name within the name",
+    "other spelling",
+    "long name, years off",
+)
+
 
 def words(title: str) -> list[str]:
     """What two spellings of a title have in common: no case, accents, articles; numbers as digits.
@@ -103,14 +112,15 @@ class Search:
                 self.part[key].append(i)
         self.trigrams = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 3), alternate_sign=False)
         self.vectors = self.trigrams.transform(" ".join(own) for own in self.words)
-        self.rules: dict[str, Callable[[list[str], float], Iterable[int]]] = {
-            "same name, same year": lambda own, year: self._near(self._named(own), year, 0),
-            "same name, a year off": self._year_off,
-            "part of the name": self._of_part,
-            "name within the name": self._within,
-            "other spelling": self._spelt,
-            "long name, years off": self._long,
-        }
+        tries: list[Callable[[list[str], float], Iterable[int]]] = [
+            lambda own, year: self._near(self._named(own), year, 0),
+            self._year_off,
+            self._of_part,
+            self._within,
+            self._spelt,
+            self._long,
+        ]
+        self.rules = dict(zip(RULES, tries, strict=True))
 
     def __call__(self, title: str, year: float) -> tuple[int, str]:
         if pd.isna(year) and (written := _YEAR.search(title)):

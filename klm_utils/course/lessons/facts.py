@@ -110,7 +110,8 @@ def known_of(title: str, facts: Mapping[str, Sequence[str]], ax: Axes | None = N
 
 
 def ways(user: str, film: str, shared: Mapping[str, Sequence[str]], falls: Mapping[str, float]) -> Axes:
-    """Paths from a user over liked films and their facts to a film, thick where the score needs the fact.
+    """Paths from a user over liked films and their facts to a film, as thick as the score needs the fact; orange: it
+    would rise without.
 
     Args:
         shared: fact -> titles of liked films that hold it; one or two titles of each are drawn.
@@ -119,7 +120,7 @@ def ways(user: str, film: str, shared: Mapping[str, Sequence[str]], falls: Mappi
     ax = plt.subplots(figsize=(8.4, 0.6 + 0.62 * len(shared)), layout="constrained")[1]
     middle = -(len(shared) + 1) / 2
     for row, (fact, titles) in enumerate(shared.items(), start=1):
-        width, colour = 0.6 + 12 * max(falls[fact], 0), COLOURS[0] if falls[fact] > 0.02 else "#AAAAAA"
+        width, colour = 0.6 + 12 * abs(falls[fact]), COLOURS[0] if falls[fact] > 0 else COLOURS[1]
         for x, y in (([1.3, 1.7], [middle, -row]), ([4.5, 4.9], [-row, -row]), ([7.3, 7.9, 8.4], [-row, -row, middle])):
             ax.plot(x, y, color=colour, linewidth=width, zorder=0, solid_capstyle="round")
         short = [shorten(title, 26, placeholder=" ...") for title in titles]
@@ -163,7 +164,7 @@ def timeline(events: Mapping[str, float], now: float, ax: Axes | None = None) ->
         ax.plot([min(events.values()), year], [row, row], color=PALE, linewidth=5, solid_capstyle="butt", zorder=0)
         ax.plot(year, row, "o", color=COLOURS[1] if year > now else COLOURS[0], markersize=9)
     ax.axvline(now, color=INK, linestyle=":", linewidth=1.2)
-    ax.text(now, -0.75, "the last rating", ha="center", va="bottom", fontsize=9)
+    ax.text(now, -0.75, "the last rating; orange: later", ha="center", va="bottom", fontsize=9)
     ax.set_yticks(range(len(events)), [event.replace("$", r"\$") for event in events])
     ticks = np.arange(np.floor(min(events.values()) * 4) / 4, max(events.values()) + 0.2, 0.25)
     months = [f"{('Jan', 'Apr', 'Jul', 'Oct')[round(tick % 1 * 4) % 4]} {int(tick)}" for tick in ticks]
@@ -183,6 +184,24 @@ def bars(values: Mapping[str, float], label: str, ax: Axes | None = None) -> Axe
     ax.set(ylim=(len(values) - 0.5, -0.5), xlabel=label)
     ax.margins(x=0.12)
     ax.axvline(0, color=INK, linewidth=0.8)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def pairs_of_bars(table: pd.DataFrame, label: str, ax: Axes | None = None) -> Axes:
+    """Two bars for each row of a table with two columns, the first one above, blue and grey."""
+    ax = ax or plt.subplots(figsize=(7.2, 0.8 + 0.45 * len(table)), layout="constrained")[1]
+    for shift, colour, column in ((-0.2, COLOURS[0], 0), (0.2, "#AAAAAA", 1)):
+        values = table.iloc[:, column]
+        drawn = ax.barh(
+            [row + shift for row in range(len(table))], values, 0.36, color=colour, label=table.columns[column]
+        )
+        ax.bar_label(drawn, [f"{value:+.3f}" for value in values], padding=3, fontsize=9)
+    ax.set_yticks(range(len(table)), table.index)
+    ax.set(ylim=(len(table) - 0.5, -0.5), xlabel=label)
+    ax.margins(x=0.15)
+    ax.axvline(0, color=INK, linewidth=0.8)
+    ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

@@ -103,6 +103,16 @@ def test_a_thick_way_is_one_that_the_score_needs():
     )
     assert {"user 1", "M$M", "X and 2 more", "actor B", "+0.50", "-0.20"} <= set(texts(ax))
     assert ax.lines[0].get_linewidth() > 5 > ax.lines[3].get_linewidth() and "V" * 30 not in str(texts(ax))
+    assert [ax.lines[at].get_color() for at in (0, 3)] == [*facts.COLOURS[:2]], "orange: without it the score would rise"
+
+
+def test_two_bars_for_each_row():
+    ax = facts.pairs_of_bars(
+        pd.DataFrame({"a path": [0.2, 0.1], "no path": [-0.3, 0.0]}, index=["actor", "writer"]), "fall"
+    )
+    assert [round(bar.get_width(), 3) for bar in ax.patches] == [0.2, 0.1, -0.3, 0.0]
+    assert [bar.get_y() < ax.patches[2 + at].get_y() for at, bar in enumerate(ax.patches[:2])] == [True, True]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a path", "no path"]
 
 
 def texts(ax):
