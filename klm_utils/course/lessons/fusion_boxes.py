@@ -5,6 +5,7 @@ vectors, so that the drawings differ in nothing but how the boxes meet.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +50,16 @@ class Small:
         found = {"dot": of_dot(self.model, user, item)}
         return found | {name: of_layer(name, one.layer, x) for name, one in self.layers.items()}
 
+    def notes(self, user: int, item: int) -> dict[str, dict[str, str]]:
+        """{layer: {box: what to write in it}}: the weights that the genres get, and those of `hadamard`."""
+        drawn, names = self.boxes(user, item), self.model.features.names
+        own = self.layers["tags"].tag_rows[item].tolist()
+        weights = [(names[tag], weight) for tag, weight in zip(own, drawn["tags"]["weights"], strict=True) if tag >= 0]
+        lines = [f"{name.removeprefix('tags=')} {weight:.2f}" for name, weight in weights if name.startswith("tags=")]
+        product, factors = drawn["hadamard"]["product"], drawn["hadamard"]["weights"]
+        rows = [f"{one:.2f} × w {factor:.1f}" for one, factor in zip(product, factors, strict=True)]
+        return {"tags": {"attention": "\n".join(lines)}, "hadamard": {"product": "\n".join(rows)}}
+
     @torch.no_grad()
     def biases(self, user: int, item: int) -> tuple[float, float, float]:
         """The constant, the bias of the person and that of the film, which are added to every layer's score."""
@@ -65,14 +76,13 @@ def small(cut: Split, encoder: TextEncoder, epochs: int, seed: int = 0, rows: in
     train = cut.train.sample(min(rows, len(cut.train)), random_state=seed)
     users, items = model.positions(train["user_id"], train["item_id"])
     rating = torch.tensor(train["rating"].to_numpy(), dtype=torch.float32)
-    layers, inputs, rest = {}, None, None
+    layers: dict[str, LayerFusion] = {}
     for name in LAYERS:
-        own = KLMRecommender.from_split(cut, encoder=encoder, seed=seed, fusion=name, width=2, hidden=4).fusion
+        settings: dict[str, Any] = {"fusion": name, "width": 2, "hidden": 4}
+        own: Any = KLMRecommender.from_split(cut, encoder=encoder, seed=seed, **settings).fusion
         own.load_state_dict(model.fusion.state_dict(), strict=False)
-        if inputs is None:  # all layers see the same
-            inputs, biases = pairs(own, users, items)
-            rest = rating - model.fusion.constant.detach() - biases
-        _train(own.layer, inputs, rest, steps)
+        inputs, biases = pairs(own, users, items)
+        _train(own.layer, inputs, rating - own.constant.detach() - biases, steps)
         layers[name] = own
     return Small(model, layers)
 
@@ -122,7 +132,7 @@ def of_dot(model: KLMRecommender, user: int, item: int) -> Boxes:
 
 
 @torch.no_grad()
-def of_layer(name: str, layer: torch.nn.Module, x: Inputs) -> Boxes:
+def of_layer(name: str, layer: Any, x: Inputs) -> Boxes:
     """The boxes of one of `LAYERS` for one pair; "weights" are those of its tags or of its past, if it has any."""
     boxes = {"user": x.user, "past": x.past_mean, "id": x.item, "text": x.text, "tags": x.tag_mean}
     boxes |= {"person": x.user + x.past_mean, "film": x.item + x.text + x.tag_mean, "content": x.text + x.tag_mean}
@@ -151,7 +161,7 @@ def of_layer(name: str, layer: torch.nn.Module, x: Inputs) -> Boxes:
 
 
 @torch.no_grad()
-def tag_weights(layer: torch.nn.Module, x: Inputs) -> torch.Tensor:
+def tag_weights(layer: Any, x: Inputs) -> torch.Tensor:
     """How `TagAttention` weighs the tags of each film, [n, T]; they sum to 1, and padding has 0."""
     asked = layer.query(x.user + x.past_mean)[:, None, :] * layer.key(x.tags)
     score = asked.sum(-1) / x.user.shape[-1] ** 0.5
@@ -159,7 +169,7 @@ def tag_weights(layer: torch.nn.Module, x: Inputs) -> torch.Tensor:
 
 
 @torch.no_grad()
-def past_weights(layer: torch.nn.Module, x: Inputs) -> torch.Tensor:
+def past_weights(layer: Any, x: Inputs) -> torch.Tensor:
     """How `TargetAttention` weighs the films of each history, [n, H]; of any sign and any sum."""
     thing = x.item + x.text + x.tag_mean
     hidden = layer.thing(thing)[:, None, :] + layer.past(x.past) + layer.both(x.past * thing[:, None, :])

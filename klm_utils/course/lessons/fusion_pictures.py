@@ -1,6 +1,7 @@
-"""Drawings of notebook 03: lists, sums and products, packed tokens, fusion layers, timelines, what a score is made of."""
+"""Drawings of notebook 03: lists, sums, packed tokens, fusion layers, timelines, what a score is made of."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,15 +25,15 @@ FORMULAS = {
     "hadamard": "score = w · (person ⊙ film)",
     "gate": "mix = g ⊙ id + (1 − g) ⊙ content",
     "residual": "film = content + MLP(content) + id",
-    "tags": "attention = sum of a(tag) × tag",
-    "target": "attention = sum of a(past film) × past film",
+    "tags": "attention = sum of weight × tag",
+    "target": "attention = sum of weight × past film",
     "concat": "score = MLP([user; past; id; text; tags])",
 }
 OWN = {
     "hadamard": {"person": (0.5, 1.2), "film": (3.0, 1.2), "product": (1.75, 2.1)},
     "gate": {"g": (1.9, 1.2), "content": (3.85, 1.2), "mix": (3.0, 2.2), "person": (0.5, 2.1)},
-    "residual": {"content": (3.9, 1.0), "MLP": (4.15, 1.85), "film": (2.5, 2.1), "person": (0.5, 2.1)},
-    "tags": {"attention": (3.9, 1.5), "film": (2.6, 2.25), "person": (0.5, 1.2)},
+    "residual": {"content": (3.9, 1.15), "MLP": (3.9, 2.3), "film": (2.45, 1.75), "person": (0.5, 1.75)},
+    "tags": {"attention": (3.8, 1.45), "film": (2.2, 2.3), "person": (0.5, 1.2)},
     "target": {"attention": (1.3, 1.5), "film": (3.2, 1.2), "person": (0.2, 2.25)},
     "concat": {"MLP": (2.0, 2.1), "score": (2.0, 3.0)},
 }
@@ -43,27 +44,25 @@ def short(title: str, length: int = 21) -> str:
     return title if len(title) <= length else title[: length - 1].rstrip(" ,:") + "…"
 
 
-def five_lists(joined: Sequence[str], product: Mapping[str, Sequence[str]]) -> np.ndarray:
-    """Above the list that the joined vectors give to each person, below the lists of the product; the two Axes.
+def five_lists(joined: Mapping[str, Sequence[str]], product: Mapping[str, Sequence[str]]) -> np.ndarray:
+    """Person -> titles, the best first: above those of the joined vectors, below those of the product; the two Axes.
 
-    Args:
-        joined: titles, the best first. product: person -> titles. A title that two persons share is grey below.
+    A title that stands in one person's list only has the colour of that person.
     """
     axes = plt.subplots(2, 1, figsize=(8, 4.3), layout="constrained")[1]
-    often = pd.Series([title for own in product.values() for title in own]).value_counts()
-    panels = (dict.fromkeys(product, joined), product)
     names = ("Joined: [film; person], then a linear layer", "Multiplied: film · person")
-    for ax, lists, name in zip(axes, panels, names, strict=True):
+    for ax, lists, name in zip(axes, (joined, product), names, strict=True):
+        often = pd.Series([title for own in lists.values() for title in own]).value_counts()
         for column, (person, own) in enumerate(lists.items()):
             for place, title in enumerate(own):
-                shared = lists is panels[0] or often[title] > 1
+                shared = often[title] > 1
                 colour = PALE if shared else COLOURS[column]
                 ax.add_patch(Rectangle((column, -place - 1), 0.96, 0.88, facecolor=colour, alpha=1 if shared else 0.3))
-                at = (column + 0.04, -place - 0.56)
-                ax.text(*at, f"{place + 1} {short(title, 17)}", va="center", fontsize=9, parse_math=False)
+                at = (column + 0.03, -place - 0.56)
+                ax.text(*at, f"{place + 1} {short(title, 18)}", va="center", fontsize=9, parse_math=False)
             ax.text(column + 0.04, 0.12, person, va="bottom", fontsize=9, weight="bold")
         ax.set_title(name, fontsize=10.5, loc="left", pad=2)
-        ax.set(xlim=(0, len(lists)), ylim=(-len(joined), 0.75))
+        ax.set(xlim=(0, len(lists)), ylim=(-max(map(len, lists.values())), 0.75))
         ax.axis("off")
     return axes
 
@@ -76,7 +75,7 @@ def sums_and_products(a: pd.Series, b: pd.Series, products: pd.DataFrame) -> np.
     axes = plt.subplots(1, 2, figsize=(8, 0.42 * len(a) + 1.0), layout="constrained", width_ratios=[1.45, 1])[1]
     total = pd.DataFrame(np.add.outer(a.to_numpy(), b.to_numpy()), index=a.index, columns=b.index)
     _grid(axes[0], total, "joined: a(film) + b(person)", a, b)
-    _grid(axes[1], products, "multiplied: film · person")
+    _grid(axes[1], products, "and with film · person")
     return axes
 
 
@@ -90,8 +89,8 @@ def _grid(ax: Axes, scores: pd.DataFrame, title: str, a: pd.Series | None = None
         for c, person in enumerate(scores.columns):
             first = places.iat[r, c] == 1
             ax.add_patch(Rectangle((c, r - 0.44), 0.96, 0.88, color=COLOURS[0] if first else "#EEEEEE"))
-            text, colour = f"{scores.iat[r, c]:+.2f}  ({places.iat[r, c]})", "white" if first else INK
-            ax.text(c + 0.48, r, text if a is None else text[1:], ha="center", va="center", fontsize=9, color=colour)
+            text, colour = f"{scores.iat[r, c]:.2f}  ({places.iat[r, c]})", "white" if first else INK
+            ax.text(c + 0.48, r, text, ha="center", va="center", fontsize=9, color=colour)
             if r == 0:
                 below = f"{person}\n" if b is None else f"{person}\n{b[person]:+.2f}"
                 ax.text(
@@ -194,10 +193,11 @@ def layers(names: Sequence[str], boxes: Mapping[str, Boxes], notes: Mapping[str,
 
 
 def _numbers(values: np.ndarray) -> str:
-    values = np.atleast_1d(values)
-    if len(values) > 4:
-        return f"{len(values)} numbers"
-    return "\n".join(f"{value:.2f}" for value in values[:2]) + ("\n…" if len(values) > 2 else "")
+    """One or two numbers below each other, four in a square; of more only how many there are."""
+    said = [f"{value:.2f}" for value in np.atleast_1d(values)]
+    if len(said) == 4:
+        return f"{said[0]}  {said[1]}\n{said[2]}  {said[3]}"
+    return "\n".join(said) if len(said) < 4 else f"{len(said)} numbers"
 
 
 def _size(name: str, numbers: str) -> tuple[float, float]:
@@ -216,7 +216,8 @@ def _arrow(ax: Axes, tail: tuple, tip: tuple, size_of_tail: tuple, size_of_tip: 
     """From the edge of one box to the edge of another."""
     a, b = np.array(tail), np.array(tip)
     start, end = a + (b - a) * _share(b - a, size_of_tail), b - (b - a) * _share(b - a, size_of_tip)
-    style = {"arrowstyle": "-|>", "mutation_scale": 9, "color": LINE, "shrinkA": 1, "shrinkB": 2, "zorder": 1}
+    style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 9, "color": LINE, "zorder": 1}
+    style |= {"shrinkA": 1, "shrinkB": 2}
     ax.add_patch(FancyArrowPatch(tuple(start), tuple(end), **style))
 
 
@@ -230,8 +231,8 @@ def timeline(titles: Sequence[str], weights: Mapping[str, Sequence[float]]) -> n
     _figure, axes = plt.subplots(
         len(weights), 1, figsize=(8, 1.05 * len(weights) + 1.4), layout="constrained", sharex=True, squeeze=False
     )
-    for ax, (name, own) in zip(axes[:, 0], weights.items(), strict=True):
-        own = np.asarray(own, dtype=float)
+    for ax, (name, values) in zip(axes[:, 0], weights.items(), strict=True):
+        own = np.asarray(values, dtype=float)
         uneven = np.ptp(own) > 1e-9
         colours = [COLOURS[0] if uneven and weight == own.max() else "#9ECAE1" for weight in own]
         ax.bar(range(len(own)), own, width=0.7, color=colours)
@@ -250,24 +251,25 @@ def own_history(titles: Sequence[str], target: str, ax: Axes | None = None) -> A
     ax = ax or plt.subplots(figsize=(8, 1.9), layout="constrained")[1]
     for place, title in enumerate(titles):
         itself = title == target
-        ax.add_patch(Rectangle((place, 0), 0.95, 0.6, color=COLOURS[1] if itself else PALE))
-        own = {"ha": "center", "va": "center", "fontsize": 9, "color": "white" if itself else INK, "parse_math": False}
-        ax.text(place + 0.475, 0.3, _wrapped(title), **own)
+        ax.add_patch(Rectangle((place, 0), 0.95, 0.75, color=COLOURS[1] if itself else PALE))
+        own: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9, "parse_math": False}
+        ax.text(place + 0.475, 0.37, _wrapped(title), color="white" if itself else INK, **own)
     at = list(titles).index(target) + 0.475
-    ax.text(0, 0.72, "history", fontsize=10)
-    ax.text(len(titles) / 2, 1.75, f"row of train: will they like {target}?", ha="center", va="center", fontsize=10)
-    leak = {"arrowstyle": "-|>", "mutation_scale": 14, "color": COLOURS[1], "linewidth": 2}
-    ax.add_patch(FancyArrowPatch((at, 0.62), (len(titles) / 2, 1.6), **leak))
-    ax.text(at + 0.4, 1.1, "it is in the history because of this row", fontsize=9, color=COLOURS[1])
-    ax.set(xlim=(0, len(titles) + 1.2), ylim=(0, 1.95))
+    middle = len(titles) / 2
+    ax.text(len(titles) - 0.05, 0.82, "history", ha="right", fontsize=10)
+    ax.text(middle, 1.85, f"row of train: will they like {target}?", ha="center", va="center", fontsize=10)
+    leak: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "color": COLOURS[1], "linewidth": 2}
+    ax.add_patch(FancyArrowPatch((at, 0.78), (middle, 1.7), **leak))
+    ax.text((at + middle) / 2 + 0.5, 1.12, "it is here because of this row", fontsize=9, color=COLOURS[1])
+    ax.set(xlim=(0, len(titles)), ylim=(0, 2.05))
     ax.axis("off")
     return ax
 
 
 def _wrapped(title: str) -> str:
-    words, lines = short(title, 26).split(), [""]
+    words, lines = short(title, 22).split(), [""]
     for word in words:
-        if len(lines[-1]) + len(word) > 11 and lines[-1]:
+        if len(lines[-1]) + len(word) > 9 and lines[-1]:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return "\n".join(lines[:3])
@@ -275,14 +277,17 @@ def _wrapped(title: str) -> str:
 
 def train_and_test(values: pd.DataFrame, label: str, ax: Axes | None = None) -> Axes:
     """Two columns, train and test; a line per row from one to the other, with the values at both ends."""
-    ax = ax or plt.subplots(figsize=(5.4, 2.6), layout="constrained")[1]
-    for (name, own), colour in zip(values.iterrows(), (COLOURS[0], COLOURS[1]), strict=False):
+    ax = ax or plt.subplots(figsize=(5.8, 2.8), layout="constrained")[1]
+    gap = 0.09 * np.ptp(values.to_numpy())
+    for (name, own), colour in zip(values.iterrows(), COLOURS, strict=False):
         ax.plot([0, 1], own, "o-", color=colour)
-        for x, value, side in ((0, own.iloc[0], "right"), (1, own.iloc[1], "left")):
-            ax.text(x + (0.05 if side == "left" else -0.05), value, f"{value:.3f}", ha=side, va="center", fontsize=9)
-        ax.text(1.32, own.iloc[1], str(name), va="center", fontsize=9.5, color=colour)
+        for x, column in enumerate(values):
+            above = (values[column] < own[column]).any()  # two labels at one height are pushed apart
+            height = own[column] + (gap / 2 if above else -gap / 2)
+            text = f"{own[column]:.3f}  {name}" if x else f"{own[column]:.3f}"
+            ax.text(x + (0.05 if x else -0.05), height, text, ha="left" if x else "right", va="center", color=colour)
     ax.set_xticks([0, 1], list(values.columns))
-    ax.set(xlim=(-0.35, 2.1), ylabel=label)
+    ax.set(xlim=(-0.35, 1.9), ylabel=label)
     ax.margins(y=0.2)
     return _plain(ax)
 

@@ -27,7 +27,7 @@ from klm_utils.models.recommender import KLMRecommender
 from klm_utils.training.config import TrainConfig
 from klm_utils.training.loop import fit
 
-SHOP = {"decay_ids": 10.0, "decay_maps": 1.0}  # picked for `dot` on valid, with users of other seeds
+SHOP: dict[str, Any] = {"decay_ids": 10.0, "decay_maps": 1.0}  # picked for `dot` on valid, with users of other seeds
 INPUTS = {
     "item id": ["item_ids", "item_bias"],
     "item text": ["text"],
@@ -115,7 +115,8 @@ class Trials:
         def variant(options: Options) -> Callable[[Split, int], KLMRecommender]:
             def build(cut: Split, seed: int) -> KLMRecommender:
                 own = options(cut.dataset, seed) if callable(options) else options
-                return self.train(**{"ds": cut.dataset, "kind": kind, "seed": seed} | common | dict(own))[0]
+                given: dict[str, Any] = {"ds": cut.dataset, "kind": kind, "seed": seed} | common | dict(own)
+                return self.train(**given)[0]
 
             return build
 
@@ -128,11 +129,11 @@ class Trials:
         found = []
         for number in runs.splits:
             cut = runs.splits[number]
-            truth = cut.dataset.optimum
+            truth: Any = cut.dataset.optimum
             found.append(metrics.auc(cut.test["label"], truth[cut.test.index]))
         return float(np.mean(found))
 
-    def on_valid(self, tables: Mapping[str, Runs], layers: Mapping[str, Options]) -> pd.DataFrame:
+    def on_valid(self, tables: Mapping[str, Runs], layers: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         """For each layer AUC on valid and seconds of an epoch, means over the tables; nothing is trained again."""
         found: dict[str, list] = {label: [] for label in layers}
         for setting in tables:
@@ -160,7 +161,7 @@ class OwnGate(torch.nn.Module):
 
 
 @contextmanager
-def added(name: str, layer: Callable):
+def added(name: str, layer: Any):
     """A further fusion, for as long as this lasts."""
     LAYERS[name], FUSIONS[name] = layer, partial(LayerFusion, layer=name)
     try:
@@ -183,7 +184,8 @@ def forget(model: KLMRecommender) -> None:
 
 def leave_in(model: KLMRecommender) -> None:
     """Before training: the target stays in its own history. This is the fault of section 6."""
-    model.fusion.met = lambda users, items: torch.zeros_like(users, dtype=torch.bool)
+    fusion: Any = model.fusion
+    fusion.met = lambda users, items: torch.zeros_like(users, dtype=torch.bool)
 
 
 def with_graph(kind: str, form: str, relations: Sequence[str] | None = None, width: int | None = None) -> Callable:
@@ -219,7 +221,8 @@ def wrong_graph() -> dict[str, Options]:
 @torch.no_grad()
 def learned_weights(model: KLMRecommender, user, film: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The films of a user's history, by position, and how a trained "target" layer weighs them for this film."""
-    fusion, at = model.fusion, torch.as_tensor(model.users.get_indexer([user]))
+    fusion: Any = model.fusion
+    at = torch.as_tensor(model.users.get_indexer([user]))
     history = fusion.past_rows[at[0]]
     x, _ = pairs(fusion, at, torch.tensor([film]))
     there = history >= 0
@@ -279,12 +282,12 @@ def parts_of(model: KLMRecommender, user, item, strongest: int = 3) -> pd.Series
     short = short[short != 0]
     names = ["seen: " + title_text(name.removeprefix("history: ")) for name in top.index]
     rest = {f"the {len(history) - len(top)} other films seen": history.sum() - top.sum()}
-    return pd.concat([short, pd.Series(rest), pd.Series(top.to_numpy(), index=names)])
+    return pd.concat([short, pd.Series(top.to_numpy(), index=names), pd.Series(rest)])
 
 
 def surviving(tables: Mapping[str, Rows], level: float = 0.95) -> dict[str, int]:
     """Of all differences of these tables, how many have an item interval without 0, alone and after Holm."""
-    rows = [row for table in tables.values() for row in table.values()]
+    rows = [tuple(float(end or 0.0) for end in row) for table in tables.values() for row in table.values()]
     p = []
     for difference, _, _, low, high in rows:
         error = (high - low) / (2 * stats.norm.ppf((1 + level) / 2))

@@ -50,6 +50,12 @@ def test_the_layers_stand_on_the_vectors_of_dot(drawn):
     assert tags.sum() == pytest.approx(1.0, abs=1e-5)
 
 
+def test_notes_name_the_tags_that_are_there(drawn):
+    notes = drawn.notes(3, 5)
+    named = [line.split()[0] for line in notes["tags"]["attention"].split("\n")]
+    assert set(named) <= {"plus", "minus"} and notes["hadamard"]["product"].count("× w") == 2
+
+
 def test_the_joined_layer_is_a_sum_and_gives_one_order(drawn, split, ds):
     films, people = lesson.vectors(drawn.model)
     weight, bias = lesson.joined_fit(films, people, drawn.model, split)

@@ -30,9 +30,11 @@ def numbers(name):
 
 
 def test_the_joined_list_stands_under_every_person_and_shared_titles_are_grey():
-    above, below = pictures.five_lists(["Fargo", "Alien"], {"Ann": ["Alien", "Heat"], "Ben": ["Fargo", "Heat"]})
+    same = {name: ["Fargo", "Alien"] for name in ("Ann", "Ben")}
+    above, below = pictures.five_lists(same, {"Ann": ["Alien", "Heat"], "Ben": ["Fargo", "Heat"]})
     assert texts(above).count("1 Fargo") == texts(above).count("2 Alien") == 2
     assert {"Ann", "Ben", "1 Alien", "1 Fargo"} <= set(texts(below)) and texts(below).count("2 Heat") == 2
+    assert {to_hex(patch.get_facecolor()) for patch in above.patches} == {pictures.PALE.lower()}
     colours = [to_hex(patch.get_facecolor()) for patch in below.patches]
     assert colours[1] == colours[3] == pictures.PALE.lower() and len({colours[0], colours[2]}) == 2
 
@@ -48,7 +50,7 @@ def test_sums_have_one_order_in_each_column_and_products_their_own():
     a, b = pd.Series([4.0, 3.0], ["Alien", "Aladdin"]), pd.Series([0.5, -0.5], ["Ann", "Ben"])
     left, right = pictures.sums_and_products(a, b, pd.DataFrame([[1.0, 5.0], [2.0, 3.0]], a.index, b.index))
     assert {"4.50  (1)", "3.50  (1)", "3.50  (2)", "2.50  (2)", "4.00", "Ann\n+0.50"} <= set(texts(left))
-    assert {"+1.00  (2)", "+2.00  (1)", "+5.00  (1)"} <= set(texts(right))
+    assert {"1.00  (2)", "2.00  (1)", "5.00  (1)"} <= set(texts(right))
     blue = [patch.get_x() for patch in right.patches if to_hex(patch.get_facecolor()) == COLOURS[0].lower()]
     assert blue == [1, 0], "Ben's first is Alien, Ann's Aladdin"
 
@@ -101,7 +103,9 @@ def test_the_target_is_marked_in_its_own_history():
 def test_train_and_test_are_joined_by_a_line():
     values = pd.DataFrame({"train": [0.7, 0.9], "test": [0.69, 0.6]}, index=["out", "in"])
     ax = pictures.train_and_test(values, "AUC")
-    assert ax.lines[1].get_ydata().tolist() == [0.9, 0.6] and {"0.900", "0.600", "in"} <= set(texts(ax))
+    assert ax.lines[1].get_ydata().tolist() == [0.9, 0.6] and {"0.900", "0.600  in", "0.690  out"} <= set(texts(ax))
+    heights = {text.get_text(): text.get_position()[1] for text in ax.texts}
+    assert heights["0.600  in"] < 0.6 and heights["0.690  out"] > 0.69, "pushed apart"
 
 
 def test_a_waterfall_ends_at_the_sum():
