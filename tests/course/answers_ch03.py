@@ -83,7 +83,7 @@ same_lists = [
     (lambda ways: "abcf", "f multiplies"),
     (lambda ways: "abce", "e has products"),
     (lambda ways: "abcd", "d bends"),
-    (lambda ways: "bc", "a adds a number"),
+    (lambda ways: "bc", "a adds a(film)"),
     (lambda ways: "ac", "two linear layers"),
     (lambda ways: "ab", "the sigmoid grows"),
 ]

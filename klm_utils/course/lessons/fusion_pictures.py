@@ -33,7 +33,7 @@ OWN = {
     "hadamard": {"person": (0.5, 1.2), "film": (3.0, 1.2), "product": (1.75, 2.1)},
     "gate": {"g": (1.9, 1.2), "content": (3.85, 1.2), "mix": (3.0, 2.2), "person": (0.5, 2.1)},
     "residual": {"content": (3.9, 1.15), "MLP": (3.9, 2.3), "film": (2.45, 1.75), "person": (0.5, 1.75)},
-    "tags": {"attention": (3.8, 1.45), "film": (2.2, 2.3), "person": (0.5, 1.2)},
+    "tags": {"attention": (3.8, 1.45), "film": (2.2, 2.15), "person": (0.5, 1.2)},
     "target": {"attention": (1.3, 1.5), "film": (3.2, 1.2), "person": (0.2, 2.25)},
     "concat": {"MLP": (2.0, 2.1), "score": (2.0, 3.0)},
 }
