@@ -1,13 +1,18 @@
 """Drawings of notebook 03: lists, sums, packed tokens, fusion layers, timelines, what a score is made of."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython import get_ipython
+from IPython.core.pylabtools import print_figure
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from PIL import Image
 
 from klm_utils.course.lessons.fusion_boxes import SOURCES, Boxes
 from klm_utils.plots import COLOURS
@@ -37,6 +42,22 @@ OWN = {
     "target": {"attention": (1.3, 1.5), "film": (3.2, 1.2), "person": (0.2, 2.25)},
     "concat": {"MLP": (2.0, 2.1), "score": (2.0, 3.0)},
 }
+
+
+def light(colours: int = 64) -> None:
+    """In a notebook: draw figures as PNG with a palette, a third of the bytes; the colours here are few."""
+    shell = get_ipython()
+    if shell is not None:
+        plt.close(plt.figure())  # so that the backend has made its own formatter, which this one replaces
+        formatter = shell.display_formatter.formatters["image/png"]
+        formatter.for_type(Figure, lambda figure: with_palette(print_figure(figure, "png"), colours))
+
+
+def with_palette(png: bytes, colours: int = 64) -> bytes:
+    """The same picture in so many colours."""
+    out = BytesIO()
+    Image.open(BytesIO(png)).convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(out, "png", optimize=True)
+    return out.getvalue()
 
 
 def short(title: str, length: int = 21) -> str:

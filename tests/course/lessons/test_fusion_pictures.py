@@ -1,11 +1,14 @@
 """The drawings of notebook 03 show the lists, numbers and marks that they were given."""
 
+from io import BytesIO
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from PIL import Image
 
 from klm_utils.course.lessons import fusion_pictures as pictures
 from klm_utils.course.lessons.fusion_boxes import SOURCES
@@ -27,6 +30,16 @@ def numbers(name):
     names = {"user", "past", "id", "text", "tags", *SOURCES[name]}
     found = {box: np.array([0.01 * place, -0.02 * place]) for place, box in enumerate(sorted(names))}
     return found | {"score": np.array(0.37)}
+
+
+def test_a_palette_keeps_the_picture_and_saves_bytes():
+    ax, _ = pictures.five_lists({"Ann": ["Alien"]}, {"Ann": ["Alien"]})
+    out = BytesIO()
+    ax.figure.savefig(out, format="png")
+    small = pictures.with_palette(out.getvalue())
+    before, after = (np.asarray(Image.open(BytesIO(png)).convert("RGB"), int) for png in (out.getvalue(), small))
+    assert len(small) < 0.7 * len(out.getvalue()) and before.shape == after.shape
+    assert abs(before - after).mean() < 2
 
 
 def test_the_joined_list_stands_under_every_person_and_shared_titles_are_grey():
