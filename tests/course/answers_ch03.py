@@ -47,69 +47,94 @@ gates = [
 def attend(query, keys, mask, fill=float("-inf"), scale=True, zeros=True):
     score = torch.einsum("nd,ntd->nt", query, keys) / (query.shape[-1] ** 0.5 if scale else 1)
     weight = score.masked_fill(mask == 0, fill).softmax(-1)
-    return torch.einsum("nt,ntd->nd", weight.nan_to_num() if zeros else weight, keys)
+    return weight.nan_to_num() if zeros else weight
 
 
 def after(query, keys, mask):
-    score = torch.einsum("nd,ntd->nt", query, keys) / query.shape[-1] ** 0.5
-    return torch.einsum("nt,ntd->nd", score.softmax(-1) * mask, keys)
+    return (torch.einsum("nd,ntd->nt", query, keys) / query.shape[-1] ** 0.5).softmax(-1) * mask
+
+
+def by_zero(query, keys, mask):
+    return (torch.einsum("nd,ntd->nt", query, keys) / query.shape[-1] ** 0.5 * mask).softmax(-1)
 
 
 attentions = [
-    (ch03.attended, DONE),
+    (ch03.weights, DONE),
     (attend, DONE),
-    (lambda q, k, m: k.mean(1), STUB),
+    (lambda q, k, m: torch.full(m.shape, 1 / m.shape[1]), STUB),
     (lambda q, k, m: q @ k, "it raises RuntimeError"),
+    (lambda q, k, m: torch.einsum("nt,ntd->nd", attend(q, k, m), k), "not the average of the keys"),
     (lambda q, k, m: attend(q, k, torch.ones_like(m)), "padding takes part"),
     (after, "the weights no longer sum to 1"),
-    (lambda q, k, m: attend(q, k, m, fill=0.0), "still gets weight exp(0)"),
+    (by_zero, "still gets weight exp(0)"),
     (lambda q, k, m: attend(q, k, m, scale=False), "divide the scores by sqrt(d)"),
     (lambda q, k, m: attend(q, k, m, zeros=False), "gets nan"),
     (lambda q, k, m: attend(q, k, m, fill=-1e30), "must get zeros"),
     (lambda q, k, m: attend(q, k, m) * 2, "expected ["),
 ]
 
-
-def dropped(vectors, rate, training, draw, width=1, scale=1.0, always=False):
-    if not (training or always):
-        return vectors
-    return vectors * (torch.rand(len(vectors), width, generator=draw) >= rate) * scale
-
-
-dropouts = [
-    (ch03.id_dropout, DONE),
-    (dropped, DONE),
-    (lambda v, rate, training, draw: v, STUB),
-    (lambda v, rate, training, draw: torch.dropout(v), "it raises TypeError"),
-    (lambda v, rate, training, draw: dropped(v, rate, training, draw)[:10], "some rows zero; got"),
-    (lambda v, rate, training, draw: dropped(v, rate, training, draw, width=3), "single numbers are dropped"),
-    (lambda v, rate, training, draw: dropped(v, rate, training, draw, scale=1 / 0.75), "the others are scaled up"),
-    (lambda v, rate, training, draw: dropped(v, rate, training, draw, scale=2.0), "must stay as they are"),
-    (lambda v, rate, training, draw: dropped(v, 1 - rate, training, draw), "not the share that stays"),
-    (lambda v, rate, training, draw: dropped(v, 0.5, training, draw), "a quarter of the rows"),
-    (lambda v, rate, training, draw: dropped(v, rate, training, draw, always=True), "outside of training"),
-    (
-        lambda v, rate, training, draw: dropped(v, rate, training, torch.Generator().manual_seed(3)),
-        "with the generator",
-    ),
+same_lists = [
+    (lambda ways: "abc", DONE),
+    (lambda ways: "c, a, b", DONE),
+    (lambda ways: "", STUB),
+    (lambda ways: ways[9], "it raises IndexError"),
+    (lambda ways: ["a"], "return letters"),
+    (lambda ways: "abg", "return letters"),
+    (lambda ways: "abcf", "f multiplies"),
+    (lambda ways: "abce", "e has products"),
+    (lambda ways: "abcd", "d bends"),
+    (lambda ways: "bc", "a adds a(film)"),
+    (lambda ways: "ac", "two linear layers"),
+    (lambda ways: "ab", "the sigmoid grows"),
 ]
 
-errors = [
-    (ch03.squared_error, DONE),
-    (lambda s, y: torch.nn.functional.mse_loss(s.view(-1), y), DONE),
-    (lambda s, y: ((s - y) ** 2).mean(), STUB),
-    (lambda s, y: (s @ y).mean(), "it raises RuntimeError"),
-    (lambda s, y: ((s[:, 0] - y) ** 2).mean(), "with scores of shape [6] it raises"),
-    (lambda s, y: ((s.reshape(-1) - y) ** 2).sum(), "return the mean over the rows"),
-    (lambda s, y: (s.reshape(-1) - y) ** 2, "return one number"),
-    (lambda s, y: (s.reshape(-1) - y).abs().mean(), "expected 1."),
-    (lambda s, y: ((s.reshape(-1) - y) ** 2).mean() if s.ndim == 2 else s.mean(), "with scores of shape [6] expected"),
+
+def fading(vectors, history, target, root=0.5, left=True):
+    others = history[history != target]
+    return vectors[others].sum(0) / max(len(others) if left else len(history), 1) ** root
+
+
+pasts = [
+    (ch03.past, DONE),
+    (fading, DONE),
+    (lambda v, h, t: v[h].sum(0) / len(h) ** 0.5, STUB),
+    (lambda v, h, t: v[h[t]], "it raises IndexError"),
+    (lambda v, h, t: v[h], "return one vector"),
+    (lambda v, h, t: fading(v, h, t, left=False), "divide by the root of the number of films that are left"),
+    (lambda v, h, t: fading(v, h, t, root=1), "not by the number"),
+    (lambda v, h, t: fading(v, h, 4), "expected ["),
+    (lambda v, h, t: (v[h].sum(0) - v[t]) / (len(h) - 1) ** 0.5, "takes nothing away"),
+    (lambda v, h, t: v[h[h != t]].sum(0) / len(h[h != t]) ** 0.5, "must give zeros"),
+]
+
+factors = [
+    (lambda films: 0.5, DONE),
+    (lambda films: 0.51, DONE),
+    (lambda films: 1.0, STUB),
+    (lambda films: 1 / 0, "it raises ZeroDivisionError"),
+    (lambda films: "half", "return a number"),
+    (lambda films: 0.7, "must fade faster"),
+    (lambda films: 0.3, "must fade more slowly"),
+]
+
+claims = [
+    (lambda sentences: "ac", DONE),
+    (lambda sentences: "c a", DONE),
+    (lambda sentences: "", STUB),
+    (lambda sentences: sentences[9], "it raises IndexError"),
+    (lambda sentences: ["a"], "return letters"),
+    (lambda sentences: "abc", "b: look"),
+    (lambda sentences: "acd", "d: the picture"),
+    (lambda sentences: "c", "a: look"),
+    (lambda sentences: "a", "c: look"),
 ]
 
 TABLES = {
+    ch03.check_same_lists: same_lists,
     ch03.check_additive: proofs,
     ch03.check_gate: gates,
-    ch03.check_attended: attentions,
-    ch03.check_id_dropout: dropouts,
-    ch03.check_squared_error: errors,
+    ch03.check_recency: factors,
+    ch03.check_weights: attentions,
+    ch03.check_past: pasts,
+    ch03.check_claims: claims,
 }

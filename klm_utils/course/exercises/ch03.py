@@ -81,43 +81,34 @@ def check_gate(fn: Callable) -> None:
     )
 
 
-def attended(query: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Reference: softmax of query . key / sqrt(d) over the real keys, times these, [n, d]; zeros where none is real."""
-    keys = keys.masked_fill(mask[..., None] == 0, 0)
+def weights(query: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Reference: softmax of query . key / sqrt(d) over the real keys, [n, T]; zeros in a row where none is real."""
     score = (query[:, None, :] * keys).sum(-1) / query.shape[-1] ** 0.5
-    weight = score.masked_fill(mask == 0, torch.finfo(score.dtype).min).softmax(-1) * mask
-    return (weight[..., None] * keys).sum(1)
+    return score.masked_fill(mask == 0, torch.finfo(score.dtype).min).softmax(-1) * mask
 
 
-def check_attended(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's masked attention."""
-    query, keys, mask = (
-        _normal(3, 4),
-        _normal(3, 5, 4, seed=1),
-        torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0] * 5]),
-    )
-    got, want = attempt(fn, query, keys, mask), attended(query, keys, mask)
+def check_weights(fn: Callable) -> None:
+    """Say what is right or wrong with the learner's masked weights of attention."""
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0] * 5])
+    query, keys = _normal(3, 4), _normal(3, 5, 4, seed=1)
+    got, want = attempt(fn, query, keys, mask), weights(query, keys, mask)
     raw = (query[:, None, :] * keys).sum(-1)
-
-    def mixed(score, by=None):
-        weight = score.softmax(-1) if by is None else score.softmax(-1) * by
-        return (weight[..., None] * keys).sum(1)
-
     rows = got[:2] if isinstance(got, torch.Tensor) and got.ndim == 2 else got
     verdict(
         [
-            (same(got, keys.mean(1)), "not done yet: the plain mean of all keys, padding too"),
+            (same(got, torch.full((3, 5), 0.2)), "not done yet: every place has the same weight, padding too"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
-            (same(got, mixed(raw / 2)), "padding takes part: fill its scores with -inf before the softmax"),
+            (shape(got) == (3, 4), "return the weights, [n, T], not the average of the keys"),
+            (same(got, (raw / 2).softmax(-1)), "padding takes part: fill its scores before the softmax"),
             (
-                same(rows, mixed(raw / 2, mask)[:2]),
+                same(rows, ((raw / 2).softmax(-1) * mask)[:2]),
                 "the weights no longer sum to 1: mask before the softmax, not after it",
             ),
             (
-                same(rows, mixed(raw / 2 * mask)[:2]),
-                "a score of 0 still gets weight exp(0): fill with -inf instead of 0",
+                same(rows, (raw / 2 * mask).softmax(-1)[:2]),
+                "a score of 0 still gets weight exp(0): fill with the lowest number instead of 0",
             ),
-            (same(rows, mixed(raw.masked_fill(mask == 0, -1e30))[:2]), "divide the scores by sqrt(d), here 2"),
+            (same(rows, raw.masked_fill(mask == 0, -1e30).softmax(-1)[:2]), "divide the scores by sqrt(d), here 2"),
             (same(rows, want[:2]) and has_nan(got), "who has no key at all gets nan: -inf everywhere; give zeros"),
             (same(rows, want[:2]) and not same(got, want), "who has no key at all must get zeros"),
             (not same(got, want), f"expected {head(want)}, got {head(got)}"),
@@ -126,70 +117,95 @@ def check_attended(fn: Callable) -> None:
     )
 
 
-def id_dropout(vectors: torch.Tensor, rate: float, training: bool, draw: torch.Generator) -> torch.Tensor:
-    """Reference: in training a share `rate` of the rows becomes zero, as if the items were new; nothing is rescaled."""
-    if not training:
-        return vectors
-    return vectors * (torch.rand(len(vectors), 1, generator=draw) >= rate)
+SAME_FOR_ALL = "abc"
 
 
-def check_id_dropout(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's dropout of whole ids."""
-    vectors = _normal(4000, 3) + 5
-
-    def run(training: bool, seed: int = 0):
-        return attempt(fn, vectors, 0.25, training, torch.Generator().manual_seed(seed))
-
-    got, again, other, resting = run(True), run(True), run(True, 1), run(False)
-    fits = isinstance(got, torch.Tensor) and got.shape == vectors.shape
-    zero = (got == 0) if fits else torch.zeros(4000, 3, dtype=torch.bool)
-    whole, share = zero.all(1), zero.double().mean().item()
-    kept: Any = (got[~whole], vectors[~whole]) if fits else (None, None)
+def check_same_lists(fn: Callable) -> None:
+    """Say whether the learner's letters name the ways that give everybody the same list."""
+    got = attempt(fn, "abcdef")
+    letters = {letter for letter in got if letter.isalpha()} if isinstance(got, str) else None
     verdict(
         [
-            (same(got, vectors) and same(resting, vectors), "not done yet: nothing is dropped"),
+            (same(got, ""), "not done yet: return letters"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
-            (not fits, f"return the vectors, [4000, 3], some rows zero; got {head(got)}"),
             (
-                bool((zero.any(1) & ~whole).any()),
-                "single numbers are dropped: an item is new as a whole, draw one number per row",
+                letters is None or not letters <= set("abcdef"),
+                f"return letters from a to f; got {head(got)}",
             ),
+            ("f" in (letters or ""), "f multiplies: each number of the film meets the same number of the person"),
+            ("e" in (letters or ""), "e has products among its inputs: no sum of a(film) and b(person)"),
+            ("d" in (letters or ""), "d bends before it adds up: what the ReLU cuts off depends on film and person"),
             (
-                fits and not same(*kept) and same(kept[0] * 0.75, kept[1]),
-                "the others are scaled up: an id vector is not a sum to keep, leave it",
+                "a" not in (letters or ""),
+                "a adds a(film) and b(person): what does b(person) move?",
             ),
-            (fits and not same(*kept), "rows that stay must stay as they are"),
-            (abs(share - 0.75) < 0.05, "rate is the share that is dropped, not the share that stays"),
-            (abs(share - 0.25) > 0.05, f"a quarter of the rows should be zero, not {share:.0%}"),
-            (not same(resting, vectors), "outside of training nothing is dropped"),
-            (not same(got, again) or same(got, other), "draw with the generator that you are given"),
+            ("b" not in (letters or ""), "two linear layers without a kink are one linear layer"),
+            ("c" not in (letters or ""), "the sigmoid grows with its input: does it change an order?"),
         ],
-        "in training a share of the items is new, at prediction none",
+        "a, b and c: whatever is done to a sum afterwards, its order stays",
     )
 
 
-def squared_error(score: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Reference: mean of (score - y)^2 over the rows, score of shape [n] or [n, 1], y [n]."""
-    return (score.reshape(-1) - y).square().mean()
+def past(vectors: torch.Tensor, history: torch.Tensor, target: int) -> torch.Tensor:
+    """Reference: the sum of the vectors of the history without the target, over the root of their number, [d]."""
+    others = history[history != target]
+    return vectors[others].sum(0) / max(len(others), 1) ** 0.5
 
 
-def check_squared_error(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's loss, mended from one with a broadcast bug."""
-    score, y = _normal(6, 1), _normal(6, seed=1)
-    got, flat = attempt(fn, score, y), attempt(fn, score[:, 0], y)
-    want = squared_error(score, y)
+def check_past(fn: Callable) -> None:
+    """Say whether the learner has found the fault in the vector of a history."""
+    vectors, history = _normal(9, 3), torch.tensor([4, 7, 1, 2])
+    got, away = attempt(fn, vectors, history, 7), attempt(fn, vectors, history, 8)
+    alone, want = attempt(fn, vectors, history[1:2], 7), past(vectors, history, 7)
+    kept = vectors[history].sum(0) - vectors[7]
     verdict(
         [
-            (
-                same(got, (score - y).square().mean()),
-                "not done yet: [6, 1] minus [6] is [6, 6], every score against every label; torch says nothing",
-            ),
+            (same(got, vectors[history].sum(0) / 2), "not done yet: whose vector must not be in this sum?"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
-            (isinstance(flat, Exception), f"with scores of shape [6] it raises {head(flat)}"),
-            (same(got, want * 6), "the sum is right; return the mean over the rows"),
-            (shape(got) != (), f"return one number, the mean; got {head(got)}"),
+            (shape(got) != (3,), f"return one vector, [3]; got {head(got)}"),
+            (same(got, kept / 2), "the sum is right; divide by the root of the number of films that are left"),
+            (same(got, kept / 3), "divide by the root of the number, as the stub does, not by the number"),
             (not same(got, want), f"expected {head(want)}, got {head(got)}"),
-            (not same(flat, want), f"with scores of shape [6] expected {head(want)}, got {head(flat)}"),
+            (not same(away, past(vectors, history, 8)), "a target that is not in the history takes nothing away"),
+            (isinstance(alone, Exception) or has_nan(alone), "a history of the target alone must give zeros"),
         ],
-        "row against row, and nothing else",
+        "the film is no reason for itself",
+    )
+
+
+def check_recency(fn: Callable) -> None:
+    """Say whether the learner's factor gives the last of ten films half of all weight."""
+    got = attempt(fn, 10)
+    number = isinstance(got, int | float) and not isinstance(got, bool)
+    last = 1 / sum(got**place for place in range(10)) if number and got >= 0 else -1.0
+    verdict(
+        [
+            (number and got == 1, "not done yet: with 1 all ten films weigh alike"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not number or not 0 < got <= 1, f"return a number above 0 and at most 1; got {head(got)}"),
+            (last > 0.52, f"the last film gets {last:.0%} of the weight: too much; the past must fade more slowly"),
+            (last < 0.48, f"the last film gets {last:.0%} of the weight: too little; the past must fade faster"),
+        ],
+        "the last film gets half, all nine others together the other half",
+    )
+
+
+def check_claims(fn: Callable) -> None:
+    """Say whether the learner's letters name what the picture of four tables supports."""
+    got = attempt(fn, "abcd")
+    letters = {letter for letter in got if letter.isalpha()} if isinstance(got, str) else None
+    verdict(
+        [
+            (same(got, ""), "not done yet: return letters"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (
+                letters is None or not letters <= set("abcd"),
+                f"return letters from a to d; got {head(got)}",
+            ),
+            ("b" in (letters or ""), "b: look for a blue row in all four panels; is there one?"),
+            ("d" in (letters or ""), "d: the picture says that it is lower, not why; nothing here tests a cause"),
+            ("a" not in (letters or ""), "a: look at the row of target in each of the four panels"),
+            ("c" not in (letters or ""), "c: look at the panel of known films: is any row there not orange?"),
+        ],
+        "what is lower is measured; why it is lower is not",
     )

@@ -1,0 +1,343 @@
+"""Notebook 03: the same splits and the same training for each way of fusing, and what is measured of them."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+
+from klm_utils.course.lessons.fusion_boxes import pairs, past_weights
+from klm_utils.data import load_dataset, shop
+from klm_utils.data.schema import RecDataset, title_text
+from klm_utils.data.splits import Split, split
+from klm_utils.embedding.backbones import load_backbone, trim_vocabulary
+from klm_utils.embedding.encoder import TextEncoder
+from klm_utils.evaluation import experiment, intervals, metrics
+from klm_utils.evaluation.experiment import Rows, Runs
+from klm_utils.fusion import FUSIONS, LAYERS, Inputs, LayerFusion
+from klm_utils.knowledge import graph
+from klm_utils.knowledge.templates import facts_text, item_texts, user_text
+from klm_utils.models.recommender import KLMRecommender
+from klm_utils.training.config import TrainConfig
+from klm_utils.training.loop import fit
+
+SHOP: dict[str, Any] = {"decay_ids": 10.0, "decay_maps": 1.0}  # picked for `dot` on valid, with users of other seeds
+INPUTS = {
+    "item id": ["item_ids", "item_bias"],
+    "item text": ["text"],
+    "item tags": ["item_features"],
+    "user id": ["user_ids", "user_bias"],
+    "profile": ["user_features"],
+    "history": ["history"],
+}
+FREEBASE = [f"film.film.{name}" for name in ("genre", "directed_by", "country", "language", "rating")]
+PEOPLE = {2: "woman, 53", 38: "woman, 28", 83: "man, 40", 239: "artist, 39", 548: "writer, 51"}  # of MovieLens
+WRITER = 548
+HISTORIES: dict[str, dict[str, Any]] = {
+    "none": {"fusion": "hadamard", "past": 0},
+    "mean of 10": {"fusion": "hadamard"},
+    "recency, .7": {"fusion": "hadamard", "recency": 0.7},
+    "target attention": {"fusion": "target"},
+}
+PROFILES: dict[str, dict[str, Any]] = {name: {"profile": name} for name in ("features", "text", "both")}
+PROFILES["text, 128 components"] = {"profile": "text", "text_width": 128}
+KINDS = {name: {"knowledge": name} for name in ("absent", "shuffled", "random", "true")}
+
+Options = Mapping[str, Any] | Callable[[RecDataset, int], Mapping[str, Any]]
+
+
+def titles(ds: RecDataset) -> pd.Series:
+    """The titles as people write them, by item id."""
+    return ds.items["title"].map(title_text)
+
+
+def encoders() -> dict[str, TextEncoder]:
+    """MiniLM for the English films; for the Chinese shop e5 with the tokens that its words need."""
+    films = TextEncoder.from_pretrained("minilm")
+    ds = load_dataset("shop")
+    words = [*item_texts(ds), *map(facts_text, graph.facts(ds)), *map(user_text, ds.users.to_dict("records"))]
+    tokenizer, e5 = load_backbone("e5")
+    things = TextEncoder(*trim_vocabulary(e5, tokenizer, words), "e5")
+    return {"movielens-100k": films, "movielens-100k-mislinked": films, "shop": things}
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """One budget for every way of fusing: `epochs` at most, `patience` without a better value on valid.
+
+    seeds: of the shop's users, the splits (of new items: the folds) and the start values. draws: of the bootstrap.
+    """
+
+    encoders: Mapping[str, TextEncoder]
+    epochs: int
+    patience: int
+    seeds: Sequence[int]
+    draws: int
+    _data: dict = field(default_factory=dict, repr=False)
+    _trained: dict[Hashable, tuple] = field(default_factory=dict, repr=False)
+
+    def data(self, name: str, seed: int) -> RecDataset:
+        """The shop with the users of this seed, or MovieLens, which is one."""
+        key = (name, seed if name == "shop" else 0)
+        if key not in self._data:
+            one = replace(shop.resimulated(seed), name="shop") if name == "shop" else load_dataset(name)
+            self._data[key] = one
+        return self._data[key]
+
+    def cut(self, ds: RecDataset, kind: str, number: int, shown: int = 0) -> Split:
+        """The split of this seed; of new items fold `number` of ten, so that no item is new twice."""
+        way = {"fold": number} if kind == "cold_item" else {"seed": number, "shown": shown}
+        return split(ds, kind, **way)
+
+    def train(self, ds: RecDataset, kind: str, seed: int, shown: int = 0, change: Callable | None = None, **options):
+        """A trained model and its history, trained once; `change` is done to the model before training."""
+        key = (ds, kind, seed, shown, change, tuple(options.items()))
+        if key not in self._trained:
+            cut = self.cut(ds, kind, seed, shown)
+            model = KLMRecommender.from_split(cut, encoder=self.encoders[ds.name], seed=seed, **options)
+            if change:
+                change(model)
+            dropout = 0.2 if kind in ("cold_item", "temporal") else 0.0  # where items are new
+            own = (SHOP if ds.name == "shop" else {}) | {"id_dropout": dropout, "seed": seed}
+            config = TrainConfig(epochs=self.epochs, patience=self.patience, **own)
+            self._trained[key] = model, fit(model, cut, config)
+        return self._trained[key]
+
+    def measure(self, name: str, kind: str, rows: Mapping[str, Options], seeds: Sequence[int] | None = None, **common):
+        """The runs of all rows. A row is the options of `train`, or a function of data set and seed that gives them."""
+
+        def variant(options: Options) -> Callable[[Split, int], KLMRecommender]:
+            def build(cut: Split, seed: int) -> KLMRecommender:
+                own = options(cut.dataset, seed) if callable(options) else options
+                given: dict[str, Any] = {"ds": cut.dataset, "kind": kind, "seed": seed} | common | dict(own)
+                return self.train(**given)[0]
+
+            return build
+
+        numbers = self.seeds if seeds is None else seeds
+        splits = {s: self.cut(self.data(name, s), kind, s, common.get("shown", 0)) for s in numbers}
+        return experiment.run({label: variant(row) for label, row in rows.items()}, splits, n_boot=self.draws)
+
+    def ceiling(self, runs: Runs) -> float:
+        """AUC of the true probabilities on the test rows of these runs, mean over the splits; simulated data only."""
+        found = []
+        for number in runs.splits:
+            cut = runs.splits[number]
+            truth: Any = cut.dataset.optimum
+            found.append(metrics.auc(cut.test["label"], truth[cut.test.index]))
+        return float(np.mean(found))
+
+    def on_valid(self, tables: Mapping[str, Runs], layers: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+        """For each layer AUC on valid and seconds of an epoch, means over the tables; nothing is trained again."""
+        found: dict[str, list] = {label: [] for label in layers}
+        for setting in tables:
+            name, kind = setting.split(", ")
+            for label, options in layers.items():
+                for seed in self.seeds:
+                    found[label].append(self.train(self.data(name, seed), kind, seed, **options)[1].epochs)
+        rows = {
+            label: (np.mean([e["valid"].max() for e in of]), np.mean([e["seconds"].mean() for e in of]))
+            for label, of in found.items()
+        }
+        return pd.DataFrame(rows, index=["valid", "seconds"]).T
+
+
+class OwnGate(torch.nn.Module):
+    """`Gate` with the reader's function: mixed = fn(id, text + tags, weight [d, 2d], bias [d])."""
+
+    def __init__(self, width: int, hidden: int = 32, *, fn: Callable):
+        super().__init__()
+        self.gate, self.fn = torch.nn.Linear(2 * width, width), fn
+
+    def forward(self, x: Inputs) -> torch.Tensor:
+        mixed = self.fn(x.item, x.text + x.tag_mean, self.gate.weight, self.gate.bias)
+        return ((x.user + x.past_mean) * mixed).sum(-1)
+
+
+@contextmanager
+def added(name: str, layer: Any):
+    """A further fusion, for as long as this lasts."""
+    LAYERS[name], FUSIONS[name] = layer, partial(LayerFusion, layer=name)
+    try:
+        yield
+    finally:
+        del LAYERS[name], FUSIONS[name]
+
+
+def with_own_gate(trials: Trials, fn: Callable, name: str, kind: str) -> Runs:
+    """The runs of `gate`, and of `OwnGate` with this function as "yours"."""
+    own = f"yours {len(trials._trained)}"  # a name that was not trained before
+    with added(own, partial(OwnGate, fn=fn)):
+        return trials.measure(name, kind, {"gate": {"fusion": "gate"}, "yours": {"fusion": own}})
+
+
+def forget(model: KLMRecommender) -> None:
+    """Before training: no history."""
+    model.fusion.history.requires_grad_(False).zero_()
+
+
+def leave_in(model: KLMRecommender) -> None:
+    """Before training: the target stays in its own history. This is the fault of section 6."""
+    fusion: Any = model.fusion
+    fusion.met = lambda users, items: torch.zeros_like(users, dtype=torch.bool)
+
+
+def with_graph(kind: str, form: str, relations: Sequence[str] | None = None, width: int | None = None) -> Callable:
+    """Options for `measure`: the facts of the graph, "true" or "shuffled", as "text" or as "features"."""
+
+    def options(ds: RecDataset, seed: int) -> dict[str, Any]:
+        found = [[f for f in own if relations is None or f[0] in relations] for own in graph.facts(ds)]
+        found = found if kind == "true" else graph.shuffled(found, seed)
+        if form == "features":
+            return {"ds": replace(ds, items=ds.items.assign(facts=graph.as_tags(found)))}
+        texts = tuple(text + facts_text(own) for text, own in zip(item_texts(ds), found, strict=True))
+        return {"texts": texts} | ({"text_width": width} if width else {})
+
+    return options
+
+
+def graph_rows(forms: Sequence[str]) -> dict[str, Options]:
+    """Rows for `measure` in the shop: without the graph, and in each form true and shuffled."""
+    rows: dict[str, Options] = {"no graph": {}}
+    rows |= {f"{form}, {kind}": with_graph(kind, form) for form in forms for kind in ("true", "shuffled")}
+    if "text" in forms:
+        rows["text, true, 128 components"] = with_graph("true", "text", width=128)
+    return rows
+
+
+def wrong_graph() -> dict[str, Options]:
+    """Rows for `measure`: MovieLens without its mislinked graph, with it as linked, and shuffled."""
+    rows: dict[str, Options] = {"no graph": {}}
+    rows["as linked"] = with_graph("true", "features", FREEBASE)
+    return rows | {"shuffled": with_graph("shuffled", "features", FREEBASE)}
+
+
+@torch.no_grad()
+def learned_weights(model: KLMRecommender, user, film: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The films of a user's history, by position, and how a trained "target" layer weighs them for this film."""
+    fusion: Any = model.fusion
+    at = torch.as_tensor(model.users.get_indexer([user]))
+    history = fusion.past_rows[at[0]]
+    x, _ = pairs(fusion, at, torch.tensor([film]))
+    there = history >= 0
+    return history[there], past_weights(fusion.layer, x)[0][there]
+
+
+@torch.no_grad()
+def losses_of_auc(model: KLMRecommender, cut: Split, names: Sequence[str], deals: int = 5) -> list[float]:
+    """AUC on test minus AUC with the rows of these tables dealt to others, for each deal."""
+    rows, lost = cut.test, []
+    auc = metrics.auc(rows["label"], model.predict(rows["user_id"], rows["item_id"]))
+    for deal in range(deals):
+        tables = [getattr(model.fusion, name) for name in names]
+        before, draw = [t.clone() for t in tables], torch.Generator().manual_seed(deal)
+        order = torch.randperm(len(tables[0]), generator=draw)
+        for one in tables:
+            one.copy_(one[order])
+        lost.append(auc - metrics.auc(rows["label"], model.predict(rows["user_id"], rows["item_id"])))
+        for one, old in zip(tables, before, strict=True):
+            one.copy_(old)
+    return lost
+
+
+def auc_on(part: pd.DataFrame, model: KLMRecommender) -> float:
+    """AUC of the labels of these rows."""
+    return metrics.auc(part["label"], model.predict(part["user_id"], part["item_id"]))
+
+
+def chosen(on_valid: pd.DataFrame, near: float = 0.002) -> str:
+    """Of the layers whose AUC on valid is within `near` of the highest, the fastest."""
+    return str(on_valid["seconds"][on_valid["valid"] > on_valid["valid"].max() - near].idxmin())
+
+
+def known_by_many(model: KLMRecommender, cut: Split, least: int = 150) -> np.ndarray:
+    """Positions of the films with so many rows in train."""
+    rows = cut.train["item_id"].value_counts()
+    return np.flatnonzero(model.items.index.map(rows).to_numpy() >= least)
+
+
+def best(scores: torch.Tensor, among: np.ndarray, ds: RecDataset, k: int = 5) -> list[list[str]]:
+    """The titles of the k best of these films in each row of scores [users, items]."""
+    names = titles(ds).to_numpy()
+    return [[names[i] for i in among[np.argsort(-row[among], kind="stable")[:k]]] for row in scores.numpy()]
+
+
+def place(ds: RecDataset, title: str) -> int:
+    """The position of the first film of this title."""
+    return int(np.flatnonzero(titles(ds) == title)[0])
+
+
+def parts_of(model: KLMRecommender, user, item, strongest: int = 3) -> pd.Series:
+    """`explain` with the history in a few rows: its strongest films, and all others together; in log-odds."""
+    parts = model.explain(user, item)
+    history = parts[parts.index.str.startswith("history: ")]
+    top = history[history.abs().nlargest(strongest).index]
+    short = parts.drop(history.index)
+    short = short[short != 0]
+    names = ["seen: " + title_text(name.removeprefix("history: ")) for name in top.index]
+    rest = {f"the {len(history) - len(top)} other films seen": history.sum() - top.sum()}
+    return pd.concat([short, pd.Series(top.to_numpy(), index=names), pd.Series(rest)])
+
+
+def surviving(tables: Mapping[str, Rows], level: float = 0.95) -> dict[str, int]:
+    """Of all differences of these tables, how many have an item interval without 0, alone and after Holm."""
+    rows = [tuple(float(end or 0.0) for end in row) for table in tables.values() for row in table.values()]
+    p = []
+    for difference, _, _, low, high in rows:
+        error = (high - low) / (2 * stats.norm.ppf((1 + level) / 2))
+        p.append(2 * stats.norm.sf(abs(difference) / error))
+    return {
+        "differences": len(rows),
+        "item interval excludes 0": sum(low > 0 or high < 0 for *_, low, high in rows),
+        "and after Holm's correction": int((np.array(intervals.holm(p)) < 1 - level).sum()),
+    }
+
+
+# section 1: the vectors of a trained model, joined or multiplied
+
+
+@torch.no_grad()
+def vectors(model: KLMRecommender) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a trained `dot` model knows of each film [items, d] and of each person, their history too [users, d]."""
+    fusion = model.fusion
+    items, users = torch.arange(len(model.items)), torch.arange(len(model.users))
+    history = fusion.totals(users) * fusion.history_size[:, None].clamp_min(1).rsqrt()
+    rows = fusion.whole_rows(items, None, (None, None))
+    return rows[:, :-1].double(), (fusion.user_rows(users, (None, None))[0] + history).double()
+
+
+def joined_fit(films: torch.Tensor, people: torch.Tensor, model: KLMRecommender, cut: Split):
+    """The linear layer on [film; person] that is best for the ratings of train: weight [2d] and bias."""
+    users, items = model.positions(cut.train["user_id"], cut.train["item_id"])
+    x = torch.cat([films[items], people[users], torch.ones(len(items), 1)], dim=1)
+    rating = torch.tensor(cut.train["rating"].to_numpy(), dtype=torch.float64)
+    solution = torch.linalg.lstsq(x, rating[:, None]).solution[:, 0]
+    return solution[:-1], solution[-1]
+
+
+def kendall(scores: torch.Tensor) -> list[float]:
+    """Kendall's tau of the lists of every two users; scores [users, items], whose last bits are rounded away."""
+    lists = scores.detach().double().round(decimals=5).numpy()
+    return [float(stats.kendalltau(lists[a], lists[b]).statistic) for a, b in combinations(range(len(lists)), 2)]
+
+
+def ways(width: int, seed: int) -> dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
+    """Six ways to score a film [n, width] for a person [n, width], with random weights; [n]."""
+    torch.manual_seed(seed)
+    linear, wider = torch.nn.Linear(2 * width, 1), torch.nn.Linear(3 * width, 1)
+    deep = torch.nn.Sequential(torch.nn.Linear(2 * width, 64), torch.nn.Linear(64, 1))
+    mlp = torch.nn.Sequential(torch.nn.Linear(2 * width, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
+    return {
+        "a: linear([film; person])": lambda i, u: linear(torch.cat([i, u], -1))[..., 0],
+        "b: two linear layers": lambda i, u: deep(torch.cat([i, u], -1))[..., 0],
+        "c: sigmoid of the linear layer": lambda i, u: linear(torch.cat([i, u], -1))[..., 0].sigmoid(),
+        "d: linear, ReLU, linear (MLP)": lambda i, u: mlp(torch.cat([i, u], -1))[..., 0],
+        "e: linear([film; person; film * person])": lambda i, u: wider(torch.cat([i, u, i * u], -1))[..., 0],
+        "f: film · person": lambda i, u: (i * u).sum(-1),
+    }

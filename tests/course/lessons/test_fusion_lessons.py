@@ -1,0 +1,146 @@
+"""What notebook 03 measures and draws is what the fusions compute: sums, boxes, weights, shuffles."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import klm_utils as klm
+from klm_utils.course.exercises import ch03
+from klm_utils.course.lessons import fusion_boxes as boxes
+from klm_utils.course.lessons import fusion_trials as lesson
+from klm_utils.fusion import FUSIONS, LAYERS
+
+
+@pytest.fixture(scope="module")
+def drawn(split, encoder):
+    return boxes.small(split, encoder, epochs=2, rows=200, steps=5)
+
+
+@pytest.fixture
+def trials(ds, encoder, monkeypatch):
+    monkeypatch.setattr(lesson, "load_dataset", lambda name: ds)
+    return lesson.Trials({ds.name: encoder}, epochs=1, patience=1, seeds=(0,), draws=20)
+
+
+def test_the_boxes_of_dot_add_up_to_its_score(drawn):
+    for user, item in ((0, 0), (3, 5)):
+        with torch.no_grad():
+            score = drawn.model.fusion(torch.tensor([user]), torch.tensor([item])).item()
+        assert sum(drawn.biases(user, item)) + drawn.boxes(user, item)["dot"]["score"] == pytest.approx(score, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_last_box_is_what_the_layer_says_and_what_the_boxes_before_it_give(drawn, name):
+    x, own = drawn.inputs(3, 5), drawn.boxes(3, 5)[name]
+    assert own["score"] == pytest.approx(drawn.layers[name].layer(x).item())
+    last = {
+        "hadamard": lambda: own["weights"] @ own["product"],
+        "gate": lambda: own["person"] @ own["mix"],
+        "concat": lambda: drawn.layers[name].layer.mlp[2](torch.tensor(own["MLP"])).item(),
+    }
+    assert last.get(name, lambda: own["person"] @ own["film"])() == pytest.approx(own["score"], abs=1e-5)
+    assert set(boxes.SOURCES[name]) <= set(own)
+
+
+def test_the_layers_stand_on_the_vectors_of_dot(drawn):
+    for one in drawn.layers.values():
+        assert torch.equal(one.item_ids, drawn.model.fusion.item_ids)
+    tags = drawn.boxes(3, 5)["tags"]["weights"]
+    assert tags.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_notes_name_the_tags_that_are_there(drawn):
+    notes = drawn.notes(3, 5)
+    named = [line.split()[0] for line in notes["tags"]["attention"].split("\n")]
+    assert set(named) <= {"plus", "minus"} and notes["hadamard"]["product"].count("× w") == 2
+
+
+def test_the_joined_layer_is_a_sum_and_gives_one_order(drawn, split, ds):
+    films, people = lesson.vectors(drawn.model)
+    weight, bias = lesson.joined_fit(films, people, drawn.model, split)
+    a, b = ch03.additive(weight, bias, films, people)
+    scores = a + b[:4, None]
+    assert min(lesson.kendall(scores)) == 1.0
+    users, items = drawn.model.positions(split.train["user_id"], split.train["item_id"])
+    error = torch.tensor(split.train["rating"].to_numpy()) - a[items] - b[users]
+    assert abs(error.mean()) < 1e-6, "least squares with a bias"
+    assert [len(own) for own in lesson.best(scores, np.arange(10), ds, k=3)] == [3] * 4
+
+
+def test_the_six_ways_are_what_the_exercise_says():
+    torch.manual_seed(0)
+    films, people = torch.randn(50, 8), torch.randn(4, 8)
+    same = ""
+    for name, way in lesson.ways(8, seed=0).items():
+        scores = torch.stack([way(films, one.expand(50, -1)) for one in people])
+        same += name[0] if min(lesson.kendall(scores)) > 0.999 else ""
+    assert same == ch03.SAME_FOR_ALL
+
+
+def test_nothing_is_trained_twice_and_the_readers_gate_is_trained_each_time(trials, ds):
+    runs = trials.measure(ds.name, "random", {"dot": {}, "gate": {"fusion": "gate"}})
+    assert trials.measure(ds.name, "random", {"dot": {}}).models["dot"] is runs.models["dot"]
+    first, second = (lesson.with_own_gate(trials, ch03.gate, ds.name, "random") for _ in range(2))
+    assert first.models["yours"] is not second.models["yours"] and first.models["gate"] is runs.models["gate"]
+    assert not [name for name in (*LAYERS, *FUSIONS) if name.startswith("yours")], "taken out again"
+    on_valid = trials.on_valid({f"{ds.name}, random": runs}, {"dot": {}, "gate": {"fusion": "gate"}})
+    assert list(on_valid.columns) == ["valid", "seconds"] and lesson.chosen(on_valid, near=1.0) in ("dot", "gate")
+
+
+def test_a_model_that_forgets_has_no_past_and_one_that_leaves_in_meets_nobody(trials, ds):
+    cut = trials.cut(ds, "random", 0)
+    model = trials.train(ds, "random", 0, change=lesson.forget)[0]
+    assert not model.fusion.history.any()
+    model = trials.train(ds, "random", 0, change=lesson.leave_in)[0]
+    users, items = model.positions(cut.train["user_id"], cut.train["item_id"])
+    assert not model.fusion.met(users, items).any()
+
+
+def test_shuffling_an_input_leaves_the_model_as_it_was(trials, ds):
+    cut, (model, _) = trials.cut(ds, "random", 0), trials.train(ds, "random", 0)
+    before = model.predict(cut.test["user_id"], cut.test["item_id"])
+    lost = {name: lesson.losses_of_auc(model, cut, own, deals=2) for name, own in lesson.INPUTS.items()}
+    assert np.array_equal(before, model.predict(cut.test["user_id"], cut.test["item_id"]))
+    assert lost["item id"] != [0, 0] and all(len(own) == 2 for own in lost.values())
+
+
+def test_learned_weights_leave_the_target_out(trials, ds):
+    model, _ = trials.train(ds, "random", 0, fusion="target")
+    user = ds.users.index[0]
+    past, weights = lesson.learned_weights(model, user, int(model.fusion.past_rows[0][0]))
+    assert weights[0] == 0 and weights[1:].abs().min() > 0 and len(past) == len(weights)
+
+
+def test_the_parts_of_a_score_add_up_to_the_logit(trials, ds):
+    model, _ = trials.train(ds, "random", 0)
+    user, item = ds.interactions[["user_id", "item_id"]].iloc[0]
+    parts = lesson.parts_of(model, user, item)
+    probability = model.predict([user], [item])[0]
+    assert parts.sum() == pytest.approx(np.log(probability / (1 - probability)), abs=1e-4)
+    assert parts.index.str.startswith("seen: ").sum() == 3
+
+
+def test_holm_leaves_fewer_differences_than_single_intervals():
+    rows = {"a": [0.1, 0, 0, 0.05, 0.15], "b": [0.03, 0, 0, 0.001, 0.059], "c": [0.0, 0, 0, -0.1, 0.1]}
+    assert list(lesson.surviving({"films": rows}).values()) == [3, 2, 1]
+
+
+def test_titles_are_written_as_people_write_them(movielens):
+    found = lesson.titles(movielens)
+    assert found.iloc[lesson.place(movielens, "The Godfather")] == "The Godfather"
+    assert set(lesson.PEOPLE) <= set(movielens.users.index) and lesson.WRITER in lesson.PEOPLE
+    writer = movielens.users.loc[lesson.WRITER]
+    assert lesson.PEOPLE[lesson.WRITER] == f"{writer['occupation']}, {writer['age']}"
+
+
+def test_facts_enter_as_features_or_as_text():
+    shop = klm.load_dataset("shop")
+    features = lesson.with_graph("true", "features")(shop, 0)["ds"].items["facts"]
+    texts = lesson.with_graph("shuffled", "text", width=64)(shop, 0)
+    assert isinstance(features, pd.Series) and len(features) == len(shop.items) == len(texts["texts"])
+    assert texts["text_width"] == 64 and list(lesson.graph_rows(["features"])) == [
+        "no graph",
+        "features, true",
+        "features, shuffled",
+    ]

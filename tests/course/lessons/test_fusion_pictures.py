@@ -1,0 +1,142 @@
+"""The drawings of notebook 03 show the lists, numbers and marks that they were given."""
+
+from io import BytesIO
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from PIL import Image
+
+from klm_utils.course.lessons import fusion_pictures as pictures
+from klm_utils.course.lessons.fusion_boxes import SOURCES
+from klm_utils.plots import COLOURS
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def numbers(name):
+    """Boxes of a layer, each with two numbers of its own."""
+    names = {"user", "past", "id", "text", "tags", *SOURCES[name]}
+    found = {box: np.array([0.01 * place, -0.02 * place]) for place, box in enumerate(sorted(names))}
+    return found | {"score": np.array(0.37)}
+
+
+def test_a_palette_keeps_the_picture_and_saves_bytes():
+    ax, _ = pictures.five_lists({"Ann": ["Alien"]}, {"Ann": ["Alien"]})
+    out = BytesIO()
+    ax.figure.savefig(out, format="png")
+    small = pictures.with_palette(out.getvalue())
+    before, after = (np.asarray(Image.open(BytesIO(png)).convert("RGB"), int) for png in (out.getvalue(), small))
+    assert len(small) < 0.7 * len(out.getvalue()) and before.shape == after.shape
+    assert abs(before - after).mean() < 2
+
+
+def test_the_joined_list_stands_under_every_person_and_shared_titles_are_grey():
+    same = {name: ["Fargo", "Alien"] for name in ("Ann", "Ben")}
+    above, below = pictures.five_lists(same, {"Ann": ["Alien", "Heat"], "Ben": ["Fargo", "Heat"]})
+    assert texts(above).count("1 Fargo") == texts(above).count("2 Alien") == 2
+    assert {"Ann", "Ben", "1 Alien", "1 Fargo"} <= set(texts(below)) and texts(below).count("2 Heat") == 2
+    assert {to_hex(patch.get_facecolor()) for patch in above.patches} == {pictures.PALE.lower()}
+    colours = [to_hex(patch.get_facecolor()) for patch in below.patches]
+    assert colours[1] == colours[3] == pictures.PALE.lower() and len({colours[0], colours[2]}) == 2
+
+
+def test_a_long_title_is_cut_and_says_so():
+    assert (
+        pictures.short("Dr. Strangelove or: How I Learned", 15) == "Dr. Strangelov…"
+        and pictures.short("Heat") == "Heat"
+    )
+
+
+def test_sums_have_one_order_in_each_column_and_products_their_own():
+    a, b = pd.Series([4.0, 3.0], ["Alien", "Aladdin"]), pd.Series([0.5, -0.5], ["Ann", "Ben"])
+    left, right = pictures.sums_and_products(a, b, pd.DataFrame([[1.0, 5.0], [2.0, 3.0]], a.index, b.index))
+    assert {"4.50  (1)", "3.50  (1)", "3.50  (2)", "2.50  (2)", "4.00", "Ann\n+0.50"} <= set(texts(left))
+    assert {"1.00  (2)", "2.00  (1)", "5.00  (1)"} <= set(texts(right))
+    blue = [patch.get_x() for patch in right.patches if to_hex(patch.get_facecolor()) == COLOURS[0].lower()]
+    assert blue == [1, 0], "Ben's first is Alien, Ann's Aladdin"
+
+
+def test_one_list_for_all_is_orange():
+    ax = pictures.agreement({"sum": [1.0, 1.0], "product": [0.1, 0.9]})
+    assert [line.get_color() for line in ax.lines] == [COLOURS[1], COLOURS[0]]
+    assert ax.lines[1].get_xdata().tolist() == [0.1, 0.9]
+
+
+def test_tokens_have_their_mask_below_and_a_question_where_there_is_none():
+    ax = pictures.packed({"joined": ["[CLS]", "alien", "[PAD]", "[CLS]"]}, {"joined": [1, 1]})
+    assert texts(ax) == ["joined", "CLS", "1", "alien", "1", "·", "?", "CLS", "?"]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_layer_shows_every_box_with_its_numbers_and_an_arrow_from_each_source(name):
+    ax = pictures.layer(name, numbers(name))
+    shown = {text.split("\n")[0] for text in texts(ax)}
+    assert {"user", "past", "id", "text", "tags", *SOURCES[name]} <= shown and "score\n0.37" in texts(ax)
+    arrows = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
+    assert len(arrows) == sum(len(sources.split()) for sources in SOURCES[name].values())
+    places = [patch.get_bbox() for patch in ax.patches if isinstance(patch, FancyBboxPatch)]
+    for at, one in enumerate(places):
+        assert not any(one.overlaps(other) for other in places[at + 1 :]), "boxes do not overlap"
+
+
+def test_a_note_replaces_the_numbers_of_a_box():
+    ax, _ = pictures.layers(
+        ("tags", "dot"), {"tags": numbers("tags"), "dot": numbers("dot")}, {"tags": {"attention": "Horror 0.4"}}
+    )
+    assert "attention\nHorror 0.4" in texts(ax)
+
+
+def test_a_timeline_writes_each_weight_and_marks_the_highest():
+    first, second = pictures.timeline(["Alien", "Heat"], {"mean": [0.5, 0.5], "recency": [0.2, 0.8]})
+    assert texts(second) == ["0.20", "0.80"] and [bar.get_height() for bar in second.patches] == [0.2, 0.8]
+    assert to_hex(second.patches[1].get_facecolor()) == COLOURS[0].lower()
+    assert len({bar.get_facecolor() for bar in first.patches}) == 1, "nothing is marked where all are alike"
+    assert [label.get_text() for label in second.get_xticklabels()] == ["Alien", "Heat"]
+
+
+def test_the_target_is_marked_in_its_own_history():
+    ax = pictures.own_history(["Alien", "The Godfather"], "The Godfather")
+    films = [patch for patch in ax.patches if not isinstance(patch, FancyArrowPatch)]
+    marked = [patch.get_x() for patch in films if to_hex(patch.get_facecolor()) == COLOURS[1].lower()]
+    assert marked == [1] and any("will they like The Godfather?" in text for text in texts(ax))
+
+
+def test_train_and_test_are_joined_by_a_line():
+    values = pd.DataFrame({"train": [0.7, 0.9], "test": [0.69, 0.6]}, index=["out", "in"])
+    ax = pictures.train_and_test(values, "AUC")
+    assert ax.lines[1].get_ydata().tolist() == [0.9, 0.6] and {"0.900", "0.600  in", "0.690  out"} <= set(texts(ax))
+    heights = {text.get_text(): text.get_position()[1] for text in ax.texts}
+    assert heights["0.600  in"] < 0.6 and heights["0.690  out"] > 0.69, "pushed apart"
+
+
+def test_a_waterfall_ends_at_the_sum():
+    ax = pictures.waterfall(pd.Series({"average": 0.5, "id": 1.0, "text": -0.25}))
+    bars = [(bar.get_x(), bar.get_width()) for bar in ax.patches]
+    assert bars == [(0.0, 0.5), (0.5, 1.0), (1.5, -0.25), (0.0, 1.25)]
+    assert texts(ax) == [" +0.50", " +1.00", " -0.25", " +1.25"]
+
+
+def test_four_tables_share_one_scale_and_grey_contains_zero():
+    rows = {"gate": (-0.02, -0.03, -0.01, -0.04, -0.005), "tags": (0.01, 0.005, 0.015, -0.01, 0.03)}
+    axes = pictures.four_tables({"films": rows, "shop": rows}, "AUC")
+    assert axes[0, 0].get_xlim() == axes[0, 1].get_xlim()
+    dots = [line for line in axes[0, 0].lines if line.get_marker() == "o"]
+    assert [dot.get_color() for dot in dots] == [COLOURS[1], "#999999"]
+
+
+def test_importance_has_a_bar_and_a_span_for_each_input():
+    (ax,) = pictures.importance({"films": {"id": (0.1, 0.05, 0.2), "text": (0.0, 0.0, 0.0)}}, "loss")
+    assert [bar.get_width() for bar in ax.patches] == [0.1, 0.0]
+    assert ax.lines[0].get_xdata().tolist() == [0.05, 0.2]
