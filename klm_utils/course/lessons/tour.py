@@ -171,6 +171,16 @@ def named(parts: Sequence[torch.Tensor]) -> dict[str, float]:
     return {name: float(part.detach()) for name, part in zip(names, parts, strict=True)}
 
 
+def near_and_rated(split: Split, user: int, cosine: np.ndarray, k: int = 3) -> str:
+    """A user in words: of the films that they have rated in train those k whose texts are nearest, float [films]."""
+    ds = split.dataset
+    rated = split.train.loc[split.train["user_id"] == ds.users.index[user], "item_id"]
+    places = ds.items.index.get_indexer(rated)
+    best = places[np.argsort(-cosine[places], kind="stable")[:k]]
+    names = titles(ds)
+    return f"user {ds.users.index[user]}, who has rated\n" + ", ".join(names[at] for at in best)
+
+
 def hits(scores: torch.Tensor, met: torch.Tensor, really: torch.Tensor, names: Sequence[str], least: int) -> str:
     """In words: of 20 chosen users, how many did watch a hidden film; the mean over those that so many have watched,
     and the film for which the scores do worst against the users who watch most."""

@@ -135,6 +135,11 @@ def test_parts_have_names():
     assert list(parts.values()) == [pytest.approx(-2.7), 1.0, 0.5, 3.0] and "text, for this user" in parts
 
 
+def test_a_user_in_the_words_of_their_nearest_films(split):
+    text = tour.near_and_rated(split, 0, np.array([0.1, 0.9, 1.0, 1.0, 1.0, 1.0]), k=2)
+    assert text == "user 1, who has rated\nThe Godfather, Alien"
+
+
 def test_your_lists_are_of_known_and_of_new_films(split):
     known = tour.watched(split.train, split.dataset).sum(0) > 0
     lists = tour.yours(torch.arange(12.0).reshape(2, 6), known, [0], split, k=3)
