@@ -23,10 +23,9 @@ reason = "needs chromium, chromedriver, git and a clone of the course"
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER and shutil.which("git") and GIT.exists()), reason=reason)
 FLAGS = """headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking
 disable-component-update disable-sync window-size=1400,1000"""
-ANSWER = f"""def my_nearest(vectors, at, k):
-order = np.argsort(-(vectors @ vectors[at]) / np.linalg.norm(vectors, axis=1))
-return order[order != at][:k]
-{KEYS.BACKSPACE}exercises.ch00.check_nearest(my_nearest)"""  # as typed: the editor indents
+ANSWER = f"""def my_score(c, b_user, b_film, P, Q):
+return c + b_user + b_film + P @ Q.T
+{KEYS.BACKSPACE}exercises.ch00.check_score(my_score)"""  # as typed: the editor indents
 FIT = """import klm_utils as klm
 split = klm.split(klm.load_dataset("shop"), "random")
 model = klm.KLMRecommender.from_split(split, encoder=None)
@@ -115,24 +114,24 @@ def test_answer_check_save_and_pull(clones, page, monkeypatch):
     upstream, learner = clones
     mine = learner / "my" / "00_tour.ipynb"
     page.open(mine.name)
-    stub = next(i for i, c in enumerate(nbformat.read(mine, 4).cells) if c.source.startswith("def my_nearest"))
+    stub = next(i for i, c in enumerate(nbformat.read(mine, 4).cells) if c.source.startswith("def my_score"))
     page.cell(1)
     page.type(KEYS.SHIFT + KEYS.ENTER)
     page.cell(stub)
     page.type(KEYS.CONTROL + "a" + KEYS.NULL, ANSWER, KEYS.SHIFT + KEYS.ENTER)
-    wait(lambda: page.shows("[OK] the k nearest films by cosine"))
+    wait(lambda: page.shows("[OK] one score for each user and film"))
     page.type(KEYS.CONTROL + "s")
-    wait(lambda: "[OK] the k nearest" in mine.read_text(encoding="utf8"))
+    wait(lambda: "[OK] one score" in mine.read_text(encoding="utf8"))
     assert git(learner, "status", "--porcelain") == ""
     assert not page.shows("Jupyter news"), "no question before one has begun"
 
     solved = upstream / "notebooks" / "00_tour.ipynb"
-    solved.write_text(solved.read_text(encoding="utf8").replace("## 1. Data", "## 1. The data"), encoding="utf8")
+    solved.write_text(solved.read_text(encoding="utf8").replace("## 1. A table", "## 1. The table"), encoding="utf8")
     monkeypatch.chdir(upstream)
     assert main(["student"]) == 0
     git(upstream, "commit", "-qam", "another heading")
     git(learner, "pull", "-q", "--ff-only")
-    assert "order[order != at][:k]" in nbformat.read(mine, 4).cells[stub].source
+    assert "P @ Q.T" in nbformat.read(mine, 4).cells[stub].source
     assert any("my/00_tour.ipynb: left as it is; the course has a newer edition" in line for line in fill(learner))
     monkeypatch.chdir(learner)
     assert main(["student", "--check"]) == 0
