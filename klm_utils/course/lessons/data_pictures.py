@@ -190,7 +190,7 @@ def timeline(near: pd.DataFrame, ax: Axes | None = None) -> Axes:
         where, side = (0.5, "bottom") if place % 2 else (-0.9, "top")
         ax.plot([place, place], [0, 0.42 if place % 2 else -0.82], color=colour, linewidth=1)
         ax.text(place, where, title, ha="center", va=side, fontsize=9.5, color=INK, parse_math=False)
-        ax.text(place + 0.06, -0.2, f"{row.seconds:+d} s", va="top", fontsize=9, color=colour)
+        ax.text(place + 0.06, -0.2, f"{row.seconds:+d} s".replace("+0", "0"), va="top", fontsize=9, color=colour)
         if row.target:
             ax.text(place + 0.06, -0.52, "target", va="top", fontsize=10, color=ORANGE)
         elif tie:
@@ -262,8 +262,9 @@ def pipeline(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Log, split, features, model, score; where each leak enters, with the AUC that it makes.
 
     Args:
-        found: a row for each of the leaks A, B, C with `leak` and `honest`, AUCs.
+        found: of `cleaning.worth`; names begin with the letter of the leak, A, B or C.
     """
+    row = {str(name)[0]: values for name, values in found.iterrows()}
     ax = ax or plt.subplots(figsize=(8, 3.4), layout="constrained")[1]
     steps = ["raw tables", "log\n(all rows)", "split", "features", "model", "AUC"]
     for place, step in enumerate(steps):
@@ -281,7 +282,7 @@ def pipeline(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.plot([start, start, tip], [edge, level, level], color=RED, linewidth=1.8)
         ax.add_patch(FancyArrowPatch((tip, level), (tip, edge), **shape))
         ax.text(start + 0.12, level + 0.1, f"{name}: {text}", fontsize=9.5, color=RED, va="bottom")
-        told = f"AUC {found['leak'][name]:.3f}, honest {found['honest'][name]:.3f}"
+        told = f"AUC {row[name]['leak']:.3f}, honest {row[name]['honest']:.3f}"
         ax.text(6.15, level + 0.1, told, fontsize=9.5, color=RED, va="bottom")
     ax.set(xlim=(-0.1, 10.1), ylim=(-1.25, 3.75))
     ax.axis("off")
@@ -424,3 +425,33 @@ def alike(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.legend(frameon=False, fontsize=9, loc="upper right")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def lists(seen: Mapping[str, Sequence[str]], got: Mapping[str, Sequence[str]], fresh: Sequence[str] = ()) -> Axes:
+    """What each person has seen (grey), and below it the list that they get; orange is a film that train never met.
+
+    Args:
+        seen, got: name of the person -> titles.
+        fresh: titles without a row in train.
+    """
+    most, listed = max(map(len, seen.values())), max(map(len, got.values()))
+    ax = plt.subplots(figsize=(8, 0.36 * (most + listed + 3)), layout="constrained")[1]
+    for place, name in enumerate(got):
+        ax.text(place + 0.5, 0.15, name, ha="center", fontsize=10)
+        for line, title in enumerate(seen[name]):
+            _line(ax, place, -line - 0.9, title, "#DDDDDD", INK)
+        top = -most - 0.15
+        arrow = {"arrowstyle": "-|>", "color": GREY}
+        ax.annotate("", (place + 0.5, top - 0.65), (place + 0.5, top - 0.0), arrowprops=arrow)
+        for line, title in enumerate(got[name]):
+            new = title in fresh
+            _line(ax, place, top - line - 1.6, title, ORANGE if new else BLUE, INK if new else "white")
+    ax.set(xlim=(0, len(got)), ylim=(-most - listed - 0.9, 0.7))
+    ax.axis("off")
+    return ax
+
+
+def _line(ax: Axes, left: float, bottom: float, text: str, colour: str, ink: str) -> None:
+    ax.add_patch(Rectangle((left + 0.02, bottom), 0.96, 0.84, color=colour))
+    text = text if len(text) <= 32 else _cut(text, 32)
+    ax.text(left + 0.5, bottom + 0.42, text, ha="center", va="center", fontsize=9, color=ink, parse_math=False)
