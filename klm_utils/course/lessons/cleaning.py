@@ -1,6 +1,6 @@
 """What notebook 01 runs beside its own lines: raw tables and their checks, and what each of its leaks is worth."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -244,8 +244,8 @@ def coverage(ds: RecDataset) -> pd.DataFrame:
     values = {
         c: ds.items[c].map(lambda v: set(v) if isinstance(v, list) else {v}) for c in ("tags", "brand", "category")
     }
-    triples = ds.triples[ds.triples["head"].isin(title)] if ds.triples is not None else pd.DataFrame()
-    for relation, facts in triples.groupby("relation"):
+    triples = _triples(ds)
+    for relation, facts in triples[triples["head"].isin(title)].groupby("relation"):
         values[f"graph: {relation}"] = title.map(facts.groupby("head")["tail"].agg(set))
     rows = {}
     for name, column in values.items():
@@ -255,10 +255,15 @@ def coverage(ds: RecDataset) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
+def _triples(ds: RecDataset) -> pd.DataFrame:
+    return pd.DataFrame(columns=["head", "relation", "tail"]) if ds.triples is None else ds.triples
+
+
 def sequels(ds: RecDataset) -> pd.DataFrame:
     """The facts "is the sequel of" whose two films are both in the catalogue: `film`, `sequel`, titles as spoken."""
     title = _titles(ds)
-    facts = ds.triples[ds.triples["relation"] == "film.film.sequel"]
+    facts = _triples(ds)
+    facts = facts[facts["relation"] == "film.film.sequel"]
     pairs = pd.DataFrame({"film": facts["head"].map(title), "sequel": facts["tail"].map(title)})
     return pairs.dropna().reset_index(drop=True)
 
@@ -276,7 +281,8 @@ def common_genres(ds: RecDataset, seed: int = 0, shuffles: int = 200) -> pd.Data
     """
     linked = ds.items.dropna(subset=["entity"]).drop_duplicates("entity").set_index("entity")
     genres, title = linked["tags"].map(set), linked["title"]
-    facts = ds.triples[ds.triples["head"].isin(genres.index)].drop_duplicates()
+    facts = _triples(ds)
+    facts = facts[facts["head"].isin(genres.index)].drop_duplicates()
     sequel = facts[(facts["relation"] == "film.film.sequel") & facts["tail"].isin(genres.index)]
     series = pd.DataFrame({"head": title.index, "tail": title.str.split(":").str[0]})
     kinds = {
@@ -298,7 +304,7 @@ def _couples(frame: pd.DataFrame, title: pd.Series) -> np.ndarray:
     return pairs[title[pairs[:, 0]].to_numpy() != title[pairs[:, 1]].to_numpy()]  # one film under two ids is no pair
 
 
-def jaccard(sets: pd.Series, a: Sequence, b: Sequence) -> float:
+def jaccard(sets: pd.Series, a: Iterable, b: Iterable) -> float:
     """Mean over the pairs: how many the two sets have in common, of all that either has."""
     return float(np.mean([len(sets[x] & sets[y]) / len(sets[x] | sets[y]) for x, y in zip(a, b, strict=True)]))
 

@@ -1,6 +1,7 @@
 """The drawings of notebook 01, with the reader's own rows and numbers in them. Each returns its Axes."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -58,10 +59,10 @@ def defects(raw: Mapping[str, pd.DataFrame], found: Mapping[str, pd.Series]) -> 
 
 def _bad_rows(found: Mapping, cells: Mapping, table: pd.DataFrame) -> list[tuple[int, str, list[str]]]:
     """A row (by position) for each check: one that no other check of the table names, where there is one."""
-    rows = [(0, "as it should be", [])]
+    rows: list[tuple[int, str, list[str]]] = [(0, "as it should be", [])]
     for name, columns in cells.items():
         others = sum(found[other].astype(int) for other in cells if other != name)
-        alone = np.flatnonzero((found[name] & (others == 0)).to_numpy())
+        alone = np.flatnonzero((found[name] & (others == 0)).to_numpy()).tolist()
         columns = [*columns, "city_tier"] if name.startswith("age below") else columns
         if name.startswith("age below"):  # the pair that changed places tells more than a 250
             alone = [row for row in alone if len(table["city_tier"].iloc[row]) == 2]
@@ -276,11 +277,11 @@ def pipeline(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
         "B": (2.35, 5.6, 0.0, "a share of all rows, test too"),
         "C": (2.35, 5.95, -1.1, "a history with its future in it"),
     }
-    shape = {"arrowstyle": "-|>", "mutation_scale": 14, "color": RED, "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0}
+    shape: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "color": RED, "linewidth": 1.8}
     for name, (start, tip, level, text) in notes.items():
         edge = 2.08 if level > 1 else 1.12
         ax.plot([start, start, tip], [edge, level, level], color=RED, linewidth=1.8)
-        ax.add_patch(FancyArrowPatch((tip, level), (tip, edge), **shape))
+        ax.add_patch(FancyArrowPatch((tip, level), (tip, edge), shrinkA=0, shrinkB=0, **shape))
         ax.text(start + 0.12, level + 0.1, f"{name}: {text}", fontsize=9.5, color=RED, va="bottom")
         told = f"AUC {row[name]['leak']:.3f}, honest {row[name]['honest']:.3f}"
         ax.text(6.15, level + 0.1, told, fontsize=9.5, color=RED, va="bottom")
