@@ -33,7 +33,7 @@ OWN = SETTING["repository"].split("/")[1]  # a link that names the course is a l
 
 
 def budgets(notebook, path):
-    """40 cells (01: 50, 04: 60, 07: 90, the tour 19), 25 lines, 220 words, 400 KB of outputs (07: 650)."""
+    """40 cells (01: 50, 04: 60, 07: 90, the tour 19), 25 lines, 220 words, 400 KB of outputs (01: 680, 07: 650)."""
     own = [cell for cell in notebook.cells if not tags(cell) & BESIDES]
     if len(own) > (limit := {"01": 50, "04": 60, "07": 90, "00": 19}.get(path.name[:2], 40)):
         yield f"{len(own)} cells besides exercises, {limit} are allowed"
@@ -44,7 +44,7 @@ def budgets(notebook, path):
         if cell.cell_type == "markdown" and len(words) > 220:
             yield f"cell {cell.id}: {len(words)} words, 220 are allowed"
     if (size := sum(len(json.dumps(cell.outputs)) for cell in code_cells(notebook))) >= (
-        limit := 650_000 if path.name[:2] == "07" else 400_000
+        limit := {"01": 680_000, "07": 650_000}.get(path.name[:2], 400_000)
     ):
         yield f"{size} bytes of outputs, {limit:,} are too many"
 
