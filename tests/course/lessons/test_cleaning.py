@@ -125,6 +125,13 @@ def test_the_mislinked_sequels_are_no_more_alike_than_shuffled_ones():
     assert found.loc["title: begins alike", "alike"] > found.loc["title: begins alike", "high"]
 
 
+def test_the_graph_takes_two_other_films_for_the_terminators():
+    wrong = klm.load_dataset("movielens-100k-mislinked")
+    entity, facts = wrong.items["entity"], wrong.triples[wrong.triples["relation"] == "film.film.sequel"]
+    assert (facts["head"].eq(entity[1240]) & facts["tail"].eq(entity[589])).any()
+    assert wrong.items.loc[[1240, 589], "title"].str[:9].tolist() == ["Ghost in ", "Wild Bunc"]
+
+
 def test_jaccard_by_hand():
     sets = pd.Series({"a": {1, 2}, "b": {2, 3}, "c": {1, 2}})
     assert cleaning.jaccard(sets, ["a", "a"], ["b", "c"]) == pytest.approx((1 / 3 + 1) / 2)
