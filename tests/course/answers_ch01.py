@@ -7,7 +7,6 @@ import klm_utils as klm
 from klm_utils.course.exercises import DONE, STUB, ch01
 from klm_utils.data.histories import histories
 from klm_utils.evaluation.leaks import changes_with_labels
-from klm_utils.knowledge.templates import item_text
 
 
 def half(text):
@@ -50,29 +49,33 @@ profiles = [
 ]
 
 
-def naive(row, tags=True, price=True, money="{:g}", comma="、"):
-    text = row["title"] + "。"
-    if tags or row.get("tags"):
-        listed = row.get("tags") or []
-        text += f"标签：{comma.join(listed) if comma else listed}。"
-    if price or not pd.isna(row.get("price")):
-        value = row.get("price")
-        number = "" if pd.isna(value) else str(int(value)) if money == "{:g}" and value == int(value) else str(value)
-        text += f"价格：{number}元。" if number else "价格：。"
-    return text
+def letters(*chosen):
+    return lambda names: list(chosen)
 
 
-templates = [
-    (lambda row: item_text(row, "zh", ("title", "tags", "price")), DONE),
-    (str, STUB),
-    (lambda row: f"{row['title']}。标签：{row['tags']}。价格：{row['price']}元。", "a field may be absent"),
-    (lambda row: "、".join(row.get("tags")), "it raises TypeError"),
-    (lambda row: naive(row, tags=False, price=False, comma=""), "as Python writes it"),
-    (lambda row: naive(row, tags=False, price=False, money="{}"), "is how a computer says it"),
-    (lambda row: naive(row, tags=False, price=False) + str(row.get("price")).replace("1299.0", ""), "the word 'nan'"),
-    (lambda row: naive(row, price=False), "the text says 标签"),
-    (lambda row: naive(row, tags=False), "the text says 价格"),
-    (lambda row: naive(row, tags=False, price=False, comma=","), "expected '小米手机"),
+sayings = [
+    (letters("B", "E"), DONE),
+    (lambda names: {"e", "b"}, DONE),
+    (letters(), STUB),
+    (lambda names: names["B"], "it raises TypeError"),
+    (lambda names: "BE", "return a list of letters"),
+    (letters("F"), "from A to E"),
+    (lambda names: names, "A: the time is when the rating was sent"),
+    (letters("B", "C", "E"), "C: who rated fewer than 20"),
+    (letters("D"), "D: the blue parts"),
+    (letters("E"), "B is supported too"),
+    (letters("B"), "E is supported too"),
+]
+seen = [
+    (lambda shares: 0.14, DONE),
+    (lambda shares: min(shares), DONE),
+    (lambda shares: 1.0, STUB),
+    (lambda shares: 1 / 0, "it raises ZeroDivisionError"),
+    (lambda shares: 0.3, "return one of 0.99, 0.75, 0.5, 0.14"),
+    (lambda shares: "0.14", "return one of 0.99, 0.75, 0.5, 0.14"),
+    (lambda shares: 0.99, "how long does one stay"),
+    (lambda shares: 0.5, "lower: most people"),
+    (lambda shares: 0.75, "lower: most people"),
 ]
 
 
@@ -90,7 +93,7 @@ sequences = [
     (own, DONE),
     (lambda log, targets, length: [[] for _ in range(len(targets))], STUB),
     (lambda log, targets, length: log["items"], "it raises KeyError"),
-    (lambda log, targets, length: own(log, targets, length, keep=lambda x, t: x > 0), "it holds his future"),
+    (lambda log, targets, length: own(log, targets, length, keep=lambda x, t: x > 0), "it holds their future"),
     (lambda log, targets, length: own(log, targets, length, keep=lambda x, t: x <= t), "< instead of <="),
     (lambda log, targets, length: own(log, targets, length, users=False), "mixes all users"),
     (lambda log, targets, length: [h[::-1] for h in own(log, targets, length)], "expected [[], [11, 12]"),
@@ -123,7 +126,8 @@ def overlapping(log, items, share, rng):
 
 cold_items = [
     (cold, DONE),
-    (lambda log, items, share, rng: (log, log.iloc[:0]), STUB),
+    (lambda log, items, share, rng: ch01._careless(log, items, share), STUB),
+    (lambda log, items, share, rng: (log, log.iloc[:0]), "nothing is in test"),
     (lambda log, items, share, rng: log["film"], "it raises KeyError"),
     (lambda log, items, share, rng: cold(log, items, share, rng)[1], "return two DataFrames"),
     (lambda log, items, share, rng: (log, cold(log, items, share, rng)[1]), "to exactly one"),
@@ -132,6 +136,39 @@ cold_items = [
     (lambda log, items, share, rng: cold(log, items, share, rng, together=False), "one film under two ids"),
     (lambda log, items, share, rng: cold(log, items, share / 4, rng), "about 20 of the 100"),
     (lambda log, items, share, rng: cold(log, items, share, np.random.default_rng(0)), "another rng gives the same"),
+]
+
+
+def answer(*lines):
+    return lambda names: list(lines)
+
+
+lines = [
+    (answer("A2", "B2", "C3"), DONE),
+    (lambda names: {"c3", "a2", "b2"}, DONE),
+    (answer(), STUB),
+    (lambda names: [][0], "it raises IndexError"),
+    (lambda names: "A2", "return a list such as"),
+    (answer("A2", "B2"), "one line for each"),
+    (answer("A2", "A3", "B2", "C3"), "one line for each"),
+    (answer("A2", "B1", "C3"), "B1 only lists the rows"),
+    (answer("A2", "B3", "C3"), "where does that share come from"),
+    (answer("A3", "B2", "C3"), "print `record` beside `bought`"),
+    (answer("A2", "B2", "C4"), "an earlier line let in"),
+    (answer("A2", "B2", "C2"), "No line of C asks for the time"),
+    (answer("A2", "B4", "C3"), "whose labels are in the mean"),
+]
+groupings = [
+    (answer("user_id", "category"), DONE),
+    (answer("subcategory", "user_id"), DONE),
+    (answer("item_id"), STUB),
+    (lambda names: 1 / 0, "it raises ZeroDivisionError"),
+    (answer("price"), "return a list of some of category"),
+    (answer(), "return a list of some of"),
+    (answer("user_id", "user_id"), "return a list of some of"),
+    (lambda names: "user_id", "return a list of some of"),
+    (answer("category"), "counted on 8,972 rows"),
+    (answer("user_id"), "counted on 63 rows"),
 ]
 
 
@@ -164,8 +201,11 @@ leaks = [
 
 TABLES = {
     ch01.check_profile: profiles,
-    ch01.check_template: templates,
+    ch01.check_sayings: sayings,
     ch01.check_histories: sequences,
+    ch01.check_seen: seen,
     ch01.check_cold_items: cold_items,
+    ch01.check_lines: lines,
+    ch01.check_grouping: groupings,
     ch01.check_leaks: leaks,
 }

@@ -7,12 +7,12 @@ import pandas as pd
 
 import klm_utils as klm
 from klm_utils.course.exercises import attempt, head, same, verdict
+from klm_utils.course.lessons import cleaning
 from klm_utils.data.histories import histories
 from klm_utils.data.schema import RecDataset
 from klm_utils.data.splits import Split
 from klm_utils.errors import LeakError
 from klm_utils.evaluation.leaks import changes_with_labels
-from klm_utils.knowledge.templates import item_text
 
 _PROFILES = {  # what goes in -> what is to come out
     ("25", "male", "1"): (25, "male", 1),
@@ -61,30 +61,31 @@ def check_profile(fn: Callable) -> None:
     )
 
 
-def check_template(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's Chinese sentence about an item."""
-    full = {"title": "小米手机", "tags": ["手机", "数码"], "price": 1299.0}
-    rows = [full, {**full, "price": float("nan")}, {**full, "tags": []}, {**full, "tags": None}, {"title": "小米手机"}]
-    rows += [{**full, "price": 59.5}, {**full, "price": 1234567.0}]
-    got = [attempt(fn, row) for row in rows]
-    want = [item_text(row, "zh", ("title", "tags", "price")) for row in rows]
-    texts = [g if isinstance(g, str) else "" for g in got]
-    error = next((g for g in got if isinstance(g, Exception)), None)
-    strings = all(isinstance(g, str) for g in got)
-    wrong = next((k for k, (g, w) in enumerate(zip(got, want, strict=True)) if strings and g != w), 0)
+_SAYINGS = {  # letter -> why it is not supported; "" if it is
+    "A": "A: the time is when the rating was sent; when the film was seen, no table says",
+    "B": "",
+    "C": "C: who rated fewer than 20 films is not in the data at all",
+    "D": "D: the blue parts are people who came; nothing was measured of how much anybody watched",
+    "E": "",
+}
+
+
+def check_sayings(fn: Callable) -> None:
+    """Say what is right or wrong with the learner's choice of sentences about MovieLens."""
+    got = attempt(fn, list(_SAYINGS))
+    plain = isinstance(got, list | tuple | set) and all(isinstance(g, str) for g in got)
+    letters = {g.strip().upper() for g in got} if plain else set()
+    false = next((_SAYINGS[one] for one in sorted(letters & set(_SAYINGS)) if _SAYINGS[one]), "")
     verdict(
         [
-            (texts[0] == str(full), "not done yet: this is Python's way to print a dict, not a sentence"),
-            (isinstance(error, KeyError), f"it raises {head(error)}: a field may be absent; row.get('price') helps"),
-            (error is not None, f"it raises {head(error)}"),
-            ("[" in texts[0], "the list is printed as Python writes it; join the tags with 、"),
-            ("1299.0" in texts[0], "1299.0元 is how a computer says it; people write 1299元"),
-            (any("nan" in t or "None" in t for t in texts), "a missing value became the word 'nan' or 'None'"),
-            ("标签" in texts[2] + texts[3], "no tags, and yet the text says 标签：; leave the whole part out"),
-            ("价格" in texts[1] + texts[4], "no price, and yet the text says 价格：; leave the whole part out"),
-            (not strings or got != want, f"expected {want[wrong]!r}, got {head(got[wrong])}"),
+            (plain and not letters, "not done yet: no letter"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not plain or bool(letters - set(_SAYINGS)), f"return a list of letters from A to E; got {head(got)}"),
+            (bool(false), f"{false}; got {head(got)}"),
+            ("B" not in letters, "B is supported too: look at the minutes from a user's first rating to the last"),
+            ("E" not in letters, "E is supported too: look at the red line in the left picture"),
         ],
-        "what is missing leaves nothing behind",
+        "the data say when people rated, and that a few films get most of it; no more",
     )
 
 
@@ -125,7 +126,7 @@ def check_histories(fn: Callable) -> None:
             (isinstance(got, Exception), f"it raises {head(got)}"),
             (
                 equal(got, [of_user.get(u, []) for u in targets["user_id"]]),
-                "the whole log of the user: it holds his future",
+                "the whole log of the user: it holds their future",
             ),
             (equal(got, with_second), "rows of the target's own second are not before it: < instead of <="),
             (equal(got, everybody), "this mixes all users: a history belongs to one"),
@@ -144,8 +145,27 @@ def check_histories(fn: Callable) -> None:
     )
 
 
+_SHARES = (0.99, 0.75, 0.5, 0.14)
+
+
+def check_seen(fn: Callable) -> None:
+    """Say what is right or wrong with the learner's guess: test rows of known users, MovieLens cut by time."""
+    got = attempt(fn, list(_SHARES))
+    number = float(got) if isinstance(got, int | float | np.number) and not isinstance(got, bool) else None
+    verdict(
+        [
+            (number == 1.0, "not done yet: choose one of the four"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (number not in _SHARES, f"return one of {', '.join(map(str, _SHARES))}; got {head(got)}"),
+            (number == 0.99, "that would be so if the same people came every day: how long does one stay here?"),
+            (number in (0.75, 0.5), "lower: most people rate on one day only, and the last tenth has days of its own"),
+        ],
+        "people come once; whoever rates in the last tenth is mostly new",
+    )
+
+
 def check_cold_items(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's cold-item split."""
+    """Say what is right or wrong with the learner's cold-item split, which began with two faults."""
     titles = [f"film {i // 2 if i < 40 else i}" for i in range(100)]  # the first forty ids are twenty films
     titles[98:] = ["a remake"] * 2  # one title, two years: two films
     years = [1990.0] * 97 + [np.nan, 1950.0, 1999.0]
@@ -166,8 +186,9 @@ def check_cold_items(fn: Callable) -> None:
     left = items.loc[np.intersect1d(items.index, train["item_id"].unique()), "title"]
     verdict(
         [
-            (two and len(test) == 0, "not done yet: nothing is in test"),
+            (two and same(test.index, _careless(log, items, 0.2)[1].index), "not done yet: both faults are there"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
+            (two and len(test) == 0, "nothing is in test"),
             (not two, f"return two DataFrames, train and test; got {head(got)}"),
             (
                 not same(rows, np.sort(log.index)),
@@ -189,6 +210,61 @@ def check_cold_items(fn: Callable) -> None:
             ),
         ],
         "no item of test was ever seen, not even under another name",
+    )
+
+
+def _careless(log: pd.DataFrame, items: pd.DataFrame, share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The split of the card: ids drawn one by one, with a seed of its own."""
+    ids = items.index.to_numpy()
+    cold = np.random.default_rng(0).permutation(ids)[: round(share * len(ids))]
+    test = log["item_id"].isin(cold)
+    return log[~test], log[test]
+
+
+def check_lines(fn: Callable) -> None:
+    """Say what is right or wrong with the learner's search for the line of each of three leaks."""
+    got = attempt(fn, ["A", "B", "C"])
+    plain = isinstance(got, list | tuple | set) and all(isinstance(g, str) for g in got)
+    lines = {g.strip().upper() for g in got} if plain else set()
+    of = {leak: sorted(line for line in lines if line[:1] == leak) for leak in "ABC"}
+    verdict(
+        [
+            (plain and not lines, "not done yet: no line"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not plain, f"return a list such as ['A1', 'B1', 'C1']; got {head(got)}"),
+            (any(len(some) != 1 for some in of.values()), f"one line for each of A, B, C; got {head(got)}"),
+            ("B1" in lines, "B1 only lists the rows, and each needs its input; who may be counted in them?"),
+            ("B3" in lines, "B3 gives each row the share of its item; where does that share come from?"),
+            (
+                "A2" not in lines,
+                "A: print `record` beside `bought`. Which column could the shop not have known before?",
+            ),
+            (bool({"C4", "C5"} & lines), "C counts there what an earlier line let in"),
+            ("C3" not in lines, "C: to what moment belongs a history? No line of C asks for the time"),
+            ("B2" not in lines, "B: whose labels are in the mean?"),
+        ],
+        "an id written too late, a mean over test rows, a history without a moment",
+    )
+
+
+_COLUMNS = ("category", "subcategory", "brand", "item_id", "user_id")
+
+
+def check_grouping(fn: Callable) -> None:
+    """Say what is right or wrong with the columns by which the learner makes leak B worth more than .3."""
+    got = attempt(fn, list(_COLUMNS))
+    plain = isinstance(got, list | tuple) and all(isinstance(g, str) for g in got)
+    known = plain and len(got) > 0 and set(got) <= set(_COLUMNS) and len(set(got)) == len(got)
+    found = cleaning.worth_of_sharing(*sorted(got)) if known else {"worth": 0.0, "rows": 1.0}
+    told = f"worth {found['worth']:.3f}: a share is counted on {found['rows']:,.0f} rows, and one more hardly moves it"
+    verdict(
+        [
+            (plain and list(got) == ["item_id"], "not done yet: that is leak B as it was"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not known, f"return a list of some of {', '.join(_COLUMNS)}; got {head(got)}"),
+            (found["worth"] <= 0.3, told),
+        ],
+        f"worth {found['worth']:.3f}: a share is counted on {found['rows']:.1f} rows, one of them the answer",
     )
 
 

@@ -1,0 +1,458 @@
+"""The drawings of notebook 01, with the reader's own rows and numbers in them. Each returns its Axes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+
+from klm_utils.data.shop.cleaning import Cleaned
+from klm_utils.plots import COLOURS
+
+BLUE, RED, GREEN, ORANGE, SKY = COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[4], COLOURS[5]
+PALE, INK, GREY = "#EEEEEE", "#333333", "#777777"
+ACTIONS = {"repaired": BLUE, "made missing": ORANGE, "row dropped": RED, "kept": GREY}
+# name of a check -> the cells that it colours in the picture of the raw tables
+ITEM_CELLS = {
+    "price with full-width digits": ["title_en", "price"],
+    "blanks at the ends of a title": ["title_zh"],
+    "Chinese in the English title": ["title_zh", "title_en"],
+    "tag list written as Python text": ["tags_zh"],
+    "item id that is there twice": ["item_id"],
+}
+USER_CELLS = {
+    "age missing": ["age"],
+    "age below 10 or above 100": ["age"],
+    "gender in other words": ["gender"],
+}
+SHORT = {
+    "price with full-width digits": "full-width digits",
+    "blanks at the ends of a title": "blanks at the ends",
+    "Chinese in the English title": "languages swapped",
+    "tag list written as Python text": "Python text",
+    "item id that is there twice": "an id that is twice",
+    "age below 10 or above 100": "age and tier swapped",
+    "gender in other words": "other words",
+}
+
+
+def defects(raw: Mapping[str, pd.DataFrame], found: Mapping[str, pd.Series]) -> np.ndarray:
+    """One real row for each kind of defect, the bad cells coloured, its name on the right; two Axes.
+
+    Args:
+        raw: the raw tables `items` and `users`.
+        found: name of a check -> bool [rows of its table], of `cleaning.checks`.
+    """
+    height = 0.42 * (len(ITEM_CELLS) + len(USER_CELLS) + 4) + 0.6
+    ratios = [len(ITEM_CELLS) + 2, len(USER_CELLS) + 2]
+    axes = plt.subplots(2, 1, figsize=(8, height), layout="constrained", height_ratios=ratios)[1]
+    widths = {"item_id": 0.95, "title_zh": 2.5, "title_en": 3.1, "tags_zh": 2.4, "price": 1.5}
+    _grid(axes[0], raw["items"], widths, _bad_rows(found, ITEM_CELLS, raw["items"]))
+    widths = {"user_id": 0.95, "age": 1.1, "gender": 1.1, "city_tier": 1.1}
+    _grid(axes[1], raw["users"], widths, _bad_rows(found, USER_CELLS, raw["users"]))
+    axes[1].set_xlim(axes[0].get_xlim())
+    return axes
+
+
+def _bad_rows(found: Mapping, cells: Mapping, table: pd.DataFrame) -> list[tuple[int, str, list[str]]]:
+    """A row (by position) for each check: one that no other check of the table names, where there is one."""
+    rows: list[tuple[int, str, list[str]]] = [(0, "as it should be", [])]
+    for name, columns in cells.items():
+        others = sum(found[other].astype(int) for other in cells if other != name)
+        alone = np.flatnonzero((found[name] & (others == 0)).to_numpy()).tolist()
+        columns = [*columns, "city_tier"] if name.startswith("age below") else columns
+        if name.startswith("age below"):  # the pair that changed places tells more than a 250
+            alone = [row for row in alone if len(table["city_tier"].iloc[row]) == 2]
+        rows.append((int(alone[0]), SHORT.get(name, name), columns))
+    return rows
+
+
+def _grid(ax: Axes, table: pd.DataFrame, widths: Mapping[str, float], rows: Sequence) -> None:
+    x = dict(zip(widths, np.cumsum([0, *widths.values()]), strict=False))
+    for column, left in x.items():
+        ax.text(left + 0.06, 0.5, column, va="center", fontsize=9, color=GREY)
+    for line, (row, name, bad) in enumerate(rows):
+        for column, left in x.items():
+            value = table[column].iloc[row]
+            colour = RED if column in bad else PALE
+            ax.add_patch(Rectangle((left, -line - 0.9), widths[column] - 0.06, 0.82, color=colour))
+            most = int(widths[column] * 6.6)
+            text = value if _width(value) <= most else _cut(value, most)
+            light = "white" if column in bad else INK
+            ax.text(left + 0.06, -line - 0.48, text, va="center", fontsize=9, color=light, parse_math=False)
+        end = sum(widths.values())
+        ax.text(end + 0.1, -line - 0.48, name, va="center", fontsize=9, color=RED if bad else GREY)
+    ax.set(xlim=(0, 12.6), ylim=(-len(rows) - 0.05, 0.95))
+    ax.axis("off")
+
+
+def _width(text: str) -> int:
+    return sum(2 if ord(c) > 0x2E80 else 1 for c in text)
+
+
+def _cut(text: str, most: int) -> str:
+    while _width(text) > most - 2:
+        text = text[:-1]
+    return text + "..."
+
+
+def funnel(raw: Mapping[str, pd.DataFrame], done: Cleaned, ax: Axes | None = None) -> Axes:
+    """A lane per table: rows in, what each rule found, rows out; the colour is what was done."""
+    ax = ax or plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
+    for lane, name in enumerate(raw):
+        top, left = -1.25 * lane, 1.95
+        _box(ax, 0, top, 1.8, f"{name}\n{len(raw[name]):,} rows in", "#DDDDDD", INK)
+        for (rule, action), rows in done.report[done.report["table"] == name].groupby(["rule", "action"], sort=False):
+            _box(ax, left, top, 0.98, f"{rule}\n{len(rows)}", ACTIONS[str(action)], "white")
+            left += 1.05
+        _box(ax, 8.75, top, 1.45, f"{len(getattr(done, name)):,}\nrows out", "#DDDDDD", INK)
+        ax.annotate("", (8.72, top + 0.4), (left, top + 0.4), arrowprops={"arrowstyle": "->", "color": GREY})
+    for action, colour in ACTIONS.items():
+        ax.scatter([], [], marker="s", s=60, color=colour, label=action)
+    ax.legend(loc="lower center", ncols=4, frameon=False, fontsize=9)
+    ax.set(xlim=(-0.1, 10.3), ylim=(-3.3, 0.95))
+    ax.axis("off")
+    return ax
+
+
+def _box(ax: Axes, left: float, bottom: float, width: float, text: str, colour: str, ink: str, size: float = 9) -> None:
+    ax.add_patch(FancyBboxPatch((left + 0.05, bottom + 0.05), width - 0.1, 0.7, "round,pad=0.04", color=colour))
+    place = (left + width / 2, bottom + 0.4)
+    ax.text(*place, text, ha="center", va="center", fontsize=size, color=ink, parse_math=False)
+
+
+def tail_and_floor(counts: np.ndarray, ratings: pd.Series) -> np.ndarray:
+    """Left how often each film was rated, most first, and where half of all is reached; right the ratings of a user,
+    with the fewest marked; two Axes.
+
+    Args:
+        counts: ratings of each film, int [films], in any order.
+        ratings: ratings of each user, [users].
+    """
+    axes = plt.subplots(1, 2, figsize=(8, 2.9), layout="constrained")[1]
+    counts = np.sort(np.asarray(counts))[::-1]
+    half = int((counts.cumsum() < counts.sum() / 2).sum()) + 1
+    places = np.arange(1, len(counts) + 1)
+    axes[0].plot(places, counts, color=BLUE)
+    axes[0].fill_between(places[:half], counts[:half], color=BLUE, alpha=0.25)
+    axes[0].axvline(half, color=RED, linewidth=1.2)
+    said = f"half of all ratings are\nleft of this line:\n{half:,} of {len(counts):,} films"
+    axes[0].text(half + 0.02 * len(counts), 0.95 * counts[0], said, va="top", fontsize=9, color=RED)
+    axes[0].set(xlabel="films, most rated first", ylabel="ratings of the film", ylim=(0, None), xlim=(0, len(counts)))
+    axes[1].hist(ratings, bins=np.arange(0, 420, 10), color=GREEN)
+    axes[1].axvline(ratings.min(), color=RED, linewidth=1.2)
+    top = axes[1].get_ylim()[1]
+    said = f"nobody has fewer than {ratings.min()}:\nsuch users were left out"
+    axes[1].text(ratings.min() + 12, 0.95 * top, said, va="top", fontsize=9, color=RED)
+    more = f"ratings of a user ({(ratings > 410).sum()} users have more than 410)"
+    axes[1].set(xlabel=more, ylabel="users", xlim=(0, 420))
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def waves(days: Mapping[str, pd.DataFrame], notes: Mapping[str, tuple[float, float, str]]) -> np.ndarray:
+    """Rows of each day, those of users who came that very day in blue; a panel per data set; its Axes.
+
+    Args:
+        days: name -> of `cleaning.of_days`.
+        notes: name -> (day, rows, text): what to write, and where.
+    """
+    axes = plt.subplots(1, len(days), figsize=(8, 2.7), layout="constrained", squeeze=False)[1][0]
+    for ax, (name, frame) in zip(axes, days.items(), strict=True):
+        ax.bar(frame.index, frame["first"], width=1, color=BLUE, label="on the user's first day")
+        ax.bar(
+            frame.index, frame["rows"] - frame["first"], width=1, bottom=frame["first"], color="#BBBBBB", label="later"
+        )
+        x, y, text = notes.get(name, (0, 0, ""))
+        ax.text(x, y, text, fontsize=9, color=RED, va="top")
+        ax.set(title=name, xlabel="day", ylabel="rows a day", ylim=(0, 1.25 * frame["rows"].max()))
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False, fontsize=9, loc="upper right")
+    return axes
+
+
+def timeline(near: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """A history with its target cut out: what is strictly before (blue), of the same second (red), later (grey).
+
+    Args:
+        near: of `cleaning.window`.
+    """
+    ax = ax or plt.subplots(figsize=(8, 2.9), layout="constrained")[1]
+    ax.annotate("", (len(near) + 0.1, 0), (-0.4, 0), arrowprops={"arrowstyle": "->", "color": INK})
+    for place, row in enumerate(near.itertuples()):
+        tie = row.seconds == 0 and not row.target
+        colour = ORANGE if row.target else RED if tie else BLUE if row.seconds < 0 else "#BBBBBB"
+        ax.plot(place, 0, "o", color=colour, markersize=9)
+        title = row.title.replace(": ", ":\n") if len(row.title) > 16 else row.title
+        where, side = (0.5, "bottom") if place % 2 else (-0.9, "top")
+        ax.plot([place, place], [0, 0.42 if place % 2 else -0.82], color=colour, linewidth=1)
+        ax.text(place, where, title, ha="center", va=side, fontsize=9.5, color=INK, parse_math=False)
+        ax.text(place + 0.06, -0.2, f"{row.seconds:+d} s".replace("+0", "0"), va="top", fontsize=9, color=colour)
+        if row.target:
+            ax.text(place + 0.06, -0.52, "target", va="top", fontsize=10, color=ORANGE)
+        elif tie:
+            ax.text(place, 1.15, "same second:\nnot before", ha="center", va="bottom", fontsize=9.5, color=RED)
+    before = int((near["seconds"] < 0).sum())
+    ax.axvspan(-0.45, before - 0.5, color=SKY, alpha=0.2)
+    ax.text(-0.4, 1.9, "the history", fontsize=10, color=BLUE, va="top")
+    ax.text(len(near) - 1, 1.9, "the future", fontsize=10, color=GREY, va="top", ha="center")
+    ax.set(xlim=(-0.6, len(near) - 0.2), ylim=(-1.6, 2.0))
+    ax.axis("off")
+    return ax
+
+
+def sentence(row: Mapping, parts: Mapping[str, str], naive: str, ax: Axes | None = None) -> Axes:
+    """The fields of a row, and below each the part of the sentence that it becomes; a field without value leaves none.
+
+    Args:
+        row: field -> value as it stands in the table.
+        parts: field -> its part of the sentence, "" where the value is missing.
+        naive: what Python's own text of the row would be.
+    """
+    ax = ax or plt.subplots(figsize=(8, 2.7), layout="constrained")[1]
+    for place, (field, value) in enumerate(row.items()):
+        part = parts[field]
+        ax.text(place + 0.5, 2.62, field, ha="center", fontsize=9, color=GREY)
+        _box(ax, place + 0.02, 1.7, 0.96, _lines(str(value)), PALE if part else "#F6D5C4", INK)
+        if part:
+            ax.annotate("", (place + 0.5, 1.0), (place + 0.5, 1.62), arrowprops={"arrowstyle": "->", "color": GREY})
+            _box(ax, place + 0.02, 0.2, 0.96, _lines(part), BLUE, "white")
+        else:
+            ax.text(place + 0.5, 0.95, "nothing", ha="center", fontsize=9, color=RED)
+    ax.text(0.02, -0.35, f"naive:  {naive}", fontsize=9, color=RED, parse_math=False)
+    ax.text(0.02, -0.8, "template:  " + "".join(parts.values()), fontsize=9, color=BLUE, parse_math=False)
+    ax.set(xlim=(0, len(row)), ylim=(-1.05, 2.95))
+    ax.axis("off")
+    return ax
+
+
+def _lines(text: str, most: int = 18) -> str:
+    """The text in two lines where it is long."""
+    if _width(text) <= most:
+        return text
+    at = next(i for i in range(len(text)) if _width(text[: i + 1]) > most)
+    rest = text[at:] if _width(text[at:]) <= most else _cut(text[at:], most)
+    return text[:at] + "\n" + rest
+
+
+def twins(titles: Sequence[str], ids: Sequence[tuple], rows: Sequence[tuple[int, int]], ax: Axes | None = None) -> Axes:
+    """Films that have two ids: one box per id with its number of ratings, an equals sign between.
+
+    Args:
+        titles: of the films, [n]; ids, rows: for each film its two ids and how often each was rated.
+    """
+    ax = ax or plt.subplots(figsize=(7.2, 0.5 + 0.62 * len(titles)), layout="constrained")[1]
+    for line, (title, pair, counts) in enumerate(zip(titles, ids, rows, strict=True)):
+        bottom = -line * 0.95
+        ax.text(0, bottom + 0.4, title, va="center", fontsize=10, parse_math=False)
+        for place, (one, count, colour) in enumerate(zip(pair, counts, (BLUE, "#888888"), strict=True)):
+            _box(ax, 3.2 + 2.8 * place, bottom, 2.3, f"id {one}: {count} ratings", colour, "white", 9.5)
+        ax.text(5.75, bottom + 0.4, "=", ha="center", va="center", fontsize=14)
+    ax.text(4.35, 0.95, "a new film, in test?", ha="center", fontsize=9.5, color=BLUE)
+    ax.text(7.15, 0.95, "train knows it", ha="center", fontsize=9.5, color=GREY)
+    ax.set(xlim=(-0.1, 8.6), ylim=(-0.95 * len(titles) + 0.85, 1.3))
+    ax.axis("off")
+    return ax
+
+
+def pipeline(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Log, split, features, model, score; where each leak enters, with the AUC that it makes.
+
+    Args:
+        found: of `cleaning.worth`; names begin with the letter of the leak, A, B or C.
+    """
+    row = {str(name)[0]: values for name, values in found.iterrows()}
+    ax = ax or plt.subplots(figsize=(8, 3.4), layout="constrained")[1]
+    steps = ["raw tables", "log\n(all rows)", "split", "features", "model", "AUC"]
+    for place, step in enumerate(steps):
+        _box(ax, 1.7 * place, 1.2, 1.35, step, "#CFE3F2", INK, 10)
+        if place:
+            ax.annotate("", (1.7 * place, 1.6), (1.7 * place - 0.35, 1.6), arrowprops={"arrowstyle": "->"})
+    notes = {  # where it leaves, where it enters, at what height
+        "A": (0.65, 5.75, 3.2, "an id written after the purchase"),
+        "B": (2.35, 5.6, 0.0, "a share of all rows, test too"),
+        "C": (2.35, 5.95, -1.1, "a history with its future in it"),
+    }
+    shape: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "color": RED, "linewidth": 1.8}
+    for name, (start, tip, level, text) in notes.items():
+        edge = 2.08 if level > 1 else 1.12
+        ax.plot([start, start, tip], [edge, level, level], color=RED, linewidth=1.8)
+        ax.add_patch(FancyArrowPatch((tip, level), (tip, edge), shrinkA=0, shrinkB=0, **shape))
+        ax.text(start + 0.12, level + 0.1, f"{name}: {text}", fontsize=9.5, color=RED, va="bottom")
+        told = f"AUC {row[name]['leak']:.3f}, honest {row[name]['honest']:.3f}"
+        ax.text(6.15, level + 0.1, told, fontsize=9.5, color=RED, va="bottom")
+    ax.set(xlim=(-0.1, 10.1), ylim=(-1.25, 3.75))
+    ax.axis("off")
+    return ax
+
+
+def dumbbells(found: pd.DataFrame, ceiling: float, ax: Axes | None = None) -> Axes:
+    """The AUC of each leak's honest form (grey) and of the leak (red), with what lies between; the line is the ceiling.
+
+    Args:
+        found: of `cleaning.worth`.
+        ceiling: AUC of the true probabilities.
+    """
+    ax = ax or plt.subplots(figsize=(8, 0.9 + 0.5 * len(found)), layout="constrained")[1]
+    for place, (_, row) in enumerate(found.iterrows()):
+        ax.plot([row["honest"], row["leak"]], [place, place], color=RED, linewidth=3, alpha=0.4)
+        ax.plot(row["honest"], place, "o", color=GREY, markersize=9, label=None if place else "honest form")
+        ax.plot(row["leak"], place, "o", color=RED, markersize=9, label=None if place else "with the leak")
+        told = f"+{row['worth']:.3f}  [{row['low']:+.3f}, {row['high']:+.3f}]"
+        ax.text(1.03, place, told, va="center", fontsize=9.5, color=RED, family="monospace")
+    ax.axvline(ceiling, color=INK, linestyle=":", linewidth=1.2)
+    ax.text(ceiling + 0.005, -0.62, f"true probabilities {ceiling:.3f}", fontsize=9, va="bottom", color=INK)
+    ax.set_yticks(range(len(found)), [str(name) for name in found.index])
+    ax.set(ylim=(len(found) - 0.4, -0.65), xlim=(0.48, 1.02), xlabel="AUC on the same test rows; 0.5 is chance")
+    ax.legend(frameon=False, fontsize=9, loc="center right")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def knob(points: Mapping[str, pd.Series], mine: Mapping[str, pd.Series] | None = None, ax: Axes | None = None) -> Axes:
+    """What a share counted on all rows is worth, over the mean number of rows that it is counted on.
+
+    Args:
+        points: name of the grouping -> of `cleaning.worth_of_sharing`.
+        mine: the reader's own, drawn as a star.
+    """
+    ax = ax or plt.subplots(figsize=(7.6, 3), layout="constrained")[1]
+    line = pd.DataFrame(points).T.sort_values("rows")
+    ax.plot(line["rows"], line["worth"], color="#BBBBBB", zorder=1)
+    ax.vlines(line["rows"], line["low"], line["high"], color=BLUE, linewidth=2)
+    ax.plot(line["rows"], line["worth"], "o", color=BLUE)
+    for name, row in line.iterrows():
+        ax.annotate(str(name), (row["rows"], row["worth"]), (6, 7), textcoords="offset points", fontsize=9)
+    for name, row in (mine or {}).items():
+        ax.plot(row["rows"], row["worth"], "*", color=RED, markersize=15, label=f"yours: {name}")
+        ax.legend(frameon=False, fontsize=9)
+    ax.axhline(0, color=INK, linewidth=0.8, linestyle=":")
+    ax.set(xscale="log", xlabel="rows that one share is counted on (mean)", ylabel="AUC, leak minus honest")
+    top = max([line["worth"].max(), *(row["worth"] for row in (mine or {}).values())])
+    ax.set(xlim=(0.7, 4 * line["rows"].max()), ylim=(-0.04, 1.15 * top))
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def alarm_grid(alarms: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Who hears what: a row per alarm, a column per table of features; red where it rings, with its number.
+
+    Args:
+        alarms: of `cleaning.alarms`.
+    """
+    ax = ax or plt.subplots(figsize=(8, 2.7), layout="constrained")[1]
+    names = {
+        "alone": "one column alone:\nits AUC is above .7",
+        "moved": "reversed labels of test:\na probability moves",
+        "truth": "minus the true AUC:\nabove it (simulation only)",
+    }
+    for line, (key, name) in enumerate(names.items()):
+        ax.text(-0.08, -line - 0.5, name, ha="right", va="center", fontsize=9.5)
+        for place, (_, row) in enumerate(alarms.iterrows()):
+            rings = bool(row[f"{key}_heard"])
+            ax.add_patch(Rectangle((place + 0.02, -line - 0.95), 0.96, 0.9, color=RED if rings else PALE))
+            number = f"{row[key]:+.3f}" if key == "truth" else f"{row[key]:.3f}"
+            told = f"{number}\n{'rings' if rings else 'silent'}"
+            at = (place + 0.5, -line - 0.5)
+            ax.text(*at, told, ha="center", va="center", fontsize=9.5, color="white" if rings else GREY)
+    for place, name in enumerate(alarms.index):
+        ax.text(place + 0.5, 0.1, str(name), ha="center", va="bottom", fontsize=10)
+    ax.set(xlim=(-1.75, len(alarms)), ylim=(-3.05, 0.5))
+    ax.axis("off")
+    return ax
+
+
+def coverage_bars(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """For each kind of knowledge: do the new goods have a value (pale), and is it one that the older ones have (blue)?
+
+    Args:
+        found: of `cleaning.coverage`.
+    """
+    ax = ax or plt.subplots(figsize=(7.6, 0.8 + 0.38 * len(found)), layout="constrained")[1]
+    rows = np.arange(len(found))
+    ax.barh(rows - 0.19, 100 * found["newer"], 0.36, color="#BBBBBB", label="new goods have a value")
+    ax.barh(rows + 0.19, 100 * found["met"], 0.36, color=BLUE, label="... that an older one has too")
+    for row, (newer, met) in enumerate(zip(found["newer"], found["met"], strict=True)):
+        for shift, value in ((-0.19, newer), (0.19, met)):
+            ax.text(100 * value + 1, row + shift, f"{value:.0%}", va="center", fontsize=9)
+    ax.set_yticks(rows, [str(name) for name in found.index])
+    ax.set(ylim=(len(found) - 0.4, -0.6), xlim=(0, 112), xlabel="per cent of the new goods")
+    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def pairs(named: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Facts as the graph states them: the film on the left, an arrow, its alleged sequel on the right.
+
+    Args:
+        named: `film`, `sequel`, of `cleaning.sequels`.
+    """
+    ax = ax or plt.subplots(figsize=(7.6, 0.4 + 0.36 * len(named)), layout="constrained")[1]
+    for line, row in enumerate(named.itertuples()):
+        ax.add_patch(Rectangle((0, -line - 0.85), 4.2, 0.7, color=PALE))
+        ax.add_patch(Rectangle((5.8, -line - 0.85), 4.2, 0.7, color="#F6D5C4"))
+        ax.text(4.1, -line - 0.5, row.film, ha="right", va="center", fontsize=9.5, parse_math=False)
+        ax.text(5.9, -line - 0.5, row.sequel, va="center", fontsize=9.5, parse_math=False)
+        ax.annotate("", (5.75, -line - 0.5), (4.25, -line - 0.5), arrowprops={"arrowstyle": "->", "color": RED})
+    ax.text(4.1, 0.1, "the film", ha="right", fontsize=9.5, color=GREY)
+    ax.text(5.9, 0.1, "its sequel, says the graph", fontsize=9.5, color=RED)
+    ax.set(xlim=(-0.05, 10.05), ylim=(-len(named) - 0.05, 0.55))
+    ax.axis("off")
+    return ax
+
+
+def alike(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Common genres of each kind of pair (a dot), and the band of 95 % of the shuffles (grey).
+
+    Args:
+        found: of `cleaning.common_genres`.
+    """
+    ax = ax or plt.subplots(figsize=(7.6, 0.9 + 0.45 * len(found)), layout="constrained")[1]
+    for place, (_, row) in enumerate(found.iterrows()):
+        ax.plot([row["low"], row["high"]], [place, place], color="#BBBBBB", linewidth=12, solid_capstyle="butt")
+        colour = BLUE if row["alike"] > row["high"] else RED
+        ax.plot(row["alike"], place, "o", color=colour, markersize=9)
+        ax.text(row["alike"] + 0.015, place - 0.3, f"{row['alike']:.3f}", fontsize=9.5, color=colour, va="center")
+    ax.plot([], [], color="#BBBBBB", linewidth=12, label="95 % of the shuffles")
+    ax.set_yticks(range(len(found)), [f"{name} ({row['pairs']:,.0f} pairs)" for name, row in found.iterrows()])
+    ax.set(
+        ylim=(len(found) - 0.5, -0.7), xlim=(0, 1.02), xlabel="common genres: shared by both, of all that either has"
+    )
+    ax.legend(frameon=False, fontsize=9, loc="upper right")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def lists(seen: Mapping[str, Sequence[str]], got: Mapping[str, Sequence[str]], fresh: Sequence[str] = ()) -> Axes:
+    """What each person has seen (grey), and below it the list that they get; orange is a film that train never met.
+
+    Args:
+        seen, got: name of the person -> titles.
+        fresh: titles without a row in train.
+    """
+    most, listed = max(map(len, seen.values())), max(map(len, got.values()))
+    ax = plt.subplots(figsize=(8, 0.36 * (most + listed + 3)), layout="constrained")[1]
+    for place, name in enumerate(got):
+        ax.text(place + 0.5, 0.15, name, ha="center", fontsize=10)
+        for line, title in enumerate(seen[name]):
+            _line(ax, place, -line - 0.9, title, "#DDDDDD", INK)
+        top = -most - 0.15
+        arrow = {"arrowstyle": "-|>", "color": GREY}
+        ax.annotate("", (place + 0.5, top - 0.65), (place + 0.5, top - 0.0), arrowprops=arrow)
+        for line, title in enumerate(got[name]):
+            new = title in fresh
+            _line(ax, place, top - line - 1.6, title, ORANGE if new else BLUE, INK if new else "white")
+    ax.set(xlim=(0, len(got)), ylim=(-most - listed - 0.9, 0.7))
+    ax.axis("off")
+    return ax
+
+
+def _line(ax: Axes, left: float, bottom: float, text: str, colour: str, ink: str) -> None:
+    ax.add_patch(Rectangle((left + 0.02, bottom), 0.96, 0.84, color=colour))
+    text = text if len(text) <= 32 else _cut(text, 32)
+    ax.text(left + 0.5, bottom + 0.42, text, ha="center", va="center", fontsize=9, color=ink, parse_math=False)
