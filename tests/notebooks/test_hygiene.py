@@ -33,7 +33,7 @@ OWN = SETTING["repository"].split("/")[1]  # a link that names the course is a l
 
 
 def budgets(notebook, path):
-    """40 cells (04: 60; 05: 52, 07: 90, with much `more`; the tour 19), 25 lines, 220 words, 400 KB of outputs (07: 650)."""
+    """40 cells (04: 60; 05: 52; 07: 90; the tour 19), 25 lines, 220 words, 400 KB of outputs (07: 650)."""
     own = [cell for cell in notebook.cells if not tags(cell) & BESIDES]
     if len(own) > (limit := {"04": 60, "05": 52, "07": 90, "00": 19}.get(path.name[:2], 40)):
         yield f"{len(own)} cells besides exercises, {limit} are allowed"

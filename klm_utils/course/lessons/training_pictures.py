@@ -69,14 +69,14 @@ def picked(curves: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], st
     folds = list(next(iter(curves.values())))
     shape = len(curves), len(folds)
     axes = plt.subplots(*shape, figsize=(7.6, 3.9), layout="constrained", sharex="row", sharey=True, squeeze=False)[1]
-    for (name, of_folds), row in zip(curves.items(), axes, strict=True):
+    for last, (name, of_folds), row in zip(range(1 - len(curves), 1), curves.items(), axes, strict=True):
         for fold, ax in zip(folds, row, strict=True):
             values = of_folds[fold]
             epochs = np.arange(1, len(values["valid"]) + 1)
             ax.plot(epochs, values["valid"], ":", color=COLOURS[1], label="valid")
             ax.plot(epochs, values["test"], "-", color=COLOURS[0], label="test")
             ax.axvline(1 + int(np.argmax(values["valid"])), color=INK, linewidth=1, label="valid's pick")
-            if row is axes[-1]:
+            if last == 0:
                 ax.axvspan(starts + 0.5, len(epochs) + 0.5, color="#FBEBDD", zorder=0)
             ax.set_title(f"{name}, fold {fold}", fontsize=10)
             ax.set(xlabel="epoch", ylabel="nDCG@10")
@@ -170,6 +170,7 @@ def thin(rows: int, columns: int, rank: int, ax: Axes | None = None) -> Axes:
     ax.text(w + 0.35, h / 2, "+", ha="center", va="center", fontsize=16)
     ax.add_patch(Rectangle((middle, 0), r, h, color=TRAINED))
     ax.text(middle + 0.1, h * 0.62, f"$B$: {rows:,} x {rank}\n{rows * rank:,} learn,\nall 0 at the start", fontsize=10)
+    ax.text(middle + 1.6, h - r / 2, "x", ha="center", va="center", fontsize=14)
     ax.add_patch(Rectangle((middle + 1.9, h - r), w, r, color=TRAINED))
     ax.text(middle + 1.9, h - r - 0.1, f"$A$: {rank} x {columns}\n{rank * columns:,} learn", fontsize=10, va="top")
     share = rank * (rows + columns) / (rows * columns)
@@ -273,7 +274,7 @@ def resumed(whole: Sequence[float], broken: Sequence[float], killed: int, ax: Ax
         killed: epochs that were over by then.
     """
     ax = ax or plt.subplots(figsize=(7.4, 2.3), layout="constrained")[1]
-    for row, (name, losses) in enumerate((("in one go", whole), ("killed", broken))):
+    for row, (name, losses) in enumerate((("in one go", whole), ("broken off", broken))):
         ax.text(-0.15, -row + 0.3, name, ha="right", va="center", fontsize=10)
         for epoch, loss in enumerate(losses):
             x = epoch * 1.15 + (0.9 if row and epoch >= killed else 0)
@@ -283,7 +284,7 @@ def resumed(whole: Sequence[float], broken: Sequence[float], killed: int, ax: Ax
     gap = killed * 1.15 + 0.3
     ax.plot(gap - 0.25, -0.7, "x", color="#CC0000", markersize=12, markeredgewidth=3)
     ax.text(gap + 0.18, -0.7, "file", ha="center", va="center", fontsize=10)
-    ax.text(gap + 0.1, -1.35, "the process dies, another one goes on", ha="center", fontsize=9)
+    ax.text(gap + 0.1, -1.35, f"breaks off in epoch {killed + 1}, goes on from the file", ha="center", fontsize=9)
     equal = "equal to the bit" if list(whole) == list(broken) else "NOT equal"
     ax.text(len(whole) * 1.15 + 1.0, -0.2, equal, va="center", fontsize=11, weight="bold")
     ax.set(xlim=(-1.3, len(whole) * 1.15 + 3.2), ylim=(-1.55, 0.7))
@@ -307,7 +308,7 @@ def guesses(tokens: Sequence[str], hidden: int, found: Mapping[str, Sequence[tup
         shown, colour = ("?", "white") if place == hidden else (word, INK)
         ax.text(x + width / 2, 0.4, shown, ha="center", va="center", color=colour, fontsize=10, parse_math=False)
     for row, (name, likely) in enumerate(found.items(), start=1):
-        text = ",  ".join(f"{token} {p:.0%}" for token, p in likely)
+        text = ",  ".join(f"{token} {p:.0%}" if p >= 0.005 else f"{token} <1%" for token, p in likely)
         right = likely[0][0] == tokens[hidden]
         ax.text(0, 0.35 - 0.8 * row, f"{name}:", fontsize=10, va="center")
         ax.text(0.3 * left[-1], 0.35 - 0.8 * row, text, va="center", color=NEW if right else INK, parse_math=False)
@@ -325,7 +326,7 @@ def search(valid: Sequence[float], rate: Sequence[float]) -> np.ndarray:
         ax.plot(x[0], valid[0], "o", color=TRAINED, label="our preset", markersize=9)
         _plain(ax)
     axes[0].plot(order, np.maximum.accumulate(valid), color=GREY, linewidth=1, label="best so far")
-    axes[0].set(xlabel="trial", ylabel="nDCG@10 on valid")
+    axes[0].set(xlabel="trial", ylabel="nDCG@10 on valid", xticks=order[::5])
     axes[1].set(xlabel="learning rate of the trial", xscale="log")
     axes[0].legend(frameon=False, fontsize=9, loc="lower left")
     return axes

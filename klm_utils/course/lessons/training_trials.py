@@ -243,6 +243,23 @@ def change(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, tuple[t
     }
 
 
+SHOWN = {  # question, rival: in words
+    ("random, label", "no text"): "known films, liked? minus no text",
+    ("random, label", "bias + ALS"): "known films, liked? minus bias + ALS",
+    ("cold_item, label", "no text"): "new films, liked? minus no text",
+    ("cold_item, label", "logistic regression"): "new films, liked? minus logistic",
+    ("random, interaction", "EASE"): "known films, chosen? minus EASE",
+    ("temporal, label", "no text"): "tomorrow, liked? minus no text",
+    ("temporal, label", "user + item bias"): "tomorrow, liked? minus bias",
+}
+
+
+def named(gains: dict[str, experiment.Rows]) -> experiment.Rows:
+    """The differences of the frozen model to its rivals in `SPECS`, as far as they were measured, with plain names."""
+    pairs = {name: (question, f"frozen minus {rival}") for (question, rival), name in SHOWN.items()}
+    return {name: gains[q][pair] for name, (q, pair) in pairs.items() if pair in gains.get(q, {})}
+
+
 def held_by_first(matrix: torch.Tensor) -> np.ndarray:
     """Share of the squared norm of a matrix that its first 1, 2, ... singular directions hold; zeros of a zero one."""
     squares = torch.linalg.svdvals(matrix.double()).square().numpy()
