@@ -1,6 +1,7 @@
 """The drawings of notebook 05, with the reader's numbers in them. Each returns its Axes."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -127,7 +128,7 @@ def stacks(counts: Mapping[str, int], depth: Mapping[str, int]) -> np.ndarray:
             if mode == "adapter" and name.startswith("layer"):
                 ax.add_patch(Rectangle((1.02, height), 0.09, 0.84, color=TRAINED))
         top, end = len(BOXES) + 0.1, len(BOXES) - 1 - max(0, min(6, int(depth.get(mode, 0))))
-        arrow = {"arrowstyle": "-|>", "mutation_scale": 14, "color": "#CC0000", "linewidth": 2}
+        arrow: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "color": "#CC0000", "linewidth": 2}
         ax.add_patch(FancyArrowPatch((1.24, top), (1.24, end), shrinkA=0, shrinkB=0, **arrow))
         ax.text(0.5, -0.6, f"{counts[mode]:,}\nnumbers learn", ha="center", va="center", fontsize=9)
         ax.set_title(mode, fontsize=11)

@@ -102,8 +102,11 @@ class Trials:
         **settings: Any,
     ) -> Runs:
         """These baselines and kinds of model on the folds (of new films) or the seeds."""
-        rivals = [BASELINES[objective][baseline] for baseline in baselines]
-        variants = {rival().name: lambda split, number, rival=rival: rival().fit(split) for rival in rivals}
+        known: Any = BASELINES[objective]
+        rivals = [known[baseline] for baseline in baselines]
+        variants: dict[str, Any] = {
+            rival().name: lambda split, number, rival=rival: rival().fit(split) for rival in rivals
+        }
         for kind in kinds:
             variants[kind] = lambda split, number, kind=kind: self.train(kind, number, name, objective, **settings)[0]
         numbers = self.folds if name == "cold_item" else self.seeds
@@ -165,12 +168,11 @@ class Trials:
         study.enqueue_trial({name: getattr(preset, name) for name in RANGES})
         study.optimize(on_valid, n_trials=trials)
         split = {fold: self.split("cold_item", fold)}
-        both = {"winner": study.best_params, "preset": {}}
-        runs = experiment.run(
-            {name: lambda s, n, own=own: self.train("frozen", fold, **own)[0] for name, own in both.items()}, split
-        )
+        both = {"winner": lambda split, fold: self.train("frozen", fold, **study.best_params)[0]}
+        both["preset"] = lambda split, fold: self.train("frozen", fold)[0]
+        runs = experiment.run(both, split)
         test = paired_gain(runs.reports("winner"), runs.reports("preset"))
-        found = {"valid": [round(trial.value, 4) for trial in study.trials], "best": study.best_params}
+        found = {"valid": [round(trial.value or 0.0, 4) for trial in study.trials], "best": study.best_params}
         return found | {
             "lr": [trial.params["lr"] for trial in study.trials],
             "test": [test.difference, test.low, test.high],
@@ -194,7 +196,7 @@ def in_two_processes(script: str) -> KLMRecommender:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
         run = subprocess.run([*torchrun, str(path), folder], capture_output=True, text=True)
         if run.returncode:
-            found, remedy = run.stderr.strip()[-1000:], "see the error of the processes"
+            found, remedy = run.stderr.strip()[:1000], "see the error of the processes"
             raise ConfigError("the script failed", "in_two_processes", found, "a saved model", remedy)
         return KLMRecommender.from_pretrained(folder)
 
