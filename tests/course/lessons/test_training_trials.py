@@ -113,3 +113,15 @@ def test_the_stored_memory_says_what_the_notebook_says():
 def test_a_script_that_fails_in_two_processes_says_why():
     with pytest.raises(ConfigError, match="no such luck"):
         training_trials.in_two_processes("raise SystemExit('no such luck')")
+
+
+def test_a_search_begins_with_the_preset_and_the_winner_meets_it_once(trials):
+    found = trials.search(2)
+    assert len(found["valid"]) == len(found["lr"]) == 2 and found["lr"][0] == 0.005
+    assert set(found["best"]) == set(training_trials.RANGES) and len(found["test"]) == 3
+
+
+def test_a_language_model_that_guesses_along_the_way_has_a_head(trials):
+    assert trials.train("full, joint", 0)[1].config.mlm == 0.1
+    assert trials.perplexity(0, joint=True)["full, joint"] > 0
+    assert trials.train("frozen, pretrained", 0)[0].about["encoder"] != trials.train("frozen", 0)[0].about["encoder"]
