@@ -8,7 +8,6 @@ import torch
 
 from klm_utils.course.exercises import DONE, STUB, ch02
 from klm_utils.embedding.pooling import masked_mean
-from klm_utils.embedding.whitening import fit_whitening
 
 
 def by_sum(hidden, mask):
@@ -26,61 +25,6 @@ means = [
     (lambda hidden, mask: by_sum(hidden, mask).T, "expected shape (3, 5)"),
     (lambda hidden, mask: (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True), "divide by at least 1"),
     (lambda hidden, mask: by_sum(hidden, mask) * 2, "expected [-0.73107"),
-]
-
-
-def change(pool, hidden, mask, fill=100.0, hide=0, reduce=torch.max, absolute=True):
-    n, _, d = hidden.shape
-    longer = torch.cat([hidden, torch.full((n, 3, d), fill, dtype=hidden.dtype)], 1)
-    moved = pool(longer, torch.cat([mask, torch.full((n, 3), hide)], 1)) - pool(hidden, mask)
-    return float(reduce(moved.abs() if absolute else moved))
-
-
-def unmoved(pool, hidden, mask):
-    change(pool, hidden, mask)
-    return 0.0
-
-
-def same_pooling(pool, hidden, mask):
-    return float((pool(hidden, mask) - pool(hidden, mask)).abs().max())
-
-
-changes = [
-    (ch02.padding_change, DONE),
-    (change, DONE),
-    (lambda pool, hidden, mask: -1, STUB),
-    (lambda pool, hidden, mask: pool(hidden), "it raises TypeError"),
-    (lambda pool, hidden, mask: pool(hidden, mask), "return one number"),
-    (lambda pool, hidden, mask: change(pool, hidden, mask) < 1e-6, "return one number"),
-    (lambda pool, hidden, mask: change(pool, hidden, mask, hide=1), "they must be padding, mask 0"),
-    (same_pooling, "no position was added"),
-    (unmoved, "the naive mean passes"),
-    (lambda pool, hidden, mask: change(pool, hidden, mask, fill=0.0), "a plain sum passes"),
-    (lambda pool, hidden, mask: change(pool, hidden, mask, absolute=False), "take .abs() before .max()"),
-    (lambda pool, hidden, mask: change(pool, hidden, mask, reduce=torch.sum), "not a mean or a sum"),
-    (lambda pool, hidden, mask: change(pool, hidden, mask, reduce=lambda x: x[0].max()), "wrong for one text only"),
-]
-
-
-def zca(train, new, center=True, power=-0.5, turn=True):
-    mean = train.mean(0)
-    values, vectors = np.linalg.eigh(np.cov(train.T))
-    moved = (new - mean if center else new) @ vectors * values**power
-    return moved @ vectors.T if turn else moved
-
-
-whitenings = [
-    (zca, DONE),
-    (lambda train, new: fit_whitening(train)(new, normalize=False), DONE),
-    (lambda train, new: zca(train, new) * np.sqrt(300 / 299), DONE),
-    (lambda train, new: new, STUB),
-    (lambda train, new: np.linalg.sqrtm(train), "it raises AttributeError"),
-    (lambda train, new: new - train.mean(0), "centring alone"),
-    (lambda train, new: zca(new, new), "learn them on train"),
-    (lambda train, new: zca(train, new, power=-1), "not by the variance"),
-    (lambda train, new: zca(train, new, center=False), "the mean of train was not subtracted"),
-    (lambda train, new: zca(train, new, turn=False), "turn back with U.T"),
-    (lambda train, new: zca(train, new) / np.linalg.norm(zca(train, new), axis=1, keepdims=True), "expected ["),
 ]
 
 
@@ -118,7 +62,7 @@ def sha(text):
 keys = [
     (ch02.cache_key, DONE),
     (lambda texts, settings: sha(repr((texts, sorted(settings.items())))), DONE),
-    (lambda texts, settings: "", STUB),
+    (lambda texts, settings: "", "return a text"),
     (lambda texts, settings: hashlib.sha256(texts).hexdigest(), "it raises TypeError"),
     (lambda texts, settings: hashlib.sha256(json.dumps([texts, settings]).encode()).digest(), "return a text"),
     (lambda texts, settings: str(hash((tuple(texts), json.dumps(settings, sort_keys=True)))), "hash() differs"),
@@ -144,10 +88,77 @@ keys = [
     (lambda texts, settings: "k" + ch02.cache_key(texts, settings)[:8], "use all of sha256"),
 ]
 
+keys.append((ch02.first_key, STUB))
+keys.append((lambda texts, settings: sha("".join(texts) + str(settings["max_length"])), "mark where a text ends"))
+
+readings = [
+    (lambda sentences: "ab", DONE),
+    (lambda sentences: "B, a", DONE),
+    (lambda sentences: "", STUB),
+    (lambda sentences: sentences[9], "it raises IndexError"),
+    (lambda sentences: 3, "return letters"),
+    (lambda sentences: "xy", "return letters from a to d"),
+    (lambda sentences: "abc", "contains 0"),
+    (lambda sentences: "abd", "data card"),
+    (lambda sentences: "b", "grey band"),
+    (lambda sentences: "a", "others low"),
+]
+
+twins = [
+    (lambda words: ["ab", "cd", "ef"], DONE),
+    (lambda words: ["FE", "dc", "ba"], DONE),
+    (lambda words: [], STUB),
+    (lambda words: words[9], "it raises IndexError"),
+    (lambda words: "abcdef", "return a list of texts"),
+    (lambda words: ["xy"], "return a list of texts"),
+    (lambda words: ["ab", "cd", "ef", "a"], "two words or more"),
+    (lambda words: ["ab", "bc"], "one group only"),
+    (lambda words: ["abcd", "ef"], "tells them apart"),
+    (lambda words: ["ab", "cd"], "no known character"),
+    (lambda words: ["ab", "ef"], "on paper"),
+]
+
+
+def attend(q, k, mask, root=True, hide=True, dim=-1):
+    score = q @ k.T / (k.shape[1] ** 0.5 if root else 1)
+    score = score.masked_fill(mask == 0, float("-inf")) if hide else score
+    return score.softmax(dim)
+
+
+attentions = [
+    (attend, DONE),
+    (lambda q, k, mask: attend(q, k, mask).numpy(), DONE),
+    (lambda q, k, mask: torch.full((len(q), len(k)), 1 / len(k)), STUB),
+    (lambda q, k, mask: q @ k, "it raises RuntimeError"),
+    (lambda q, k, mask: attend(q, k, mask).sum(1), "expected shape (4, 4)"),
+    (lambda q, k, mask: q @ k.T, "these are scores"),
+    (lambda q, k, mask: attend(q, k, mask, root=False), "root of the width"),
+    (lambda q, k, mask: attend(q, k, mask, hide=False), "minus infinity first"),
+    (lambda q, k, mask: attend(q, k, mask, hide=False) * mask, "too late"),
+    (lambda q, k, mask: attend(q, k, mask, hide=False, dim=0), "dim=-1"),
+    (lambda q, k, mask: attend(q, k, mask).T, "turn it"),
+    (lambda q, k, mask: attend(q, k, mask) ** 2, "expected ["),
+]
+
+rows = [
+    (lambda width: 385, DONE),
+    (lambda width: width + 1, DONE),
+    (lambda width: 2, STUB),
+    (lambda width: width.max(), "it raises AttributeError"),
+    (lambda width: 385.0, "a whole number"),
+    (lambda width: True, "a whole number"),
+    (lambda width: 5000, "a whole number"),
+    (lambda width: 1000, "too many"),
+    (lambda width: 384, "a larger number"),
+    (lambda width: 15, "a larger number"),
+]
+
 TABLES = {
     ch02.check_masked_mean: means,
-    ch02.check_padding_change: changes,
-    ch02.check_whitening: whitenings,
     ch02.check_nearest_tags: neighbours,
     ch02.check_cache_key: keys,
+    ch02.check_reading: readings,
+    ch02.check_twins: twins,
+    ch02.check_attention: attentions,
+    ch02.check_rows: rows,
 }

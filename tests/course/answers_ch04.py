@@ -1,5 +1,7 @@
 """Right, unfinished and wrong answers to the exercises of chapter 4, each with what its checker is to say."""
 
+import math
+
 import torch
 from torch.nn import functional as F
 
@@ -10,19 +12,24 @@ def sigma(z):
     return torch.sigmoid(z)
 
 
-derivatives = [
-    (ch04.bce_grad, DONE),
-    (lambda z, y: 1 / (1 + torch.exp(-z)) - y, DONE),
-    (lambda z, y: torch.zeros_like(z), STUB),
-    (lambda z, y: z @ y[:2], "it raises RuntimeError"),
-    (lambda z, y: y - sigma(z), "too high must get a positive"),
-    (lambda z, y: -y / sigma(z) + (1 - y) / (1 - sigma(z)), "dp/dz = p (1 - p) is missing"),
-    (lambda z, y: sigma(z) * (1 - sigma(z)), "dp/dz alone"),
-    (lambda z, y: -z, "the derivative in y"),
-    (lambda z, y: z - y, "that of the squared error"),
-    (lambda z, y: (sigma(z) - y) / len(z), "leave the division"),
-    (lambda z, y: sigma(z) - y + 1e-3, "central differences give"),
-    (lambda z, y: None, "central differences give"),
+def step(p, factor=2.0):
+    """The rate that brings z to the log-odds of p."""
+    return lambda x: factor * math.log(p / (1 - p)) / float(x.square().sum())
+
+
+rates = [
+    (ch04.rate, DONE),
+    (step(0.9), DONE),
+    (lambda x: torch.tensor(ch04.rate(x)), DONE),
+    (lambda x: 1.0, STUB),
+    (lambda x: x @ x[:2], "it raises RuntimeError"),
+    (lambda x: ch04.rate(x) * torch.ones(2), "return one number"),
+    (step(0.9, 1.0), "p is only .75"),
+    (lambda x: 1.8 / float(x.square().sum()), "The log-odds of .9"),
+    (lambda x: 2 * math.log(9) / float(x.norm()), "divide by the sum of the squares"),
+    (lambda x: -ch04.rate(x), "with a positive rate"),
+    (step(0.8), "one step brings p to 0.8"),
+    (lambda x: 52.69, "with x = [1, 2] expected"),
 ]
 
 
@@ -72,31 +79,46 @@ dots = [
 ]
 
 
-def push(u, i, j):
-    return sigma((u * j).sum(-1) - (u * i).sum(-1))[:, None]
+claims = [
+    (ch04.sentences, DONE),
+    (lambda letters: ["d", "b"], DONE),
+    (lambda letters: "B, D", DONE),
+    (lambda letters: "", STUB),
+    (lambda letters: letters + 1, "it raises TypeError"),
+    (lambda letters: 2, "return the letters"),
+    (lambda letters: "bf", "there are sentences a to e"),
+    (lambda letters: "abd", "know the label only"),
+    (lambda letters: "bcd", "not below BCE"),
+    (lambda letters: "bde", "nothing is said of long ones"),
+    (lambda letters: "b", "d is printed too"),
+]
 
+shifts = [
+    (lambda life, sample: (life / (1 - life) * (1 - sample) / sample, math.log(life / (1 - life))), DONE),
+    (lambda life, sample: [1 / (1 / life - 1), ch04.shift(1 / (1 / life - 1))], DONE),
+    (lambda life, sample: torch.tensor([life / (1 - life), math.log(life / (1 - life))]).tolist(), DONE),
+    (lambda life, sample: (1.0, 0.0), STUB),
+    (lambda life, sample: life.log(), "it raises AttributeError"),
+    (lambda life, sample: math.log(life), "return two numbers"),
+    (lambda life, sample: (life, math.log(life)), "not 100"),
+    (lambda life, sample: (99.0, math.log(99)), "is below 1"),
+    (lambda life, sample: (life / sample, math.log(life / sample)), "expected a share of 0.0101"),
+    (lambda life, sample: (1 / 99, math.log(99)), "so the logit must fall"),
+    (lambda life, sample: (1 / 99, -4.0), "add log r"),
+    (lambda life, sample: (1 / 99, math.log(1 / 99)), "bought by 1 in 5"),
+]
 
-pairs = [
-    (ch04.bpr_grads, DONE),
-    (
-        lambda u, i, j: ((1 - sigma((u * (i - j)).sum(-1)))[:, None] * (j - i), -push(u, i, j) * u, push(u, i, j) * u),
-        DONE,
-    ),
-    (lambda u, i, j: (torch.zeros_like(u), torch.zeros_like(i), torch.zeros_like(j)), STUB),
-    (lambda u, i, j: u @ i, "it raises RuntimeError"),
-    (lambda u, i, j: push(u, i, j), "return three gradients"),
-    (lambda u, i, j: tuple(-one for one in ch04.bpr_grads(u, i, j)), "this is the way up"),
-    (
-        lambda u, i, j: ((1 - push(u, i, j)) * (j - i), (push(u, i, j) - 1) * u, (1 - push(u, i, j)) * u),
-        "must push little",
-    ),
-    (lambda u, i, j: (push(u, i, j) * (j - i), push(u, i, j) * u, -push(u, i, j) * u), "i and j are swapped"),
-    (lambda u, i, j: (-ch04.bpr_grads(u, i, j)[0], *ch04.bpr_grads(u, i, j)[1:]), "the sign in u"),
-    (lambda u, i, j: tuple(list(one) for one in ch04.bpr_grads(u, i, j)), DONE),
-    (lambda u, i, j: (-push(u, i, j) * i, *ch04.bpr_grads(u, i, j)[1:]), "u takes part in both"),
-    (lambda u, i, j: [1.1 * one for one in ch04.bpr_grads(u, i, j)], "in u central differences"),
-    (lambda u, i, j: (ch04.bpr_grads(u, i, j)[0], 0 * u, 0 * u), "in i central differences"),
-    (lambda u, i, j: (*ch04.bpr_grads(u, i, j)[:2], 0 * u), "in j central differences"),
+saddles = [
+    (ch04.stuck, DONE),
+    (lambda starts: {"a", "c"}, DONE),
+    (lambda starts: "", STUB),
+    (lambda starts: starts["z"], "it raises KeyError"),
+    (lambda starts: 2, "return the letters"),
+    (lambda starts: "ax", "there are starts a to e"),
+    (lambda starts: "c", "both gradients have a factor"),
+    (lambda starts: "a", "shrink alike in every step"),
+    (lambda starts: "abc", "so they get apart"),
+    (lambda starts: "acd", "a long way"),
 ]
 
 
@@ -163,10 +185,12 @@ gates = [
 ]
 
 TABLES = {
-    ch04.check_bce_grad: derivatives,
+    ch04.check_rate: rates,
     ch04.check_stable_bce: stable,
     ch04.check_dot_grads: dots,
-    ch04.check_bpr_grads: pairs,
+    ch04.check_sentences: claims,
+    ch04.check_shift: shifts,
+    ch04.check_stuck: saddles,
     ch04.check_corrected_loss: corrections,
     ch04.check_gate_back: gates,
 }

@@ -3,7 +3,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from klm_utils.__main__ import main
-from klm_utils.course.notebook import METADATA, read
+from klm_utils.course.notebook import METADATA, metadata, read
 from klm_utils.course.run import execute
 from klm_utils.course.scales import plan
 from klm_utils.course.student import build, links_for_student, split_solution
@@ -59,6 +59,9 @@ def exercise(course):
     return course
 
 
+FOLDS = {"hide-input", "hide-cell"}
+
+
 def student(course):
     return read(course.notebooks / "student" / "00_first.ipynb")
 
@@ -75,7 +78,7 @@ def test_the_student_gets_stub_hint_and_folded_solution(exercise, monkeypatch):
     first, second = sources(made, "solution")
     assert CLEAN in first and "# STUB" not in first and first.startswith("<details>")
     assert "only when solved" in second
-    kinds = [next(iter(c.metadata.get("tags", [])), "") for c in made.cells if c.metadata.get("tags")]
+    kinds = [" ".join(sorted(set(c.metadata["tags"]) - FOLDS)) for c in made.cells if c.metadata.get("tags")]
     assert kinds == ["parameters", "exercise", "exercise", "hint", "solution", "solution", "metrics"]
 
 
@@ -86,7 +89,20 @@ def test_nothing_of_a_run_is_left(exercise, monkeypatch):
     code = [c for c in made.cells if c.cell_type == "code"]
     assert all(c.execution_count is None and c.outputs == [] for c in code)
     assert set(made.metadata) == {"kernelspec", "language_info", "klm"}
-    assert all(set(c.metadata) <= {"tags"} for c in made.cells)
+    assert all(c.metadata == metadata(c) for c in made.cells)
+
+
+def test_what_only_the_machine_reads_is_folded_and_the_learners_cells_are_not(exercise, monkeypatch):
+    monkeypatch.chdir(exercise.root)
+    main(["student"])
+    folded = {
+        " ".join(sorted(set(c.metadata.tags) - FOLDS)): c.metadata
+        for c in student(exercise).cells
+        if "jupyter" in c.metadata
+    }
+    assert set(folded) == {"parameters", "metrics"}
+    assert folded["parameters"]["jupyter"] == {"source_hidden": True} and "hide-input" in folded["parameters"]["tags"]
+    assert folded["metrics"]["jupyter"]["outputs_hidden"] and folded["metrics"]["cellView"] == "form"
 
 
 def test_links_lead_to_the_same_files_from_the_student_folder(exercise, monkeypatch):

@@ -33,9 +33,9 @@ OWN = SETTING["repository"].split("/")[1]  # a link that names the course is a l
 
 
 def budgets(notebook, path):
-    """40 cells (04: 60; 05: 52; 07: 90; the tour 19), 25 lines, 220 words, 400 KB of outputs (07: 650)."""
+    """60 small cells (the tour 25), 25 lines, 220 words, 500 KB of outputs."""
     own = [cell for cell in notebook.cells if not tags(cell) & BESIDES]
-    if len(own) > (limit := {"04": 60, "05": 52, "07": 90, "00": 19}.get(path.name[:2], 40)):
+    if len(own) > (limit := 25 if path.name.startswith("00") else 60):
         yield f"{len(own)} cells besides exercises, {limit} are allowed"
     for cell in notebook.cells:
         lines, words = [line for line in cell.source.splitlines() if line.strip()], cell.source.split()
@@ -43,10 +43,8 @@ def budgets(notebook, path):
             yield f"cell {cell.id}: {len(lines)} lines of code, 25 are allowed"
         if cell.cell_type == "markdown" and len(words) > 220:
             yield f"cell {cell.id}: {len(words)} words, 220 are allowed"
-    if (size := sum(len(json.dumps(cell.outputs)) for cell in code_cells(notebook))) >= (
-        limit := 650_000 if path.name[:2] == "07" else 400_000
-    ):
-        yield f"{size} bytes of outputs, {limit:,} are too many"
+    if (size := sum(len(json.dumps(cell.outputs)) for cell in code_cells(notebook))) >= 500_000:
+        yield f"{size} bytes of outputs, 500,000 are too many"
 
 
 def executed_in_sequence(notebook, path):
@@ -188,7 +186,7 @@ def scales_are_used(notebook, path):
             check_parameters(notebook, wanted, f"scale {scale}")
 
 
-FIRST_EDITION = ("00", "01", "02", "03", "04", "06", "07")
+FIRST_EDITION = ("00", "01", "02", "03", "04")
 SECOND_EDITION = [reading, page, article_comes_last]
 CHECKS = [
     *SECOND_EDITION,
@@ -337,10 +335,10 @@ WRONG = [
     (page, lambda nb: nb.cells[5].outputs.append(new_output("execute_result")), "under a checker"),
     (article_comes_last, change(0, source="# E17"), "E17"),
     (article_comes_last, change(0, source="# E17"), "no section"),
-    (budgets, lambda nb: nb.cells.extend(new_markdown_cell("x") for _ in range(40)), "cells besides"),
+    (budgets, lambda nb: nb.cells.extend(new_markdown_cell("x") for _ in range(25)), "cells besides"),
     (budgets, change(3, source="x = 1\n" * 26), "26 lines"),
     (budgets, change(0, source="word " * 221), "221 words"),
-    (budgets, output("stream", text="x" * 400_000), "bytes of outputs"),
+    (budgets, output("stream", text="x" * 500_000), "bytes of outputs"),
     (executed_in_sequence, change(3, execution_count=7), "execution counts"),
     (executed_in_sequence, change(3, execution_count=None), "execution counts"),
     (executed_in_sequence, output("error", ename="E", evalue="", traceback=[]), "error output"),

@@ -46,103 +46,6 @@ def check_masked_mean(fn: Callable) -> None:
     )
 
 
-def padding_change(pool, hidden: torch.Tensor, mask: torch.Tensor, extra: int = 5) -> float:
-    """Reference: the largest change of a vector when `extra` padded positions are added to each text."""
-    filler = 100 * torch.ones(len(hidden), extra, hidden.shape[2], dtype=hidden.dtype)
-    longer = torch.cat([hidden, filler], 1), torch.cat([mask, torch.zeros(len(mask), extra, dtype=mask.dtype)], 1)
-    return float((pool(*longer) - pool(hidden, mask)).abs().max())
-
-
-def check_padding_change(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's test of padding invariance."""
-    hidden, mask = _batch()
-    hidden, mask = hidden[:2], mask[:2]
-
-    def naive(hidden, mask):
-        return hidden.mean(1)
-
-    def last_row(hidden, mask):  # wrong for the shorter text only
-        return torch.stack([hidden[0, 3], hidden[1, -1]])
-
-    def total(hidden, mask):
-        return hidden.sum(1)
-
-    lengths = []
-
-    def spied(hidden, mask):  # two entries fall by 1 for each added position
-        lengths.append(hidden.shape[1])
-        out = torch.zeros(2, 5, dtype=hidden.dtype)
-        out[1, 2:4] = -float(hidden.shape[1])
-        return out
-
-    got = {pool.__name__: attempt(fn, pool, hidden, mask) for pool in (masked_mean, naive, last_row, total, spied)}
-    added = max(lengths, default=0) - hidden.shape[1]
-    numbers = {name: value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
-               for name, value in got.items()}  # fmt: skip
-    plain = all(isinstance(value, int | float | np.number) and value == value for value in numbers.values())
-    first = next((value for value in got.values() if isinstance(value, Exception)), got["naive"])
-    verdict(
-        [
-            (plain and all(value == -1 for value in numbers.values()), "not done yet: -1 is no change"),
-            (isinstance(first, Exception), f"it raises {head(first)}"),
-            (not plain or isinstance(first, bool), f"return one number, the largest change; got {head(first)}"),
-            (
-                plain and numbers["masked_mean"] > 1e-9,
-                "masked_mean changes? Then the added positions have mask 1: they must be padding, mask 0",
-            ),
-            (added < 1, "no position was added: append padded positions to those of the batch"),
-            (plain and not numbers["naive"] > 0, "the naive mean passes, and must not: compare before with after"),
-            (
-                plain and not numbers["total"] > 0,
-                "a plain sum passes: fill the added positions with something large, not 0",
-            ),
-            (
-                plain and not numbers["last_row"] > 0,
-                "a pooling that is wrong for one text only passes: take the largest change of all, not that of one row",
-            ),
-            (plain and not numbers["spied"] > 0, "a change downwards is a change: take .abs() before .max()"),
-            (plain and abs(numbers["spied"] - added) > 1e-6, "return the largest change, not a mean or a sum"),
-        ],
-        "a pooling passes if padding cannot move it",
-    )
-
-
-def check_whitening(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's ZCA whitening."""
-    rng = np.random.default_rng(0)
-    train = (rng.normal(size=(300, 6)) * [4, 2, 1, 1, 0.5, 0.2]) @ np.linalg.qr(rng.normal(size=(6, 6)))[0] + 3
-    new = rng.normal(size=(20, 6)) + 3
-    got = attempt(fn, train, new)
-    zca, pca = (fit_whitening(train, kind)(new, normalize=False) for kind in ("zca", "pca"))
-    of_new = fit_whitening(new)(new, normalize=False)
-    values, vectors = np.linalg.eigh(np.cov(train.T))
-    centred = new - train.mean(0)
-    absolute = np.sort(np.abs(got), axis=1) if shape(got) == (20, 6) and not has_nan(got) else None
-
-    def near(want, value=got):
-        return same(value, want, rtol=2e-2, atol=2e-2)  # n or n - 1 under the covariance is not the point
-
-    verdict(
-        [
-            (same(got, new), "not done yet: the vectors come back as they were"),
-            (isinstance(got, Exception), f"it raises {head(got)}"),
-            (near(centred), "this is centring alone; now even out the directions"),
-            (near(of_new), "mean and covariance come from the new vectors: learn them on train, apply them to new"),
-            (
-                near(centred @ vectors / values @ vectors.T),
-                "divide by the standard deviation, sqrt(v), not by the variance",
-            ),
-            (near(new @ vectors / np.sqrt(values) @ vectors.T), "the mean of train was not subtracted"),
-            (
-                absolute is not None and near(np.sort(np.abs(pca), axis=1), absolute),
-                "this is PCA whitening, also white; for ZCA turn back with U.T at the end",
-            ),
-            (not near(zca), f"expected {head(zca)}, got {head(got)}"),
-        ],
-        "covariance I on train, and as near as can be to where it came from",
-    )
-
-
 def check_nearest_tags(fn: Callable) -> None:
     """Say what is right or wrong with the learner's nearest tags after centring."""
     rng = np.random.default_rng(3)
@@ -179,8 +82,13 @@ def cache_key(texts: list[str], settings: dict) -> str:
     return hashlib.sha256(json.dumps([texts, settings], sort_keys=True).encode()).hexdigest()
 
 
+def first_key(texts: list[str], settings: dict) -> str:
+    """The key of the exercise, with its faults."""
+    return str(hash("".join(texts) + str(settings["max_length"])))
+
+
 def check_cache_key(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's key of a cache."""
+    """Say which fault of the given key of a cache is left."""
     base, settings = ["red", "car"], {"model": "e5", "max_length": 256}
     pairs = [  # two inputs that must have two keys, and what to say if they share one
         ((base, settings), (["blue", "car"], settings), "other texts have the same key"),
@@ -210,7 +118,7 @@ def check_cache_key(fn: Callable) -> None:
     shared = next((message for a, b, message in keys if key and same(a, b)), "")
     verdict(
         [
-            (same(first, ""), "not done yet: the key is empty"),
+            (same(first, first_key(base, settings)), "not done yet: this is the key as it was"),
             (isinstance(first, Exception), f"it raises {head(first)}"),
             (not key, f"return a text; got {head(first)}"),
             (key.lstrip("-").isdigit() and len(key) < 25, "hash() differs from process to process: use hashlib"),
@@ -219,4 +127,104 @@ def check_cache_key(fn: Callable) -> None:
             (len(key) < 32, f"{first!r} is short: with many entries two will collide; use all of sha256"),
         ],
         "equal inputs meet, different ones never do",
+    )
+
+
+SENTENCES = "abcd"
+TWINS = {frozenset("ab"), frozenset("cd"), frozenset("ef")}
+
+
+def check_reading(fn: Callable) -> None:
+    """Say which of the four sentences was read wrongly."""
+    got = attempt(fn, SENTENCES)
+    told = isinstance(got, str)
+    letters = set(got.lower()) - set(" ,") if isinstance(got, str) else set()
+    verdict(
+        [
+            (told and not letters, "not done yet: return letters, such as 'ad'"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not told or not letters <= set(SENTENCES), f"return letters from a to d; got {head(got)}"),
+            ("c" in letters, "c: the interval of 'minilm minus letters' contains 0"),
+            ("d" in letters, "d: the shop is simulated from matching topics; what does its data card say?"),
+            ("a" not in letters, "a: compare the blue dots with the grey band"),
+            ("b" not in letters, "b: what does 'others low' of 'minilm minus genres' say?"),
+        ],
+        "better than genres, and not better than letters as far as these ten folds can tell",
+    )
+
+
+def check_twins(fn: Callable) -> None:
+    """Say what is right or wrong with the pairs of words that one tokenizer cannot tell apart."""
+    got = attempt(fn, "abcdef")
+    listed = isinstance(got, list | tuple) and all(isinstance(one, str) for one in got)
+    groups = {frozenset(one.lower()) for one in got} if listed else set()
+    letters = "".join(sorted("".join(map("".join, map(sorted, groups)))))
+    verdict(
+        [
+            (isinstance(got, list) and not got, "not done yet: return groups, such as ['ab', 'cde']"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not groups or not set(letters) <= set("abcdef"), f"return a list of texts; got {head(got)}"),
+            (any(len(one) == 1 for one in groups), f"a group has two words or more; got {head(got)}"),
+            (len(letters) != len(set(letters)), "a word is in one group only"),
+            (
+                any({"a", "c"} <= one or {"b", "d"} <= one for one in groups),
+                "the known character tells them apart: 手 is one token, 小 another",
+            ),
+            (frozenset("ef") not in groups, "two words have no known character at all: what is left of them?"),
+            (groups != TWINS, f"write the tokens of each word on paper; got {sorted(map(sorted, groups))}"),
+        ],
+        "phone = watch, Xiaomi = wheat, digital = books",
+    )
+
+
+def check_attention(fn: Callable) -> None:
+    """Say what is right or wrong with the learner's weights of one attention head."""
+    generator = torch.Generator().manual_seed(0)
+    q, k = (3 * torch.randn(4, 8, generator=generator, dtype=torch.float64) for _ in range(2))
+    mask = torch.tensor([1, 1, 1, 0])
+    score = q @ k.T / 8**0.5
+    want = score.masked_fill(mask == 0, float("-inf")).softmax(-1)
+    got = attempt(fn, q, k, mask)
+    late = score.softmax(-1) * mask
+    verdict(
+        [
+            (same(got, torch.full((4, 4), 0.25)), "not done yet: each token looks at all tokens alike"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (shape(got) != (4, 4), f"expected shape (4, 4): a row for each token that looks; got {head(got)}"),
+            (
+                same(got, q @ k.T) or same(got, score) or same(got, score.masked_fill(mask == 0, float("-inf"))),
+                "these are scores; the softmax makes shares of them",
+            ),
+            (same(got, (q @ k.T).masked_fill(mask == 0, float("-inf")).softmax(-1)), "divide by the root of the width"),
+            (same(got, score.softmax(-1)), "the padding is looked at: set its scores to minus infinity first"),
+            (same(got, late), "the mask comes too late: the rows do not sum to 1 any more"),
+            (
+                same(got, score.softmax(0)) or same(got, (score.masked_fill(mask == 0, float("-inf"))).softmax(0)),
+                "the softmax goes along the keys (dim=-1), so that each row sums to 1",
+            ),
+            (same(got, want.T), "turn it: a row is a token that looks, a column one that is looked at"),
+            (not same(got, want), f"expected {head(want)}, got {head(got)}"),
+        ],
+        "each row sums to 1, and padding gets nothing",
+    )
+
+
+def check_rows(fn: Callable, width: int = 384) -> None:
+    """Say whether the learner's number of texts is the largest for which full whitening makes all pairs alike."""
+    got = attempt(fn, width)
+    n = int(got) if isinstance(got, int | np.integer) and not isinstance(got, bool) else 0
+    fits = 2 <= n <= 2000
+    white = fit_whitening(np.random.default_rng(0).normal(size=(n if fits else 2, width)))
+    rows = white(np.random.default_rng(0).normal(size=(n if fits else 2, width))).astype(float)
+    pairs = (rows @ rows.T)[np.triu_indices(len(rows), 1)]
+    low, high = pairs.min(), pairs.max()
+    verdict(
+        [
+            (same(got, 2), "not done yet: two points are always alike; how many can be?"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not fits, f"return a whole number from 2 to 2000; got {head(got)}"),
+            (n > width + 1, f"with {n} texts the cosines go from {low:.4f} to {high:.4f}: too many"),
+            (n <= width, f"with {n} texts all pairs have cosine {high:.4f}, but a larger number has this fault too"),
+        ],
+        f"{n} points can be equally far from each other in {width} dimensions, and no more",
     )

@@ -1,7 +1,9 @@
 """Checkers of 04_loss_and_gradients. What they expect of a gradient they take from central differences."""
 
+import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from klm_utils import losses
@@ -18,29 +20,32 @@ def _normal(*sizes: int, seed: int = 0) -> torch.Tensor:
 LABELS = torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
 
 
-def bce_grad(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Reference: dl/dz of each row, [n]."""
-    return torch.sigmoid(z) - y
+def rate(x: torch.Tensor) -> float:
+    """Reference: the learning rate with which one step from w = 0, y = 1, brings p to .9."""
+    return 2 * math.log(9) / float(x.square().sum())
 
 
-def check_bce_grad(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's derivative of the cross-entropy in the logit."""
-    z, y = 2 * _normal(6), LABELS
-    got, p = attempt(fn, z, y), torch.sigmoid(z)
-    want = differences(lambda z: losses.bce_with_logits(z, y, "sum"), z)
+def check_rate(fn: Callable) -> None:
+    """Say where one step with the learner's rate brings p, for the phone and for another customer."""
+    phone = torch.tensor([0.02, 0.06, 0.13, 0.25], dtype=torch.float64)
+    other = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    got, again = attempt(fn, phone), attempt(fn, other)
+    size, want = float(phone.square().sum()), rate(phone)
+    number = shape(got) == () and isinstance(got, int | float | np.number | torch.Tensor)
+    p = float(torch.sigmoid(torch.as_tensor(float(got) / 2 * size))) if number else 0.0
     verdict(
         [
-            (same(got, torch.zeros_like(z)), "not done yet: zeros everywhere"),
+            (same(got, 1.0), "not done yet: with a rate of 1 the first step brings p to .51"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
-            (same(got, y - p), "the sign: a score that is too high must get a positive derivative"),
-            (same(got, (p - y) / (p * (1 - p))), "this is dl/dp: dp/dz = p (1 - p) is missing"),
-            (same(got, p * (1 - p)), "this is dp/dz alone: times dl/dp"),
-            (same(got, torch.log((1 - p) / p)), "this is the derivative in y; y is data, z is what the model can move"),
-            (same(got, z - y), "this is that of the squared error: put z through the sigmoid"),
-            (same(got, want / 6), "one number per row: leave the division by n to the mean"),
-            (not same(got, want, atol=1e-6), f"central differences give {head(want)}, you {head(got)}"),
+            (not number, f"return one number, the rate; got {head(got)}"),
+            (same(got, want / 2), "p - y is -.5, so w is half of rate times x: p is only .75"),
+            (same(got, 1.8 / size), ".9 is the probability; what must z be? The log-odds of .9"),
+            (same(got, 2 * math.log(9) / math.sqrt(size)), "z = w . x holds x twice: divide by the sum of the squares"),
+            (same(got, -want), "the sign: a step goes against the gradient, with a positive rate"),
+            (not same(got, want, rtol=1e-2), f"with this rate one step brings p to {p:.3f}"),
+            (not same(again, rate(other), rtol=1e-2), f"with x = [1, 2] expected {rate(other):.3f}, got {head(again)}"),
         ],
-        "predicted minus seen, and central differences agree",
+        "p is .9 after one step",
     )
 
 
@@ -121,57 +126,91 @@ def check_dot_grads(fn: Callable) -> None:
     )
 
 
-def bpr_grads(u, i, j):
-    """Reference: gradients in u, i and j, [n, d] each, of the sum of -log sigmoid(u . i - u . j)."""
-    push = torch.sigmoid((u * j).sum(-1) - (u * i).sum(-1))[:, None]
-    return push * (j - i), -push * u, push * u
+KNOWS = {"a": False, "b": True, "c": False, "d": True, "e": False}
 
 
-def check_bpr_grads(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's gradients of BPR."""
-    u, i, j = _normal(6, 3), _normal(6, 3, seed=1), _normal(6, 3, seed=2)
-    got = attempt(fn, u, i, j)
+def sentences(letters: str) -> str:
+    """Reference: the sentences that the comparison of section 7 supports."""
+    return "".join(letter for letter in letters if KNOWS[letter])
 
-    def loss(u, i, j):
-        return losses.bpr((u * i).sum(-1), (u * j).sum(-1), "sum")
 
-    want = (
-        differences(lambda u: loss(u, i, j), u),
-        differences(lambda i: loss(u, i, j), i),
-        differences(lambda j: loss(u, i, j), j),
-    )
-    triple = isinstance(got, tuple | list) and [shape(one) for one in got] == [(6, 3)] * 3
-    found = tuple(got) if triple else (None,) * 3
-    share = torch.sigmoid((u * i).sum(-1) - (u * j).sum(-1))[:, None]
-
-    def all_same(a, b):
-        return all(same(x, y, atol=1e-6) for x, y in zip(a, b, strict=True))
-
+def check_sentences(fn: Callable) -> None:
+    """Say whether these are the sentences that the comparison of losses supports."""
+    got = attempt(fn, "abcde")
+    listed = isinstance(got, str | list | tuple | set | frozenset) and all(isinstance(one, str) for one in got)
+    letters = {one.strip().lower() for one in got} - {"", ",", " "} if listed else set()
     verdict(
         [
-            (triple and all(same(one, 0 * u) for one in got), "not done yet: zeros everywhere"),
+            (listed and not letters, "not done yet: return the letters of the sentences, such as 'ab'"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
-            (not triple, f"return three gradients, in u, i and j, [6, 3] each; got {head(got)}"),
-            (
-                all_same(found, [-one for one in want]),
-                "the sign: this is the way up. BPR as printed is maximised, ours is a loss",
-            ),
-            (
-                all_same(found, (share * (j - i), -share * u, share * u)),
-                "sigmoid(x) where 1 - sigmoid(x) belongs: a pair in the right order must push little, not much",
-            ),
-            (all_same(found[1:], (want[2], want[1])), "i and j are swapped: i was chosen, its score must rise"),
-            (same(found[0], -want[0], atol=1e-6), "the sign in u: it moves towards i and away from j"),
-            (
-                all_same(found[1:], want[1:]) and not same(found[0], want[0], atol=1e-6),
-                f"u takes part in both scores: in u central differences give {head(want[0])}, you {head(found[0])}",
-            ),
-            *[
-                (not same(a, b, atol=1e-6), f"in {name} central differences give {head(b)}, you {head(a)}")
-                for name, a, b in zip("uij", found, want, strict=True)
-            ],
+            (not listed, f"return the letters of the sentences, such as 'ab'; got {head(got)}"),
+            (not letters <= set(KNOWS), f"there are sentences a to e here; got {head(got)}"),
+            ("a" in letters, f"a: two numbers know the label only, and gain about as much; got {head(got)}"),
+            ("c" in letters, f"c: look at AUC within users: there BPR is not below BCE; got {head(got)}"),
+            ("e" in letters, f"e: few steps were run here, so nothing is said of long ones; got {head(got)}"),
+            (letters != {"b", "d"}, f"{', '.join(sorted({'b', 'd'} - letters))} is printed too; got {head(got)}"),
         ],
-        "one sigmoid, three directions",
+        "a control says which explanation is left",
+    )
+
+
+def shift(kept: float) -> float:
+    """Reference: what is added to the logits of a model that has seen all positives and this share of the negatives."""
+    return math.log(kept)
+
+
+def check_shift(fn: Callable) -> None:
+    """Say what is right or wrong with the learner's share of kept negatives and the shift that undoes it."""
+    got = attempt(fn, 0.01, 0.5)
+    again = attempt(fn, 0.2, 0.5)
+    want = 1 / 99, math.log(1 / 99)
+    pair = isinstance(got, tuple | list) and len(got) == 2 and shape(got) == (2,)
+    r, moved = got if pair else (got, got)
+    verdict(
+        [
+            (same(got, (1.0, 0.0)), "not done yet: a share of 1 keeps everything"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not pair, f"return two numbers, the share and the shift; got {head(got)}"),
+            (same(r, 0.01), "1 purchase in 100 rows: 99 negatives became 1, not 100"),
+            (same(r, 99.0), "this is how many negatives stood for one: the share that is kept is below 1"),
+            (not same(r, want[0]), f"of 99 negatives one is kept: expected a share of {want[0]:.4f}, got {head(got)}"),
+            (same(moved, -want[1]), "the sign: the sample makes buying look too likely, so the logit must fall"),
+            (not same(moved, want[1]), f"add log r = {want[1]:.3f}; got {head(moved)}"),
+            (
+                not same(again, (0.25, math.log(0.25))),
+                f"bought by 1 in 5, half of the sample: of 4 negatives one is kept, r = .25; got {head(again)}",
+            ),
+        ],
+        "a predicted .5 is worth .01",
+    )
+
+
+STUCK = {"a": True, "b": False, "c": True, "d": False, "e": False}
+
+
+def stuck(starts: dict[str, tuple[float, float]]) -> str:
+    """Reference: the starts from which gradient descent never leaves, or runs into, the saddle."""
+    return "".join(letter for letter in starts if STUCK[letter])
+
+
+def check_stuck(fn: Callable) -> None:
+    """Say whether these are the starts from which the descent ends in the saddle."""
+    starts = {"a": (0.0, 0.0), "b": (0.1, -0.05), "c": (1.0, -1.0), "d": (-2.2, 0.9), "e": (2.3, -0.2)}
+    got = attempt(fn, starts)
+    listed = isinstance(got, str | list | tuple | set | frozenset) and all(isinstance(one, str) for one in got)
+    letters = {one.strip().lower() for one in got} - {"", ",", " "} if listed else set()
+    verdict(
+        [
+            (listed and not letters, "not done yet: return the letters of the starts, such as 'bd'"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not listed, f"return the letters of the starts, such as 'bd'; got {head(got)}"),
+            (not letters <= set(STUCK), f"there are starts a to e here; got {head(got)}"),
+            ("a" not in letters, "a: both gradients have a factor a or b, and both are 0"),
+            ("b" in letters, f"b: near the saddle, but the two differ in size, so they get apart; got {head(got)}"),
+            ("c" not in letters, "c: with a = -b both numbers shrink alike in every step, and never get apart"),
+            (bool(letters & {"d", "e"}), "d and e: a long way, but nothing keeps the two numbers equal and opposite"),
+        ],
+        "two of five never arrive",
     )
 
 

@@ -1,6 +1,7 @@
 """What notebook 07 asks of facts: which of them moves a score, and its drawings with the reader's numbers in them."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,26 +19,67 @@ from klm_utils.plots import COLOURS
 INK, PALE = "#333333", "#EEEEEE"
 
 
-def drop_one(model: KLMRecommender, film: pd.Series, facts: Sequence[str], user_id) -> pd.Series:
-    """How much each fact of a film brings to its score for a user: the score with all, minus the score without it.
+def drop_each(model: KLMRecommender, films: pd.DataFrame, facts: Sequence[str], users: Sequence) -> pd.DataFrame:
+    """How much each fact of each film brings to its score for each user: the score with all, minus that without it.
 
     Args:
         model: built with `facts=`.
-        film: a row of `ds.items`.
+        films: rows of `ds.items`, indexed by their ids.
         facts: its columns of facts.
+        users: ids.
 
     Returns:
-        log-odds by fact ("directors=Woody Allen"), the largest first.
+        log-odds, [users, facts of all films]; columns (item id, fact), such as (7, "directors=Woody Allen").
     """
-    own = facts_in(film.to_frame().T, facts)[0]
-    copies = [film.copy() for _ in range(len(own) + 1)]
-    for copy, fact in zip(copies[1:], own, strict=True):
-        column, name = fact.split("=", 1)
-        copy[column] = [other for other in film[column] if other != name]
+    copies, names = [], []
+    for (item, film), own in zip(films.iterrows(), facts_in(films, facts), strict=True):
+        for fact in (None, *own):
+            copy = film.copy()
+            if fact:
+                column, name = fact.split("=", 1)
+                copy[column] = [other for other in film[column] if other != name]
+            copies.append(copy)
+            names.append((item, fact))
     ids = [int(max(model.items.index)) + n for n in range(1, len(copies) + 1)]
-    frame = pd.DataFrame(copies).assign(item_id=ids).astype({"year": "Int64"})
-    score = model.with_items(frame).scores([user_id] * len(ids), ids)
-    return pd.Series(score[0] - score[1:], index=own).sort_values(ascending=False)
+    wide = model.with_items(pd.DataFrame(copies).assign(item_id=ids).astype({"year": "Int64"}))
+    scores = wide.scores(np.repeat(users, len(ids)), np.tile(ids, len(users))).reshape(len(users), -1)
+    found = pd.DataFrame(scores, index=list(users), columns=pd.MultiIndex.from_tuples(names, names=["item", "fact"]))
+    whole = found.columns.get_level_values("fact").isna()
+    places = np.cumsum(whole)[~whole] - 1  # the whole film of each copy
+    return found.loc[:, whole].to_numpy()[:, places] - found.loc[:, ~whole]
+
+
+def paths(liked: Sequence, film, holders: Mapping[str, Sequence]) -> dict[str, list]:
+    """The ways from what a user has liked to a film: each fact of the film that a liked item holds too, and the items.
+
+    liked: item ids. film: an item id. holders: `holders(ds)`.
+    """
+    mine, shared = {*liked} - {film}, {}
+    for fact, items in holders.items():
+        if film in items and mine.intersection(items):
+            shared[fact] = [item for item in liked if item in items and item != film]
+    return shared
+
+
+def path_check(falls: pd.DataFrame, liked: Mapping, holders: Mapping[str, Sequence]) -> pd.DataFrame:
+    """Does the score need a fact more if a path leads over it? The same films and facts, users with and without a path.
+
+    Args:
+        falls: of `drop_each`. liked: user id -> item ids. holders: `holders(ds)`.
+
+    Returns:
+        by relation: the mean fall for users with a path, for users without one, and the number of facts compared, of
+        those that have users of both kinds.
+    """
+    mine, rows = [{*liked.get(user, ())} for user in falls.index], []
+    for item, fact in falls.columns:
+        others = {*holders[fact]} - {item}
+        path = np.array([not own.isdisjoint(others) for own in mine])
+        if 0 < path.sum() < len(path):
+            fall = falls[item, fact].to_numpy()
+            rows.append((said(fact).split()[0], fall[path].mean(), fall[~path].mean()))
+    table = pd.DataFrame(rows, columns=["relation", "a path", "no path"]).groupby("relation")
+    return table.mean().assign(facts=table.size())
 
 
 def said(fact: str) -> str:
@@ -63,6 +105,31 @@ def known_of(title: str, facts: Mapping[str, Sequence[str]], ax: Axes | None = N
         ax.text(6.0, -row, shown or "no other film", va="center", fontsize=9, parse_math=False, color=INK)
     _box(ax, 0.0, middle, 1.9, title, COLOURS[4])
     ax.set(xlim=(-0.1, 10.2), ylim=(-len(facts) - 0.6, -0.4))
+    ax.axis("off")
+    return ax
+
+
+def ways(user: str, film: str, shared: Mapping[str, Sequence[str]], falls: Mapping[str, float]) -> Axes:
+    """Paths from a user over liked films and their facts to a film, thick where the score needs the fact.
+
+    Args:
+        shared: fact -> titles of liked films that hold it; one or two titles of each are drawn.
+        falls: fact -> how far the score of the film falls without it, log-odds.
+    """
+    ax = plt.subplots(figsize=(8.4, 0.6 + 0.62 * len(shared)), layout="constrained")[1]
+    middle = -(len(shared) + 1) / 2
+    for row, (fact, titles) in enumerate(shared.items(), start=1):
+        width, colour = 0.6 + 12 * max(falls[fact], 0), COLOURS[0] if falls[fact] > 0.02 else "#AAAAAA"
+        for x, y in (([1.3, 1.7], [middle, -row]), ([4.5, 4.9], [-row, -row]), ([7.3, 7.9, 8.4], [-row, -row, middle])):
+            ax.plot(x, y, color=colour, linewidth=width, zorder=0, solid_capstyle="round")
+        short = [shorten(title, 26, placeholder=" ...") for title in titles]
+        more = f" and {len(short) - 1} more" if len(short) > 2 else f",\n{short[1]}" if len(short) > 1 else ""
+        _box(ax, 1.7, -row, 2.8, short[0] + more, "#CCCCCC")
+        _box(ax, 4.9, -row, 2.4, said(fact), COLOURS[5])
+        ax.text(7.6, -row + 0.1, f"{falls[fact]:+.2f}", fontsize=9, color=INK, va="bottom", ha="center")
+    _box(ax, 0.1, middle, 1.2, user, COLOURS[2])
+    _box(ax, 8.4, middle, 1.6, film, COLOURS[4])
+    ax.set(xlim=(0, 10.1), ylim=(-len(shared) - 0.6, -0.4))
     ax.axis("off")
     return ax
 

@@ -49,7 +49,9 @@ def arrows(
         ax.plot(*to, "o", color=colour)
         side = (-8.0, 12 * (len(facts) / 2 - at))
         label = ax.annotate(tail, to, side, textcoords="offset points", ha="right", va="center", fontsize=9)
-        label.set(color=colour, parse_math=False)
+        label.set(
+            color=colour, parse_math=False, bbox={"facecolor": "white", "alpha": 0.8, "pad": 1, "edgecolor": "none"}
+        )
     ax.plot(0, 0, "ks")
     ax.text(0, 0, f"{name}  ", ha="right", va="center", fontsize=9, weight="bold", parse_math=False)
     ax.margins(0.2)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 import klm_utils as klm
@@ -33,8 +34,8 @@ def test_what_a_fact_brings_is_the_score_without_it(trained):
     item = int(split.test["item_id"].iloc[0])
     film, user = split.dataset.items.loc[item], int(split.test["user_id"].iloc[0])
     before = film.copy(deep=True)
-    brings = facts.drop_one(model, film, split.dataset.facts, user)
-    assert film.equals(before) and brings.is_monotonic_decreasing and set(brings.index) == facts_of(film)
+    brings = facts.drop_each(model, split.dataset.items.loc[[item]], split.dataset.facts, [user]).loc[user, item]
+    assert film.equals(before) and set(brings.index) == facts_of(film)
     name = film["cast"][0]
     less = film.to_frame().T.assign(item_id=9001, cast=[[other for other in film["cast"] if other != name]])
     without = model.with_items(less.astype({"year": "Int64"})).scores([user], [9001])[0]
@@ -55,10 +56,53 @@ def test_holders_are_the_films_that_have_the_fact(movielens):
 
 def test_a_film_without_facts_brings_nothing(trained):
     split, model = trained
-    film = split.dataset.items.iloc[0].copy()
+    films = split.dataset.items.iloc[:1].copy()
     for column in split.dataset.facts:
-        film[column] = []
-    assert facts.drop_one(model, film, split.dataset.facts, int(split.test["user_id"].iloc[0])).empty
+        films[column] = [[]]
+    assert facts.drop_each(model, films, split.dataset.facts, [int(split.test["user_id"].iloc[0])]).empty
+
+
+def test_each_fact_of_each_film_is_compared_with_the_whole_of_its_own_film(trained):
+    split, model = trained
+    films, users = (
+        split.dataset.items.loc[split.test["item_id"].unique()[:3]],
+        split.test["user_id"].unique()[:2].tolist(),
+    )
+    both = facts.drop_each(model, films, split.dataset.facts, users)
+    for item in films.index:
+        alone = facts.drop_each(model, films.loc[[item]], split.dataset.facts, users[1:])
+        assert np.allclose(both.loc[users[1:], [item]], alone, atol=1e-5) and alone.shape[1] == len(
+            facts_of(films.loc[item])
+        )
+
+
+HOLDERS = {"cast=A": [1, 2, 9], "cast=B": [3, 9], "directors=C": [9], "directors=D": [4, 9], "cast=E": [1]}
+
+
+def test_paths_lead_over_facts_that_liked_films_share():
+    assert facts.paths([2, 1, 4], 9, HOLDERS) == {"cast=A": [2, 1], "directors=D": [4]}
+    assert facts.paths([9, 5], 9, HOLDERS) == {}, "the film itself and strangers are no path"
+
+
+def test_the_check_compares_users_with_and_without_a_path():
+    own = pd.MultiIndex.from_tuples([(9, "cast=A"), (9, "cast=B"), (9, "directors=C"), (9, "directors=D")])
+    falls = pd.DataFrame(
+        [[0.5, 0.1, 7.0, 0.0], [0.1, 0.4, 7.0, 0.3], [0.3, 0.0, 7.0, 0.1]], index=[1, 2, 3], columns=own
+    )
+    table = facts.path_check(falls, {1: [1], 2: [3, 4]}, HOLDERS)
+    assert np.allclose(table.loc["actor"], [(0.5 + 0.4) / 2, (0.2 + 0.05) / 2, 2])
+    assert np.allclose(table.loc["director"], [0.3, 0.05, 1]), "nobody can have a path over C"
+
+
+def test_a_thick_way_is_one_that_the_score_needs():
+    ax = facts.ways(
+        "user 1",
+        "M$M",
+        {"cast=A": ["X", "Y", "Z"], "cast=B": ["W" * 9 + " " + "V" * 30]},
+        {"cast=A": 0.5, "cast=B": -0.2},
+    )
+    assert {"user 1", "M$M", "X and 2 more", "actor B", "+0.50", "-0.20"} <= set(texts(ax))
+    assert ax.lines[0].get_linewidth() > 5 > ax.lines[3].get_linewidth() and "V" * 30 not in str(texts(ax))
 
 
 def texts(ax):

@@ -1,0 +1,483 @@
+"""The drawings of notebook 02, with real tokens, films and numbers in them. Each returns its Axes."""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse, FancyArrowPatch, Rectangle
+from matplotlib.transforms import Bbox
+from PIL import Image
+
+from klm_utils.plots import COLOURS, word_map
+
+BLUE, ORANGE, GREEN = COLOURS[:3]
+PALE, INK, GREY = "#DDDDDD", "#333333", "#777777"
+
+
+def in_few_colours(colours: int = 96) -> None:
+    """From now on the notebook keeps its figures with a palette: a third of the bytes, and they look the same."""
+    from IPython.core.getipython import get_ipython
+
+    plt.close(plt.figure())  # loads the backend now: it sets a formatter of its own
+    if (shell := get_ipython()) and shell.display_formatter:
+        shell.display_formatter.formatters["image/png"].for_type(Figure, lambda figure: paletted(figure, colours))
+
+
+def paletted(figure: Figure, colours: int) -> bytes:
+    """A figure as PNG, cut to what is drawn, in at most so many colours."""
+    whole, small = BytesIO(), BytesIO()
+    figure.savefig(whole, format="png", bbox_inches="tight", facecolor="white")
+    Image.open(whole).convert("RGB").quantize(colours).save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def history_and_list(
+    history: Sequence[tuple[str, float]], ranked: Sequence[tuple[str, float, int]], name: str, ax: Axes | None = None
+) -> Axes:
+    """Left films that a user rated, with their weights; right new films, nearest first, coloured by what came.
+
+    Args:
+        history: (title, weight), a weight above 0 for what was liked.
+        ranked: (title, cosine, liked later: 0 or 1).
+    """
+    ax = ax or plt.subplots(figsize=(8, 0.7 + 0.36 * max(len(history), len(ranked))), layout="constrained")[1]
+    _column(ax, 0, [(t, f"{w:+.2f}", BLUE if w > 0 else ORANGE) for t, w in history], f"{name} rated")
+    _column(ax, 5.6, [(t, f"{c:+.2f}", BLUE if liked else PALE) for t, c, liked in ranked], "new films, nearest first")
+    middle = -max(len(history), len(ranked)) / 2
+    ax.add_patch(FancyArrowPatch((4.25, middle), (5.4, middle), arrowstyle="-|>", mutation_scale=16, color=INK))
+    ax.text(4.82, middle + 0.25, "cosine", ha="center", va="bottom", fontsize=9)
+    ax.set(xlim=(-0.1, 9.9), ylim=(-max(len(history), len(ranked)) - 0.1, 1.0))
+    ax.axis("off")
+    return ax
+
+
+def _column(ax: Axes, x: float, rows: Sequence[tuple[str, str, str]], title: str, wide: float = 4.1) -> None:
+    """Boxes from the top down: (text, number, colour)."""
+    ax.text(x, 0.25, title, fontsize=10, parse_math=False)
+    for place, (text, number, colour) in enumerate(rows, start=1):
+        ax.add_patch(Rectangle((x, -place + 0.1), wide, 0.82, color=colour))
+        ink = INK if colour == PALE else "white"
+        ax.text(x + 0.12, -place + 0.5, _short(text), va="center", fontsize=9, color=ink, parse_math=False)
+        ax.text(x + wide - 0.1, -place + 0.5, number, va="center", ha="right", fontsize=9, color=ink)
+
+
+def _short(text: str, letters: int = 31) -> str:
+    return text if len(text) <= letters else text[: letters - 1].rstrip() + "…"
+
+
+def worth(films: Mapping[str, Sequence[float]], goods: Mapping[str, Sequence[float]], bands: Sequence) -> np.ndarray:
+    """What untrained vectors are worth. Left a dot per fold, right a value with its interval; grey is chance.
+
+    Args:
+        films: reader -> AUC of each fold.
+        goods: reader -> (AUC, low, high).
+        bands: shuffled AUCs for the left and the right panel, each [shuffles].
+    """
+    axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharex=True)[1]
+    for row, values in enumerate(films.values()):
+        axes[0].plot(values, row + np.linspace(-0.2, 0.2, len(values)), "o", color=BLUE, alpha=0.6, markersize=5)
+        axes[0].plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=ORANGE, linewidth=2.5)
+        axes[0].text(np.max(values) + 0.004, row, f"{np.mean(values):.3f}", va="center", fontsize=9)
+    for row, (value, low, high) in enumerate(goods.values()):
+        axes[1].plot([low, high], [row, row], color=BLUE, linewidth=3.5, solid_capstyle="butt")
+        axes[1].plot(value, row, "o", color=BLUE)
+        axes[1].text(high + 0.004, row, f"{value:.3f}", va="center", fontsize=9)
+    titles = ("new films (dot: a fold, bar: mean)", "shop, simulated (line: other users)")
+    for ax, rows, band, title in zip(axes, (films, goods), bands, titles, strict=True):
+        ax.axvspan(np.min(band), np.max(band), color="#CCCCCC", zorder=0)
+        ax.set_yticks(range(len(rows)), list(rows), fontsize=9)
+        ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="AUC of a user; grey: shuffled")
+        ax.set_title(title, fontsize=10)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_xlim(0.46, 0.69)
+    return axes
+
+
+def pieces(text: str, tokens: Mapping[str, Sequence[str]], unknown: Sequence[str], ax: Axes | None = None) -> Axes:
+    """A text in boxes: a row per model, a box per token; orange where the model does not know what stands there."""
+    ax = ax or plt.subplots(figsize=(7, 0.5 + 0.62 * (1 + len(tokens))), layout="constrained")[1]
+    ax.text(0, 0.5, f"{text}", va="center", fontsize=14)
+    for row, (name, own) in enumerate(tokens.items(), start=1):
+        ax.text(0, -row + 0.5, name, va="center", fontsize=10)
+        x: float = 2.2
+        for token in own:
+            wide = 0.5 + 0.19 * sum(1 if c.isascii() else 2 for c in token)
+            lost = token in unknown
+            ax.add_patch(Rectangle((x, -row + 0.12), wide, 0.76, color=ORANGE if lost else BLUE))
+            ax.text(
+                x + wide / 2, -row + 0.5, token, ha="center", va="center", fontsize=11, color="white", parse_math=False
+            )
+            x += wide + 0.12
+    ax.set(xlim=(-0.1, 11), ylim=(-len(tokens) - 0.1, 1.1))
+    ax.axis("off")
+    return ax
+
+
+def same_or_not(cosines: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
+    """A heat map of the cosines of all pairs per model, [n, n] each; a cross where two vectors are one."""
+    axes = plt.subplots(1, len(cosines), figsize=(8, 4), layout="constrained", squeeze=False)[1][0]
+    for ax, (name, cosine) in zip(axes, cosines.items(), strict=True):
+        ax.imshow(cosine, cmap="Blues", vmin=0, vmax=1)
+        one = np.argwhere((cosine > 1 - 1e-6) & ~np.eye(len(names), dtype=bool))
+        if len(one):
+            ax.plot(one[:, 1], one[:, 0], "x", color=ORANGE, markersize=5)
+        ax.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
+        ax.set_yticks(range(len(names)), names, fontsize=9)
+        ax.set_title(f"{name}: {len(_classes(cosine))} vectors for {len(names)} tags", fontsize=10)
+    return axes
+
+
+def _classes(cosine: np.ndarray) -> set[int]:
+    """The first of each group of equal rows."""
+    return {int(np.argmax(row > 1 - 1e-6)) for row in cosine}
+
+
+def padded_batch(
+    tokens: Sequence[Sequence[str]], mask: np.ndarray, numbers: np.ndarray, ax: Axes | None = None
+) -> Axes:
+    """Two texts in one grid: a square per position, padding pale, the first number of each token's vector in it.
+    Below each text the three poolings of these numbers, coloured as the squares that they take.
+
+    Args:
+        tokens: [texts][width]. mask: [texts, width], 1 for a token. numbers: [texts, width].
+    """
+    width = len(tokens[0])
+    ax = ax or plt.subplots(figsize=(8, 0.3 + 1.15 * len(tokens)), layout="constrained")[1]
+    for row, (own, real, values) in enumerate(zip(tokens, mask, numbers, strict=True)):
+        top, last = -2.1 * row, int(np.flatnonzero(real)[-1])
+        for x, (token, is_real, value) in enumerate(zip(own, real, values, strict=True)):
+            colour = PALE if not is_real else COLOURS[4] if x == 0 else GREEN if x == last else BLUE
+            ink = GREY if not is_real else INK if x == 0 else "white"
+            ax.add_patch(Rectangle((x, top), 0.94, 0.94, color=colour))
+            ax.text(x + 0.47, top + 0.64, token, ha="center", va="center", fontsize=9, color=ink, parse_math=False)
+            ax.text(x + 0.47, top + 0.26, f"{value:.2f}", ha="center", va="center", fontsize=9, color=ink)
+        said = {f"CLS {values[0]:.2f}": "#B07800", f"last {values[last]:.2f}": GREEN}
+        said |= {
+            f"mean of tokens {values[real > 0].mean():.2f}": BLUE,
+            f"mean with padding {values.mean():.2f}": GREY,
+        }
+        for start, (text, colour) in zip((0, 0.155, 0.33, 0.66), said.items(), strict=True):
+            ax.text(start * width, top - 0.28, text, va="center", fontsize=9.5, color=colour)
+    ax.set(xlim=(-0.1, width + 0.1), ylim=(-2.1 * (len(tokens) - 1) - 0.55, 1.0))
+    ax.axis("off")
+    return ax
+
+
+def widths(found: Mapping[str, Mapping[int, float]], label: str, ax: Axes | None = None) -> Axes:
+    """A line per pooling: the value over the width to which a batch is padded."""
+    ax = ax or plt.subplots(figsize=(6, 2.3), layout="constrained")[1]
+    for (name, values), colour in zip(found.items(), (BLUE, ORANGE), strict=False):
+        ax.plot(list(values), list(values.values()), "o-", color=colour, label=name)
+    ticks = list(next(iter(found.values())))
+    ax.set(xscale="log", xlabel="padded to (tokens)", ylabel=label)
+    ax.set_xticks(ticks, list(map(str, ticks)))
+    ax.minorticks_off()
+    ax.legend(frameon=False, fontsize=9)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def cone(vectors: np.ndarray, centred: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Arrows of some vectors of length 1 as they are and centred; each seen in a plane.
+
+    The plane of the left panel holds the mean of all vectors (upwards) and their main direction around it; that of the
+    right one the two main directions of the centred vectors. Args: vectors, centred: [n, d]; names of the first rows.
+    """
+    mean = vectors.mean(0) / np.linalg.norm(vectors.mean(0))
+    rest = vectors - np.outer(vectors @ mean, mean)
+    side = np.linalg.svd(rest - rest.mean(0), full_matrices=False)[2][0]
+    planes = (np.stack([side, mean]), np.linalg.svd(centred, full_matrices=False)[2][:2])
+    axes = plt.subplots(1, 2, figsize=(7.4, 3.4), layout="constrained")[1]
+    for ax, rows, plane, title in zip(axes, (vectors, centred), planes, ("as they come", "centred"), strict=True):
+        flat = rows @ plane.T
+        for x, y in flat:
+            ax.plot([0, x], [0, y], color=PALE, linewidth=0.8, zorder=0)
+        shown = flat[: len(names)]
+        for x, y in shown:
+            ax.add_patch(
+                FancyArrowPatch((0, 0), (x, y), arrowstyle="-|>", mutation_scale=10, color=BLUE, shrinkA=0, shrinkB=0)
+            )
+        _spread(ax, shown, names)
+        angle = np.degrees(np.arccos(np.clip(_pairs(rows).mean(), -1, 1)))
+        ax.set_title(f"{title}: {angle:.0f}° between two tags", fontsize=10)
+        reach = 1.25 * np.abs(flat).max()
+        ax.set(xlim=(-reach, reach), ylim=(min(-0.08, 1.3 * flat[:, 1].min()), 1.18 * flat[:, 1].max()), aspect="equal")
+        ax.axis("off")
+    axes[0].set(xlim=(-0.62, 0.62), ylim=(-0.08, 1.12))
+    return axes
+
+
+def _spread(ax: Axes, ends: np.ndarray, names: Sequence[str]) -> None:
+    """Names at the ends of arrows; those above others are raised so that no two are at one height."""
+    order = np.argsort(ends[:, 0])
+    for number, at in enumerate(order):
+        x, y = ends[at]
+        up = 0.05 * (1 + number % 3) * (1 if y >= 0 else -1) * np.abs(ends).max()
+        ax.text(x, y + up, names[at], ha="center", va="center", fontsize=9, color=INK)
+
+
+def _pairs(vectors: np.ndarray) -> np.ndarray:
+    """Cosines of all pairs of rows of length 1."""
+    return (vectors @ vectors.T)[np.triu_indices(len(vectors), 1)]
+
+
+def cosines(found: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """A panel per model: the cosines of pairs as they come and centred, with the mean of each."""
+    axes = plt.subplots(1, len(found), figsize=(7.6, 2.3), layout="constrained", sharex=True, squeeze=False)[1][0]
+    for ax, (name, (raw, centred)) in zip(axes, found.items(), strict=True):
+        for values, colour, label in ((raw, BLUE, "as they come"), (centred, ORANGE, "centred")):
+            ax.hist(values, bins=40, alpha=0.7, color=colour, label=f"{label}: mean {values.mean():.2f}")
+        ax.set(xlabel="cosine of two tags", ylabel="pairs")
+        ax.set_title(name, fontsize=10)
+        ax.legend(frameon=False, fontsize=9, loc="upper left")
+        ax.set_ylim(0, 1.35 * ax.get_ylim()[1])
+        ax.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def two_users(
+    panels: Mapping[str, tuple[np.ndarray, np.ndarray]], users: Sequence[str], names: Sequence[str]
+) -> np.ndarray:
+    """A dot per product: its cosine to one user (right) and to another (up); the first choice of each is named.
+
+    Args:
+        panels: title -> (cosines to the first user, cosines to the second), [products] each.
+        users: what to call the two. names: of the products.
+    """
+    axes = plt.subplots(1, len(panels), figsize=(8, 3.4), layout="constrained", squeeze=False)[1][0]
+    for ax, (title, (x, y)) in zip(axes, panels.items(), strict=True):
+        ax.plot(x, y, ".", color=BLUE, alpha=0.5, markersize=5)
+        for best in (int(np.argmax(x)), int(np.argmax(y))):
+            side, back = "right" if x[best] > np.median(x) else "left", {"facecolor": "white", "alpha": 0.8, "pad": 1}
+            ax.plot(x[best], y[best], "o", color=ORANGE)
+            ax.annotate(
+                _short(names[best], 26), (x[best], y[best]), xytext=(0, 9), textcoords="offset points", ha=side,
+                fontsize=9, parse_math=False, bbox=back | {"edgecolor": "none"},
+            )  # fmt: skip
+        ax.set_title(f"{title}: correlation {np.corrcoef(x, y)[0, 1]:.2f}", fontsize=10)
+        ax.set(xlabel=f"cosine to {users[0]}", ylabel=f"cosine to {users[1]}")
+        ax.margins(0.12)
+        ax.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def maps(places: Mapping[str, np.ndarray], words: Mapping[str, Sequence[str]], groups: Sequence[str]) -> np.ndarray:
+    """`plots.word_map` per language, side by side, with one legend below. places: [n, 2] each."""
+    figure, axes = plt.subplots(1, len(places), figsize=(8, 4.3), layout="constrained", squeeze=False)
+    for ax, (language, own) in zip(axes[0], places.items(), strict=True):
+        word_map(own, words[language], groups, ax)
+        ax.get_legend().remove()
+        ax.set_title(language, fontsize=10)
+        ax.margins(0.16)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+    figure.canvas.draw()  # from now on each label has its size
+    for ax in axes[0]:
+        _apart(ax)
+    return axes[0]
+
+
+def _apart(ax: Axes) -> None:
+    """Move each label to the first side of its point where it covers no other label and no point."""
+    renderer = ax.figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    dots = [ax.transData.transform(label.xy) for label in ax.texts]  # type: ignore[attr-defined]
+    taken = [Bbox.from_extents(x - 3, y - 3, x + 3, y + 3) for x, y in dots]
+    sides = [(7, -3, "left"), (-7, -3, "right"), (0, 7, "center"), (0, -14, "center")]
+    sides += [
+        (9, 9, "left"),
+        (-9, 9, "right"),
+        (9, -14, "left"),
+        (-9, -14, "right"),
+        (0, 18, "center"),
+        (0, -25, "center"),
+    ]
+    for label in ax.texts:
+        label.set_fontsize(9)
+        for x, y, side in sides:
+            label.set(position=(x, y), ha=side)
+            box = label.get_window_extent(renderer)
+            inside = ax.bbox.x0 < box.x0 and box.x1 < ax.bbox.x1 and ax.bbox.y0 < box.y0 and box.y1 < ax.bbox.y1
+            if inside and not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(box)
+
+
+def side_by_side(name: str, found: Mapping[str, Sequence[tuple[str, float]]], ax: Axes | None = None) -> Axes:
+    """The neighbours of one thing under several models: a column each, nearest first, darker where nearer."""
+    longest = max(map(len, found.values()))
+    ax = ax or plt.subplots(figsize=(8, 0.75 + 0.34 * longest), layout="constrained")[1]
+    for column, (model, own) in enumerate(found.items()):
+        x = 4.05 * column
+        ax.text(x, 0.25, model, fontsize=10)
+        for place, (text, cosine) in enumerate(own, start=1):
+            shade = plt.get_cmap("Blues")(0.15 + 0.75 * max(0.0, cosine))
+            ink = "white" if cosine > 0.6 else INK
+            ax.add_patch(Rectangle((x, -place + 0.1), 3.9, 0.82, color=shade))
+            ax.text(x + 0.12, -place + 0.5, _short(text, 27), va="center", fontsize=9, color=ink, parse_math=False)
+            ax.text(x + 3.8, -place + 0.5, f"{cosine:.2f}", va="center", ha="right", fontsize=9, color=ink)
+    ax.set(xlim=(-0.1, 4.05 * len(found)), ylim=(-longest - 0.1, 1.0))
+    ax.set_title(f"nearest to {name}", fontsize=11, loc="left", parse_math=False)
+    ax.axis("off")
+    return ax
+
+
+def heads(found: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> np.ndarray:
+    """A heat map per head: rows look, columns are looked at; the share is written where it is .2 or more."""
+    axes = plt.subplots(1, len(found), figsize=(8, 4), layout="constrained", squeeze=False)[1][0]
+    for ax, (name, (tokens, weights)) in zip(axes, found.items(), strict=True):
+        ax.imshow(weights, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.argwhere(np.asarray(weights) >= 0.2):
+            ink = "white" if weights[row, column] > 0.6 else INK
+            number = f"{weights[row, column]:.1f}".lstrip("0")
+            ax.text(column, row, number, ha="center", va="center", fontsize=8, color=ink)
+        ax.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=9)
+        ax.set_yticks(range(len(tokens)), tokens, fontsize=9)
+        ax.set_title(name, fontsize=10)
+    return axes
+
+
+def bars(values: Mapping[str, float], label: str, unit: str = "ms", ax: Axes | None = None) -> Axes:
+    """One bar each on a log axis, the value at its end."""
+    ax = ax or plt.subplots(figsize=(6.8, 0.7 + 0.34 * len(values)), layout="constrained")[1]
+    ax.barh(list(values), list(values.values()), color=BLUE)
+    for row, value in enumerate(values.values()):
+        ax.text(value * 1.1, row, f"{value:.3g} {unit}", va="center", fontsize=9)
+    ax.invert_yaxis()
+    ax.set(xscale="log", xlabel=label, xlim=(None, 4 * max(values.values())))
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def waste(lengths: Sequence[int], size: int) -> np.ndarray:
+    """Batches as rows of a grid, as the texts come and sorted by length: tokens blue, padding pale; two Axes."""
+    axes = plt.subplots(1, 2, figsize=(7.6, 2.4), layout="constrained", sharex=True, sharey=True)[1]
+    for ax, own, title in zip(
+        axes, (list(lengths), sorted(lengths)), ("as they come", "sorted by length"), strict=True
+    ):
+        image = np.zeros((len(own), max(own)))
+        for first in range(0, len(own), size):
+            batch = own[first : first + size]
+            image[first : first + len(batch), : max(batch)] = 1
+            for row, length in enumerate(batch, start=first):
+                image[row, :length] = 2
+        colours = np.array([[255, 255, 255], [221, 221, 221], [0, 114, 178]], dtype=np.uint8)
+        ax.imshow(colours[image.astype(int)], aspect="auto", interpolation="nearest")
+        ax.set(xlabel="tokens")
+        ax.set_title(f"{title}: {np.mean(image[image > 0] == 1):.0%} padding", fontsize=10)
+    axes[0].set_ylabel("texts")
+    return axes
+
+
+def ellipses(panels: Mapping[str, np.ndarray], names: Mapping[int, str]) -> np.ndarray:
+    """Points in two dimensions with the ellipse of their covariance (two standard deviations), and the origin.
+
+    Args:
+        panels: title -> [n, 2]. names: row -> label.
+    """
+    axes = plt.subplots(1, len(panels), figsize=(8, 2.9), layout="constrained", squeeze=False)[1][0]
+    for ax, (title, points) in zip(axes, panels.items(), strict=True):
+        values, directions = np.linalg.eigh(np.cov(points.T))
+        turn = np.degrees(np.arctan2(directions[1, 1], directions[0, 1]))
+        size = 4 * np.sqrt(values[::-1])
+        ax.scatter(*points.T, s=8, color=BLUE, alpha=0.5)
+        ax.add_patch(Ellipse(points.mean(0), *size, angle=turn, fill=False, color=ORANGE, linewidth=2))
+        ax.plot(0, 0, "+", color="black", markersize=12)
+        for row, name in names.items():
+            ax.plot(*points[row], "o", color=ORANGE, markersize=5)
+            ax.annotate(name, points[row], xytext=(4, 3), textcoords="offset points", fontsize=9)
+        ax.set_title(f"{title}\nellipse {size[0]:.2f} by {size[1]:.2f}", fontsize=10)
+        ax.set_aspect("equal", adjustable="datalim")
+        ax.tick_params(labelsize=8)
+    return axes
+
+
+def strips(values: Mapping[str, np.ndarray], label: str, ax: Axes | None = None) -> Axes:
+    """A row of points per group, with the median: a yardstick of what is near and what is far."""
+    ax = ax or plt.subplots(figsize=(7, 0.8 + 0.36 * len(values)), layout="constrained")[1]
+    rng = np.random.default_rng(0)
+    for row, ((_, some), colour) in enumerate(zip(values.items(), (GREY, BLUE, ORANGE), strict=False)):
+        few = some if len(some) < 400 else rng.choice(some, 400, replace=False)
+        ax.plot(few, row + rng.uniform(-0.25, 0.25, len(few)), ".", color=colour, markersize=4, alpha=0.6)
+        ax.plot([np.median(some)] * 2, [row - 0.35, row + 0.35], color="black", linewidth=1.5)
+        ax.text(1.005, row, f"{np.median(some):.2f}", va="center", fontsize=9, transform=ax.get_yaxis_transform())
+    ax.set_yticks(range(len(values)), list(values))
+    ax.set(ylim=(len(values) - 0.5, -0.5), xlabel=label)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def pieces_of_memory(models: Mapping[str, Mapping[str, float]], ax: Axes | None = None) -> Axes:
+    """A stacked bar per model: megabytes of each part, the total at the end."""
+    ax = ax or plt.subplots(figsize=(7, 0.9 + 0.36 * len(models)), layout="constrained")[1]
+    parts = list(next(iter(models.values())))
+    starts = np.zeros(len(models))
+    for part, colour in zip(parts, (ORANGE, BLUE), strict=True):
+        sizes = np.array([own[part] for own in models.values()])
+        ax.barh(list(models), sizes, left=starts, color=colour, label=part)
+        starts += sizes
+    for row, total in enumerate(starts):
+        ax.text(total * 1.01, row, f"{total:.0f} MB", va="center", fontsize=9)
+    ax.invert_yaxis()
+    ax.set(xlabel="MB in float32", xlim=(0, 1.15 * starts.max()))
+    ax.legend(frameon=False, fontsize=9, loc="lower right")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def moved(
+    found: Mapping[str, tuple[Sequence[str], np.ndarray]], changed: int, other: str, ax: Axes | None = None
+) -> Axes:
+    """A row of boxes per model: which token vectors move when one token is exchanged, and how far.
+
+    Args:
+        found: model -> (tokens, distances). changed: place of that token. other: what comes in its stead.
+    """
+    ax = ax or plt.subplots(figsize=(8, 0.55 + 0.75 * len(found)), layout="constrained")[1]
+    for row, (name, (tokens, far)) in enumerate(found.items()):
+        ax.text(-0.1, -row + 0.5, name, ha="right", va="center", fontsize=9.5)
+        for x, (token, distance) in enumerate(zip(tokens, far, strict=True)):
+            still = distance < 1e-4
+            ax.add_patch(
+                Rectangle((x, -row + 0.06), 0.94, 0.88, color=PALE if still else ORANGE if x == changed else BLUE)
+            )
+            text = f"{token}\n→ {other}" if x == changed else token
+            ink = INK if still else "white"
+            ax.text(x + 0.47, -row + 0.64, text, ha="center", va="center", fontsize=8.5, color=ink, parse_math=False)
+            ax.text(x + 0.47, -row + 0.22, f"{distance:.1f}", ha="center", va="center", fontsize=9, color=ink)
+    ax.set(xlim=(-2.3, len(tokens) + 0.1), ylim=(-len(found) + 0.9, 1.0))
+    ax.axis("off")
+    return ax
+
+
+def lottery(numbers: np.ndarray, names: Sequence[str], ax: Axes | None = None) -> Axes:
+    """The number that each of many drawn heads gives each word, [draws, words]: a histogram per word."""
+    ax = ax or plt.subplots(figsize=(6.4, 2.3), layout="constrained")[1]
+    edges = np.linspace(numbers.min(), numbers.max(), 25)
+    for column, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
+        ax.hist(numbers[:, column], bins=edges.tolist(), histtype="step", linewidth=2, color=colour, label=name)
+    ax.axvline(0, color="black", linewidth=0.8, linestyle=":")
+    ax.set(xlabel=f"the number of a word, {len(numbers)} heads drawn", ylabel="heads")
+    ax.legend(frameon=False, fontsize=9)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def way_of_a_text(steps: Sequence[tuple[str, str]], ax: Axes | None = None) -> Axes:
+    """Boxes from left to right with an arrow between them: (what it is, the thing itself)."""
+    ax = ax or plt.subplots(figsize=(8, 1.35), layout="constrained")[1]
+    for x, (title, content) in enumerate(steps):
+        ax.add_patch(Rectangle((x, 0), 0.84, 1, color="#CFE3F2"))
+        ax.text(x + 0.42, 1.08, title, ha="center", va="bottom", fontsize=9)
+        ax.text(x + 0.42, 0.5, content, ha="center", va="center", fontsize=9, parse_math=False)
+    for one, other in pairwise(range(len(steps))):
+        ax.add_patch(
+            FancyArrowPatch(
+                (one + 0.84, 0.5), (other, 0.5), arrowstyle="-|>", mutation_scale=13, color=INK, shrinkA=0, shrinkB=0
+            )
+        )
+    ax.set(xlim=(-0.05, len(steps) - 0.1), ylim=(-0.05, 1.35))
+    ax.axis("off")
+    return ax

@@ -1,0 +1,176 @@
+"""What the trials of notebook 04 rest on: proofs that can fail, gradients that agree, trainings of equal steps."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import sympy as sp
+import torch
+
+import klm_utils as klm
+from klm_utils import losses
+from klm_utils.course.exercises import ch04
+from klm_utils.course.lessons import loss_trials as lesson
+from klm_utils.data import shop
+from klm_utils.gradients import backward, compare
+
+
+@pytest.fixture(scope="module")
+def split():
+    return klm.split(klm.load_dataset("movielens-100k"), "random", seed=0)
+
+
+def test_a_line_is_proved_or_wrong_and_has_a_value_here(capsys):
+    z, y = sp.symbols("z y", real=True)
+    lesson.proved("half", z / 2 + z / 2, z, {z: 3})
+    lesson.proved("other", z, y, {z: 3})
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].endswith("proved; here it is 3") and "WRONG" in out[1]
+
+
+def test_cosines_are_those_of_the_centred_vectors():
+    table = {"a": [2.0, 0.0], "b": [1.0, 1.0], "c": [0.0, -1.0]}
+    encoder = SimpleNamespace(encode=lambda texts: np.array([table[text] for text in texts]))
+    assert lesson.cosines(encoder, "a", ["b"], ["a", "b", "c"]) == pytest.approx([0.0])  # (1, 0) and (0, 1)
+
+
+def test_the_numbers_of_the_pencil_are_what_the_language_model_says():
+    things = shop.resimulated(0)
+    tags = sorted({tag for tags in things.items["tags"] for tag in tags})
+    near = lesson.cosines(klm.TextEncoder.from_pretrained("e5"), "小米手机", ["篮球", "电影", "科技"], tags)
+    assert [round(value, 2) for value in near] == list(lesson.BOUGHT.values())[:3]
+
+
+def test_differences_are_best_near_the_step_of_compare():
+    errors = lesson.difference_errors()
+    assert 1e-6 < errors["float64"].idxmin() < 1e-4 and errors["float64"].min() < 1e-9
+    assert errors["float32"].min() > 1e-7 and errors["float32"].iloc[0] == 1.0, "nothing is left of the smallest step"
+
+
+def test_the_printed_form_is_lost_where_the_stable_one_is_not():
+    found = lesson.in_precisions({"printed": lesson.as_printed, "stable": ch04.stable_bce})
+    stable, printed = found[found["way"] == "stable"], found[found["way"] == "printed"]
+    assert len(stable) == 16 and np.isfinite(stable[["loss", "slope"]]).all(axis=None)
+    assert stable["loss"].to_numpy() == pytest.approx(stable["true"].to_numpy(), rel=1e-2)
+    lost = printed[~np.isfinite(printed["loss"])]
+    assert len(lost[lost["precision"] == "float16"]) == 4 and len(lost[lost["precision"] == "float64"]) == 1
+
+
+def test_the_tiny_recommender_has_the_gradients_that_are_written_by_hand():
+    tiny = lesson.tiny_recommender(0)
+    stops = tiny.forward()
+    stops["loss"].backward()
+    with torch.no_grad():
+        loss, grads = backward.recommender(tiny.params, tiny.ids, tiny.mask, tiny.items, tiny.users, tiny.y, tiny.heads)
+    assert loss.item() == pytest.approx(stops["loss"].item())
+    assert max((grads[name] - value.grad).abs().max().item() for name, value in tiny.params.items()) < 1e-13
+    assert tiny.words[1] == ["the", "godfather", "crime", "drama"] and tiny.mask.sum(1).tolist() == [4, 4, 5, 3, 4, 4]
+    found = lesson.one_row(stops, 1, {stop: stop for stop in stops})
+    row = {name: (value, slope) for name, value, slope in found}
+    assert row["z"][1] == pytest.approx((row["p"][0] - 0) / 6) and row["loss"] == (stops["loss"].item(), 1.0)
+    assert row["BERT"][1] == pytest.approx(row["mean"][1] / 4), "a quarter for each of four words"
+    assert (stops["word"].grad[tiny.mask == 0] == 0).all()
+
+
+def test_every_loss_agrees_three_ways():
+    cases = lesson.loss_cases(0)
+    assert len(cases) == 8 and all(compare(f, grad, *given).ok for f, grad, given in cases.values())
+
+
+@pytest.mark.parametrize(("what", "values"), [("0 or 1", 2), ("two means", 2)])
+def test_a_control_knows_the_label_only(split, what, values):
+    train = lesson.knowing_only(split, what).train
+    assert train["rating"].nunique() == values and train.groupby("label")["rating"].nunique().tolist() == [1, 1]
+    assert (train["label"] == split.train["label"]).all() and split.train["rating"].nunique() == 5
+    if what == "two means":
+        assert train["rating"].mean() == pytest.approx(split.train["rating"].mean())
+
+
+def test_a_control_of_another_kind_is_refused(split):
+    with pytest.raises(klm.ConfigError, match="two means"):
+        lesson.knowing_only(split, "stars")
+
+
+@pytest.fixture(scope="module")
+def trained(split):
+    minilm = klm.TextEncoder.from_pretrained("minilm")
+    ways = {
+        "bce": {"loss": "bce"},
+        "0 or 1": {"loss": "squared_error", "knowing": "0 or 1"},
+        "bpr": {"loss": "bpr"},
+    }
+    return lesson.compare_losses("label", ways, {0: split}, minilm, {"bce": 20, "0 or 1": 20, "bpr": 22}, draws=20)
+
+
+def test_losses_are_compared_after_about_equally_many_steps(trained):
+    runs, taken = trained
+    assert taken["bce"] == taken["0 or 1"] == 20 and abs(taken["bpr"] - 22) <= 6
+    assert runs.variants == ["bce", "0 or 1", "bpr"]
+
+
+def test_the_summary_has_values_of_the_base_and_differences_of_the_others(trained):
+    table = lesson.summary(*trained, "bce", {"auc": "AUC", "logloss": "log loss"})
+    assert list(table) == ["steps", "AUC", "log loss"] and float(table.at["bce", "AUC"]) > 0.6
+    assert table.at["bpr", "AUC"].count(",") == 1 and table.at["bpr", "AUC"][0] in "+-"
+
+
+def test_the_best_films_are_new_and_written_as_people_write_them(trained, split):
+    user = split.train["user_id"].iloc[0]
+    lists = lesson.top_films(trained[0], ["bce", "bpr"], user, k=50)
+    seen = split.train.loc[split.train["user_id"] == user, "item_id"]
+    titles = set(split.dataset.items.loc[seen, "title"])
+    assert all(len(films) == 50 for films in lists.values())
+    shown = [title for films in lists.values() for title, _ in films]
+    assert not titles & set(shown) and not any(title.endswith(", The") for title in shown)
+
+
+def test_with_log_q_a_right_model_is_left_alone():
+    counts = {"Star Wars": 500, "Fargo": 250, "Alien": 100}
+    found = lesson.drawn_gradients(counts, ch04.corrected_loss, rows=3000, seed=0)
+    assert list(found.index) == ["Star Wars, 500", "Fargo, 250", "Alien, 100"]
+    assert found["all films"].abs().max() < 0.03 and found["drawn films, corrected"].abs().max() < 0.03
+    assert found.at["Star Wars, 500", "drawn films"] > 0.05 > found.at["Alien, 100", "drawn films"]
+
+
+def test_a_sample_moves_the_logits_by_log_r():
+    things = shop.resimulated(0)
+    split = klm.split(things, "random", seed=0)
+    logits = lesson.on_a_sample(split, 0.2, 0, epochs=2)
+    assert list(logits) == ["all rows", "all rows, few steps", "sample"]
+    moved = np.mean(logits["sample"] - logits["all rows, few steps"])
+    assert moved == pytest.approx(-math.log(0.2), abs=0.35)
+    said = {name: 1 / (1 + np.exp(-z)) for name, z in logits.items()}
+    table = lesson.calibrated(said, split.test["label"].to_numpy(), things.optimum[split.test.index])
+    assert table.at["sample", "ECE"] > 0.2 > 0.1 > table.at["all rows", "ECE"]
+    bins = lesson.tenths(said["all rows"], things.optimum[split.test.index])
+    assert len(bins) == 10 and bins["p"].is_monotonic_increasing
+
+
+def test_one_output_is_squared_error_and_a_constant_label_teaches_nothing():
+    found = lesson.one_output(0)
+    assert found["the classifier's loss"] == pytest.approx(found["squared error"]) != pytest.approx(found["BCE"])
+    ones = lesson.new_head(True, 0.2, seed=0, steps=60, times=5)
+    assert ones["loss after"] < 0.1 < ones["loss before"] and ones["least AUC"] <= ones["AUC"] <= ones["largest AUC"]
+    assert lesson.new_head(False, 2e-5, seed=0, steps=50, times=2)["moved"] < 50 * 2e-5 * 1.1
+
+
+@pytest.mark.parametrize(("start", "arrives"), [((0.0, 0.0), False), ((1.0, -1.0), False), ((0.1, -0.05), True)])
+def test_a_descent_arrives_or_is_stuck(start, arrives):
+    path = lesson.descend(start)
+    assert path.shape == (301, 2) and tuple(path[0]) == start
+    assert (abs(path[-1].prod() - np.log(4)) < 0.01) == arrives
+
+
+def test_the_descent_goes_along_the_gradient_of_the_loss():
+    a, b = 0.5, -0.3
+    step = lesson.descend((a, b), steps=1, rate=0.1)[1]
+    p = 1 / (1 + np.exp(-a * b))
+    assert step == pytest.approx([a - 0.1 * (p - 0.8) * b, b - 0.1 * (p - 0.8) * a])
+    assert losses.bce_with_logits(torch.tensor([a * b]), torch.tensor([0.8])).item() > 0
+
+
+def test_buyers_are_the_same_for_a_seed():
+    x, w, y = lesson.buyers(0)
+    assert x.shape == (40, 5) and w.shape == (5,) and set(y.tolist()) == {0.0, 1.0}
+    assert torch.equal(lesson.buyers(0)[0], x) and not torch.equal(lesson.buyers(1)[0], x)
