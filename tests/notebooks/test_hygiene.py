@@ -186,7 +186,7 @@ def scales_are_used(notebook, path):
             check_parameters(notebook, wanted, f"scale {scale}")
 
 
-FIRST_EDITION = ("00", "01", "02", "03", "04")
+FIRST_EDITION = ("00", "01", "03")
 SECOND_EDITION = [reading, page, article_comes_last]
 CHECKS = [
     *SECOND_EDITION,
