@@ -9,14 +9,17 @@ tagged `metrics` and prints `METRICS {json}`; nothing follows it but markdown ta
 """
 
 import ast
+import base64
 import hashlib
 import json
 import re
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
+from PIL import Image
 
 from klm_utils.errors import ConfigError
 from klm_utils.files import atomic_write
@@ -225,6 +228,20 @@ def figures(notebook) -> list[Figure]:
             if png := output.get("data", {}).get("image/png"):
                 found.append(Figure(caption, "".join(png).replace("\n", "")))
     return found
+
+
+def in_few_colours(png: str) -> str:
+    """A picture (PNG in base64) with 128 colours, no transparency, and a third of its bytes; as it is, if that is less.
+
+    A drawing has few colours and the shades of its letters; a photograph would suffer.
+    """
+    picture = Image.open(BytesIO(base64.b64decode(png)))
+    ground = Image.new("RGBA", picture.size, "white")
+    ground.alpha_composite(picture.convert("RGBA"))
+    few, made = ground.convert("RGB").quantize(128, dither=Image.Dither.NONE), BytesIO()
+    few.save(made, "png", optimize=True)
+    text = base64.b64encode(made.getvalue()).decode()
+    return text if len(text) < len(png) else png
 
 
 def _no_constant(name: str):

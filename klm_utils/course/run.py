@@ -25,6 +25,7 @@ from klm_utils.course.notebook import (
     METADATA,
     content,
     headline,
+    in_few_colours,
     is_executed_copy,
     metadata,
     parameters,
@@ -275,6 +276,9 @@ def store_outputs(result: Result) -> None:
     executed.metadata = METADATA
     for cell in executed.cells:
         cell.metadata = metadata(cell)
+        for output in cell.get("outputs", []):
+            if png := output.get("data", {}).get("image/png"):
+                output["data"]["image/png"] = in_few_colours("".join(png))
     write(result.job.source, executed)
 
 

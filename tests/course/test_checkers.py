@@ -20,7 +20,7 @@ import torch
 
 from klm_utils.course.exercises import DONE, STUB, ch00, ch01, ch02, ch03, ch04, ch05, ch06, ch07, verdict
 
-GROUPS, BEST, INTERVAL = ch05.check_groups, ch05.check_best_epoch, ch05.check_paired_interval
+GROUPS, BEST = ch05.check_groups, ch05.check_best_epoch
 
 
 def grouped(decays, key="weight_decay"):
@@ -116,45 +116,7 @@ best_epoch = [
 ]
 
 
-def interval_of(means, ends=(2.5, 97.5)):
-    return np.percentile(means, ends)
-
-
-def torch_interval(a, b, draws):
-    difference = torch.from_numpy(a - b)[torch.from_numpy(draws)].mean(1)
-    return torch.quantile(difference, torch.tensor([0.025, 0.975], dtype=torch.float64))
-
-
-def loop_interval(a, b, draws):
-    return [float(e) for e in interval_of([np.mean(a[rows]) - np.mean(b[rows]) for rows in draws])]
-
-
-def own_draws(a, b, draws):
-    return interval_of((a - b)[np.random.randint(len(a), size=draws.shape)].mean(1))
-
-
-paired_interval = [
-    (ch05.paired_interval, DONE),
-    (torch_interval, DONE),
-    (loop_interval, DONE),
-    (lambda a, b, draws: (0.0, 0.0), STUB),
-    (lambda a, b, draws: (a - b).quantile([0.025, 0.975]), "it raises AttributeError"),
-    (lambda a, b, draws: interval_of(a - b), "the spread of the users"),
-    (lambda a, b, draws: interval_of((a - b)[draws]), "from these draws expected about"),
-    (lambda a, b, draws: interval_of(a[draws].mean(1)) - interval_of(b[draws].mean(1)), "difference of two intervals"),
-    (lambda a, b, draws: interval_of(a[draws].mean(1) - b[draws[::-1]].mean(1)), "the same users in each draw"),
-    (lambda a, b, draws: interval_of(a[draws].mean(1) - b[np.roll(draws, 1, 0)].mean(1)), "from these draws expected"),
-    (lambda a, b, draws: ch05.paired_interval(b, a, draws), "this is b - a"),
-    (lambda a, b, draws: interval_of((a - b)[draws].mean(1), (5, 95)), "a 90 % interval"),
-    (lambda a, b, draws: interval_of((a - b)[draws].mean(1), (0.025, 0.975)), "np.percentile takes 2.5 and 97.5"),
-    (lambda a, b, draws: interval_of((a - b)[draws].mean(0)), "from these draws expected about"),
-    (lambda a, b, draws: ch05.paired_interval(a, b, draws)[::-1], "from these draws expected about"),
-    (lambda a, b, draws: np.mean(a - b), "from these draws expected about"),
-    (lambda a, b, draws: np.reshape(ch05.paired_interval(a, b, draws), (2, 1)), "of shape (2, 1)"),
-    (own_draws, "from these draws expected about"),
-]
-
-TABLES = {GROUPS: groups, BEST: best_epoch, INTERVAL: paired_interval}
+TABLES = {GROUPS: groups, BEST: best_epoch}
 ANSWERS = (
     answers_ch00,
     answers_ch01,

@@ -1,3 +1,4 @@
+import base64
 import json
 import os
 import re
@@ -7,15 +8,19 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell
+from PIL import Image
 
 from klm_utils.__main__ import main
 from klm_utils.course import results
-from klm_utils.course.notebook import check_parameters, figures, headline, metrics, parameters, read
+from klm_utils.course.notebook import check_parameters, figures, headline, in_few_colours, metrics, parameters, read
 from klm_utils.course.run import Result, environment, execute, kernel_environment, store_result
 from klm_utils.course.scales import plan
 from klm_utils.errors import ConfigError
@@ -357,3 +362,20 @@ def test_metrics_and_headline(course):
     for wrong in ["", "METRICS {'auc': 1}", "METRICS [1]", 'METRICS {"headline": "auc"}', 'METRICS {"a": 1}\n' * 2]:
         with pytest.raises(ConfigError, match="METRICS"):
             printed(wrong)
+
+
+def test_a_drawing_is_stored_in_few_colours_and_looks_the_same():
+    figure, ax = plt.subplots(figsize=(6, 3))
+    ax.plot(range(9), color="#D55E00")
+    ax.set_title("words have shades of grey")
+    file = BytesIO()
+    figure.savefig(file, transparent=True)
+    plt.close(figure)
+    before = base64.b64encode(file.getvalue()).decode()
+    after = in_few_colours(before)
+    assert len(after) < 0.6 * len(before) and len(in_few_colours(after)) <= len(after)
+    old, new = (Image.open(BytesIO(base64.b64decode(text))).convert("RGBA") for text in (before, after))
+    white = Image.new("RGBA", old.size, "white")
+    white.alpha_composite(old)
+    gaps = np.abs(np.asarray(white).astype(int) - np.asarray(new))
+    assert new.size == old.size and gaps.max() < 24 and gaps.mean() < 0.5

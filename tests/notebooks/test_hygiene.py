@@ -186,7 +186,7 @@ def scales_are_used(notebook, path):
             check_parameters(notebook, wanted, f"scale {scale}")
 
 
-FIRST_EDITION = ("05",)
+FIRST_EDITION = ()
 SECOND_EDITION = [reading, page, article_comes_last]
 CHECKS = [
     *SECOND_EDITION,

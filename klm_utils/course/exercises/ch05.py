@@ -1,13 +1,9 @@
 """Checkers of 05_end_to_end_training."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.autograd.functional import jacobian
-from torch.nn.functional import gelu
 
 from klm_utils.course.exercises import attempt, head, same, shape, verdict
 
@@ -94,102 +90,6 @@ def check_best_epoch(fn: Callable) -> None:
     )
 
 
-def paired_interval(a: np.ndarray, b: np.ndarray, draws: np.ndarray) -> tuple[float, float]:
-    """Reference: 2.5 and 97.5 percentile of the mean difference over resampled users, int [draws, users]."""
-    means = (a - b)[draws].mean(axis=1)
-    return tuple(np.percentile(means, [2.5, 97.5]))
-
-
-def check_paired_interval(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's paired bootstrap."""
-    rng = np.random.default_rng(0)
-    b = rng.uniform(size=200)
-    a = b + rng.normal(0.02, 0.05, size=200)
-    draws = rng.integers(200, size=(1000, 200))
-    got, want = attempt(fn, a, b, draws), paired_interval(a, b, draws)
-    ends = np.percentile(a[draws].mean(axis=1), [2.5, 97.5]) - np.percentile(b[draws].mean(axis=1), [2.5, 97.5])
-    crossed = np.percentile(a[draws].mean(1) - b[draws[::-1]].mean(1), [2.5, 97.5])
-    verdict(
-        [
-            (same(got, (0.0, 0.0)), "not done yet: an interval of no width"),
-            (isinstance(got, Exception), f"it raises {head(got)}"),
-            (same(got, np.percentile(a - b, [2.5, 97.5])), "this is the spread of the users, not of their mean"),
-            (same(got, ends), "the difference of two intervals is no interval of the difference"),
-            (same(got, crossed), "a and b need the same users in each draw: that is what pairs them"),
-            (same(got, np.negative(want)[::-1]), "this is b - a"),
-            (same(got, np.percentile((a - b)[draws].mean(1), [5, 95])), "these are the ends of a 90 % interval"),
-            (same(got, np.percentile((a - b)[draws].mean(1), [0.025, 0.975])), "np.percentile takes 2.5 and 97.5"),
-            (not same(got, want), f"from these draws expected about {head(want)}, got {head(got)}"),
-        ],
-        "both models meet the same resampled users",
-    )
-
-
-def freeze(layers: list, last: int, step) -> list[int]:
-    """Reference: only the `last` layers want a gradient; the places of the layers that a step has changed."""
-    for place, layer in enumerate(layers):
-        layer.requires_grad_(place >= len(layers) - last)
-    before = [[weight.detach().clone() for weight in layer.parameters()] for layer in layers]
-    step()
-    pairs = [zip(old, layer.parameters(), strict=True) for old, layer in zip(before, layers, strict=True)]
-    return [place for place, pair in enumerate(pairs) if not all(torch.equal(a, b) for a, b in pair)]
-
-
-def check_freeze(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's freezing, and with the proof."""
-
-    def run(last, sleeping=None):
-        draw = torch.Generator().manual_seed(0)
-        layers = [nn.Linear(3, 3) for _ in range(4)]
-        with torch.no_grad():
-            for layer in layers:
-                layer.weight.copy_(torch.eye(3) + 0.1 * torch.rand(3, 3, generator=draw))
-                layer.bias.fill_(0.1)
-        x, steps = torch.rand(5, 3, generator=draw), []
-
-        def step():
-            steps.append(1)
-            weights = [p for n, layer in enumerate(layers) if n != sleeping for p in layer.parameters()]
-            with torch.enable_grad():
-                y = x
-                for layer in layers:
-                    y = layer(y)
-                y.square().sum().backward()
-            with torch.no_grad():
-                for weight in weights:
-                    if weight.grad is not None:
-                        weight.sub_(weight.grad, alpha=1e-6)  # so small that "nearly equal" does not see it
-
-        got = fn(layers, last, step)
-        return got, [all(p.requires_grad for p in layer.parameters()) for layer in layers], len(steps)
-
-    # No copies of the layers: `step` must move those that fn has.
-    found, asleep, single = attempt(run, 2), attempt(run, 2, 3), attempt(run, 1)
-    got, wants, steps = found if isinstance(found, tuple) else (found, [], 0)
-    other, one = (run[0] if isinstance(run, tuple) else run for run in (asleep, single))
-    listed = isinstance(got, list | tuple) and all(isinstance(place, int | np.integer) for place in got)
-    verdict(
-        [
-            (same(got, []) and all(wants) and not steps, "not done yet: nothing is frozen and no step is taken"),
-            (isinstance(got, Exception), f"it raises {head(got)}"),
-            (not listed, f"return a list of the places that changed, got {head(got)}"),
-            (steps != 1, f"call step() once, it was called {steps} times"),
-            (wants == [True, True, False, False], "the layers at the end are nearest to the task: train those"),
-            (all(wants), "every layer still wants a gradient: use layer.requires_grad_(False)"),
-            (not same(wants, [False, False, True, True]), f"of 4 layers with last = 2, these want a gradient: {wants}"),
-            (
-                same(got, []),
-                "nothing has changed? Clone the weights before (a reference moves along), compare to the bit",
-            ),
-            (same(got, [0, 1]), "these are the layers that stayed: return those that changed"),
-            (not same(got, [2, 3]), f"expected [2, 3], got {head(got)}"),
-            (not same(other, [2]), "compare the weights, to the bit: a layer that may move need not have moved"),
-            (not same(one, [3]), f"with last = 1 only layer 3 may change, got {head(one)}"),
-        ],
-        "the frozen layers are equal to the bit, and you have the proof",
-    )
-
-
 def lora(x: torch.Tensor, W: torch.Tensor, b: torch.Tensor, A: torch.Tensor, B: torch.Tensor, alpha: float):
     """Reference: x W' + b + alpha / r * x A' B', for A [r, in] and B [out, r]."""
     return x @ W.T + b + alpha / len(A) * (x @ A.T @ B.T)
@@ -218,71 +118,6 @@ def check_lora(fn: Callable) -> None:
         ],
         "as at the start where B is zero, and few numbers to train",
     )
-
-
-class Houlsby(nn.Module):
-    """Reference: h + up(gelu(down(h))), where up starts at zero."""
-
-    def __init__(self, width: int, inner: int):
-        super().__init__()
-        self.down, self.up = nn.Linear(width, inner), nn.Linear(inner, width)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
-
-    def forward(self, h: torch.Tensor) -> torch.Tensor:
-        return h + self.up(gelu(self.down(h)))
-
-
-def check_houlsby(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's adapter block."""
-    h = 3 * torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
-    h = torch.cat([h, -h])  # so that no unit of a relu, whose start is the learner's, is dead for all four
-    block = attempt(fn, 6, 2)
-    here = isinstance(block, nn.Module)
-    found: Any = attempt(_facts_of_block, block, h) if here else None
-    start, parameters, reached, bent, between, skips = found if isinstance(found, tuple) else (found, *[0] * 5)
-    verdict(
-        [
-            (here and parameters == 0 and same(start, h), "not done yet: nothing to train"),
-            (isinstance(block, Exception), f"it raises {head(block)}"),
-            (not here, f"return a torch module, got {head(block)}"),
-            (isinstance(start, Exception), f"calling it raises {head(start)}"),
-            (shape(start) != (4, 6), f"from 4 vectors of width 6 come 4 of width 6, got shape {shape(start)}"),
-            (same(start, 0 * h), "the way past the block is missing: add h"),
-            (not same(start, h), "at the start it must give back h itself: let `up` start at zero, its bias too"),
-            (parameters != 32, f"down 6 to 2 and up 2 to 6, with biases: 32 numbers to train, not {parameters}"),
-            (reached == 0, "no gradient reaches `up`: if both maps start at zero, neither ever moves"),
-            (not skips, "with all of its weights at zero it must be the identity"),
-            (bent < 1e-4, "between down and up something must bend: without gelu both are one linear map"),
-            (not between, "gelu stands between the maps: first down, then gelu, then up"),
-        ],
-        "the language model starts as it was, and can learn",
-    )
-
-
-def _facts_of_block(block: nn.Module, h: torch.Tensor) -> tuple:
-    """Output at the start, parameters, entries of matrices with a gradient, how far from linear, bent between the two
-    maps (else what it reads or writes is no plane of two dimensions), identity at 0?"""
-    weights = list(block.parameters())
-    h = h.to(weights[0].dtype) if weights else h
-    start = block(h).detach()
-    if weights:
-        (block(h) * torch.sin(torch.arange(start.numel())).reshape(start.shape)).sum().backward()
-    reached = sum(int((w.grad != 0).sum()) for w in weights if w.grad is not None and w.ndim == 2)
-    draw = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in weights:
-            weight.copy_(torch.randn(weight.shape, generator=draw))
-        bent = (block(h) + block(-h) - 2 * block(0 * h)).abs().max().item()
-    between = False
-    if start.shape == h.shape:
-        slopes = [jacobian(lambda x: block(x[None])[0] - x, row) for row in h]
-        between = all(torch.linalg.matrix_rank(torch.cat(slopes, side), rtol=1e-4) <= 2 for side in (0, 1))
-    with torch.no_grad():
-        for weight in weights:
-            weight.zero_()
-        skips = torch.equal(block(h), h)
-    return start, sum(w.numel() for w in weights), reached, bent, between, skips
 
 
 def grouped(items: torch.Tensor, read, users: torch.Tensor) -> torch.Tensor:
@@ -325,4 +160,138 @@ def check_grouped(fn: Callable) -> None:
             (not same(slope, true, 1e-4), "the gradient of all rows of an item must reach its text: no detach"),
         ],
         "each text is read once, and all of its rows share the gradient",
+    )
+
+
+LAYERS = {"frozen": 0, "adapter": 6, "partial": 2, "full": 6}  # through which the gradient passes, of six
+
+
+def depth(modes: list[str]) -> dict[str, int]:
+    """Reference: how many of the six layers the gradient passes through, by mode."""
+    return {mode: LAYERS[mode] for mode in modes}
+
+
+def check_depth(fn: Callable) -> None:
+    """Say for which mode the learner sends the gradient too far, or not far enough."""
+    got = attempt(fn, list(LAYERS))
+    whole = isinstance(got, dict) and all(isinstance(n, int | np.integer) for n in got.values())
+    found: dict = got if whole and isinstance(got, dict) else {}
+    verdict(
+        [
+            (whole and found == dict.fromkeys(LAYERS, 0), "not done yet: in three modes the language model learns"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not whole or set(found) != set(LAYERS), f"return a number of layers for each mode, got {head(got)}"),
+            (any(not 0 <= n <= 6 for n in found.values()), f"there are six layers, from 0 to 6; got {head(got)}"),
+            (found.get("frozen") != 0, "frozen: nothing below the fusion learns, so nothing asks for a gradient there"),
+            (found.get("full") != 6, "full: even layer 1 learns, and it is the farthest from the loss"),
+            (found.get("partial") != 2, "partial: the last two layers learn, and below them nothing asks"),
+            (
+                found.get("adapter") != 6,
+                "adapter: layers stand still, but LoRA has matrices beside *each*, layer 1 too",
+            ),
+        ],
+        "a layer that stands still can still pass the gradient on",
+    )
+
+
+SENTENCES = list("abcd")
+
+
+def reading(sentences: list[str]) -> str:
+    """Reference: the letters of the sentences that the ten folds support."""
+    return "ac"
+
+
+def check_reading(fn: Callable) -> None:
+    """Say which sentence the learner has read into the picture."""
+    got = attempt(fn, list(SENTENCES))
+    text = "".join(got) if isinstance(got, list | tuple) and all(isinstance(x, str) for x in got) else got
+    letters = set(text.lower()) if isinstance(text, str) else set()
+    verdict(
+        [
+            (isinstance(text, str) and not text, "not done yet: return the letters, such as 'bd'"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not letters or not letters <= set(SENTENCES), f"return letters from a to d, got {head(got)}"),
+            ("b" in letters, f"b speaks of other films: look at the thin line of full minus frozen; got {head(got)}"),
+            ("d" in letters, "d: both lines of that row contain 0, so neither model is better"),
+            ("a" not in letters, "a speaks of other users only: the thick line of full minus frozen"),
+            ("c" not in letters, "c: the thin line of frozen minus frozen, shuffled is right of 0"),
+        ],
+        "one picture, two questions: other users, and other films",
+    )
+
+
+def rank(rows: int, columns: int) -> int:
+    """Reference: the smallest rank at which two thin matrices have more numbers than one of rows x columns."""
+    return rows * columns // (rows + columns) + 1
+
+
+def check_rank(fn: Callable) -> None:
+    """Say what is right or wrong with the rank at which LoRA saves nothing any more."""
+    got, square, small = attempt(fn, 1536, 384), attempt(fn, 384, 384), attempt(fn, 3, 2)
+    verdict(
+        [
+            (
+                same(got, 8) and same(square, 8),
+                "not done yet: with rank 8 the two have 15,360 numbers, the map 589,824",
+            ),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (same(got, 384), "a matrix of 1,536 x 384 has rank 384 at most, but much earlier nothing is saved"),
+            (same(got, 307), "at 307 the two still have fewer numbers: one more"),
+            (same(got, 308) and same(square, 192), "at 192 both have 147,456 numbers: equal is not more"),
+            (
+                not same(got, 308),
+                f"A has r x 384 numbers, B 1,536 x r: together more than 1,536 x 384; got {head(got)}",
+            ),
+            (not same(square, 193), f"for 384 x 384 expected 193, got {head(square)}"),
+            (not same(small, 2), f"for 3 x 2 expected 2, got {head(small)}"),
+        ],
+        "far below that rank LoRA is small",
+    )
+
+
+def step(optimizer: torch.optim.Optimizer, weights: list[torch.Tensor], loss: torch.Tensor) -> torch.Tensor:
+    """Reference: one step with a gradient of length 1 at most; the length before that."""
+    optimizer.zero_grad()
+    loss.backward()
+    length = torch.nn.utils.clip_grad_norm_(weights, 1.0)
+    optimizer.step()
+    return length
+
+
+def check_step(fn: Callable) -> None:
+    """Say which of the faults of a training step is still there."""
+    slopes = torch.tensor([[3.0, 4.0], [4.0, -3.0], [0.3, 0.4]])
+
+    def run():
+        weight = torch.zeros(2, requires_grad=True)
+        optimizer, lengths, path = torch.optim.SGD([weight], lr=1.0), [], []
+        for slope in slopes:
+            with torch.enable_grad():
+                loss = (weight * slope).sum()
+            lengths.append(fn(optimizer, [weight], loss))
+            path.append((-weight.detach()).tolist())
+        return path, lengths
+
+    found = attempt(run)
+    path, lengths = found if isinstance(found, tuple) else ([None] * 3, [found] * 3)
+    first, second, third = path
+    kinds = int, float, np.number, torch.Tensor
+    numbers = all(isinstance(n, kinds) and shape(n) == () and same(n, n) for n in lengths)  # nan equals nothing
+    verdict(
+        [
+            (
+                same(first, [3.0, 4.0]) and same(second, [7.6, 1.8], 1e-3),
+                "not done yet: a gradient of length 5 moved the weight by 5, and the next step still had it in",
+            ),
+            (isinstance(found, Exception), f"it raises {head(found)}"),
+            (not numbers, f"return the length of the gradient before it is shortened, got {head(lengths[0])}"),
+            (same(third, [0.0, 0.0]), "nothing moves: the gradient is thrown away before the step uses it"),
+            (same(first, [3.0, 4.0]), "a gradient of length 5 moved the weight by 5: shorten it before the step"),
+            (same(first, [0.6, 0.8], 1e-3) and not same(second, [1.4, 0.2], 1e-3), "the last gradient is still in it"),
+            (same(third, [2.0, 1.0], 1e-3), "a gradient of length 0.5 is no longer than 1: it stays as it is"),
+            (not same(third, [1.7, 0.6], 1e-3), f"after three steps expected about [-1.7, -0.6], got {head(third)}"),
+            (not same(lengths, [5.0, 5.0, 0.5], 1e-3), f"expected lengths 5, 5 and 0.5, got {head(lengths)}"),
+        ],
+        "clear, go back, shorten, step",
     )

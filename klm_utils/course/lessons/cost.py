@@ -6,6 +6,7 @@ prints one line of JSON. Each measurement has a process of its own, since a peak
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -49,6 +50,22 @@ def positions_read(model: torch.nn.Module) -> Iterator[list[int]]:
         hook.remove()
 
 
+@contextmanager
+def kept_for_the_way_back(model: torch.nn.Module) -> Iterator[dict[int, int]]:
+    """Bytes of each piece of memory that autograd keeps meanwhile, by its address; the model's own weights do not
+    count."""
+    own, kept = {p.untyped_storage().data_ptr() for p in model.parameters()}, {}
+
+    def note(tensor: Tensor) -> Tensor:
+        piece = tensor.untyped_storage()
+        if piece.data_ptr() not in own:
+            kept[piece.data_ptr()] = piece.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        yield kept
+
+
 def measure(
     mode: str = "full",
     tuning: dict[str, Any] | None = None,
@@ -73,8 +90,9 @@ def measure(
         ConfigError: no steps; `grouped` off for a frozen model, or for "interaction".
 
     Returns:
-        trained, parameters: of the language model; seconds, positions: of an epoch, from those steps; peak_mb: of
-        resident memory, of the whole process; and the arguments.
+        trained, parameters: of the language model; seconds, positions: of an epoch, from those steps; kept_mb: of
+        what the first step keeps on its way to the loss, for the way back; peak_mb: of resident memory, of the whole
+        process; and the arguments.
     """
     if not grouped and (mode == "frozen" or objective != "label"):
         what = "the loop over interactions is that of a trained language model and the rows of the log"
@@ -91,7 +109,8 @@ def measure(
     run.begin()
     model.train()
     batches = task.batches(draw)
-    step(run, batches[0], draw)
+    with kept_for_the_way_back(model) as kept:
+        step(run, batches[0], draw)
     with positions_read(model.texts.model if model.texts else torch.nn.Identity()) as count:
         start = time.perf_counter()
         for batch in batches[1 : steps + 1]:
@@ -105,14 +124,15 @@ def measure(
         "parameters": parameters,
         "seconds": round(seconds, 2),
         "positions": round(count[0] * share),
+        "kept_mb": round(sum(kept.values()) / 2**20),
         "peak_mb": round(peak()),
     }
 
 
-def in_a_process_of_its_own(**arguments: Any) -> dict[str, Any]:
-    """`measure` in a new process."""
+def in_a_process_of_its_own(environment: dict[str, str] | None = None, **arguments: Any) -> dict[str, Any]:
+    """`measure` in a new process, with these variables of its environment besides ours."""
     command = [sys.executable, "-m", "klm_utils.course.lessons.cost", json.dumps(arguments)]
-    run = subprocess.run(command, capture_output=True, text=True)
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | (environment or {}))
     if run.returncode:
         found, remedy = run.stderr.strip()[-1000:], "see the error of the process"
         raise ConfigError("the measurement failed", f"cost {arguments}", found, "a line of JSON", remedy)

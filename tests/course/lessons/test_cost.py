@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from klm_utils.course.lessons import cost
 from klm_utils.errors import ConfigError
@@ -12,12 +13,21 @@ def test_item_grouped_training_reads_at_least_forty_times_less():
     by_row = cost.in_a_process_of_its_own(mode="full", objective="label", grouped=False, steps=1)
     assert by_row["positions"] > 40 * grouped["positions"] > 0
     assert by_row["trained"] == grouped["trained"] == 10_844_928
-    assert all(found["seconds"] > 0 and found["peak_mb"] > 100 for found in (grouped, by_row))
+    assert all(found["seconds"] > 0 and found["peak_mb"] > found["kept_mb"] > 10 for found in (grouped, by_row))
 
 
 def test_a_frozen_model_reads_nothing_in_a_step():
     found = cost.measure(mode="frozen", steps=1)
     assert found["positions"] == found["trained"] == 0 and found["seconds"] > 0
+
+
+def test_what_is_kept_for_the_way_back_is_counted_once_and_without_the_weights():
+    weight = torch.nn.Linear(3, 4)
+    with cost.kept_for_the_way_back(weight) as kept:
+        x = torch.ones(5, 3)
+        y = weight(x).sigmoid()
+        loss = (y * y).sum()
+    assert sum(kept.values()) == 4 * (x.numel() + y.numel()) and loss.requires_grad
 
 
 def test_a_measurement_that_fails_says_why():
