@@ -186,10 +186,10 @@ def scales_are_used(notebook, path):
             check_parameters(notebook, wanted, f"scale {scale}")
 
 
-FIRST_EDITION = ()
-SECOND_EDITION = [reading, page, article_comes_last]
 CHECKS = [
-    *SECOND_EDITION,
+    reading,
+    page,
+    article_comes_last,
     budgets,
     executed_in_sequence,
     no_absolute_path,
@@ -226,8 +226,7 @@ def test_the_notebooks_are_here_and_have_scales():
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_notebooks(check):
-    paths = [p for p in NOTEBOOKS if check not in SECOND_EDITION or not p.name.startswith(FIRST_EDITION)]
-    assert not (found := all_faults(check, paths)), found
+    assert not (found := all_faults(check, NOTEBOOKS)), found
 
 
 def without_a_trace_of_a_run(notebook, path):

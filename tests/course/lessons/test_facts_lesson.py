@@ -103,7 +103,9 @@ def test_a_thick_way_is_one_that_the_score_needs():
     )
     assert {"user 1", "M$M", "X and 2 more", "actor B", "+0.50", "-0.20"} <= set(texts(ax))
     assert ax.lines[0].get_linewidth() > 5 > ax.lines[3].get_linewidth() and "V" * 30 not in str(texts(ax))
-    assert [ax.lines[at].get_color() for at in (0, 3)] == [*facts.COLOURS[:2]], "orange: without it the score would rise"
+    assert [ax.lines[at].get_color() for at in (0, 3)] == [*facts.COLOURS[:2]], (
+        "orange: without it the score would rise"
+    )
 
 
 def test_two_bars_for_each_row():
