@@ -75,7 +75,9 @@ class Page:
     def cell(self, number):
         self.browser.execute_script(f"window.jupyterapp.shell.currentWidget.content.scrollToItem({number}, 'center')")
         box = wait(lambda: self.browser.find_elements(CSS, f".jp-Cell[data-windowed-list-index='{number}']"))[0]
-        box.find_element(CSS, ".cm-content").click()
+        if folded := box.find_elements(CSS, ".jp-InputPlaceholder"):  # the set-up
+            folded[0].click()
+        wait(lambda: box.find_elements(CSS, ".cm-content"))[0].click()
 
     def type(self, *keys):
         self.browser.switch_to.active_element.send_keys(*keys)
