@@ -85,7 +85,12 @@ def tug(share: float, lambdas: Sequence[float], settles: Callable[[float, float,
         ax.axvline(settles(share, lam, 1), color=colour, linestyle="--", linewidth=1)
     ax.set(xlabel="p", ylabel=f"loss, of s = {share:g} and the rule", ylim=(0, 3.2))
     ax.legend(
-        frameon=False, fontsize=9, title="dashed: your formula", title_fontsize=9, loc="upper left", bbox_to_anchor=(1, 1)
+        frameon=False,
+        fontsize=9,
+        title="dashed: your formula",
+        title_fontsize=9,
+        loc="upper left",
+        bbox_to_anchor=(1, 1),
     )
     ax.spines[["top", "right"]].set_visible(False)
     return ax
