@@ -4,6 +4,7 @@ A rule "body => head" says +1 of a row whose body holds where the head is "buys"
 of a row whose body does not hold. `says` has a column for each of `RULES`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -187,17 +188,20 @@ def measures(p: np.ndarray, says: np.ndarray, y: ArrayLike, optimum: np.ndarray)
     return {name: float(value) for name, value in (found | {"violation": (1 - head)[held].mean()}).items()}
 
 
-def lists(ds: RecDataset, model: Logistic, time: int, k: int = 10, drop: bool = False) -> pd.DataFrame:
+def lists(
+    ds: RecDataset, model: Logistic, time: int, k: int = 10, drop: bool = False, rules: Sequence[int] | None = None
+) -> pd.DataFrame:
     """The k best of each user who was there before `time`, of what she has not met; the shop that ships.
 
     A row per user: `purchases`, the sum of the true probabilities, and `same type`, the share of the list of a kind
-    that she has bought before. drop: the rule as a filter, no such thing comes into a list.
+    that she has bought before. drop: the rule as a filter, no such thing comes into a list. rules: which columns of
+    `says` the model was fitted to; None: the first.
     """
     before = ds.interactions[ds.interactions["timestamp"] < time]
     users, items = before["user_id"].unique(), ds.items.index[ds.items["launched"] < time]
     u, i = np.repeat(users, len(items)), np.tile(items, len(users))
-    says = bodies(ds, u, i, np.full(len(u), time))
-    score = model.predict(crosses(ds, u, i), says[:, : model.rules]).reshape(len(users), -1)
+    says, own = bodies(ds, u, i, np.full(len(u), time)), list(range(model.rules) if rules is None else rules)
+    score = model.predict(crosses(ds, u, i), says[:, own]).reshape(len(users), -1)
     score[places(pd.Index(users), before["user_id"]), places(items, before["item_id"])] = -1
     same = says[:, 2].reshape(score.shape) < 0
     top = np.argsort(-np.where(same & drop, -1, score), axis=1, kind="stable")[:, :k]

@@ -1,36 +1,99 @@
 """The drawings of what rules do, for notebook 07. Each returns its Axes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from klm_utils.course.lessons.logic import RULES, STATED
+from klm_utils.course.lessons.logic import RULES, STATED, implies
 from klm_utils.plots import COLOURS
 
 
 def by_lambda(test: Mapping[str, Mapping[str, Sequence[float]]], kind: str) -> pd.DataFrame:
-    """Means over shops of one kind of model, a row for each lambda, from "test" of docs/results/rules.json."""
+    """One kind of model over shops, a row for each lambda, from "test" of docs/results/rules.json.
+
+    The mean of each measure under its name, and the ends of its interval as "... low" and "... high".
+    """
     own = {key.removeprefix(f"{kind}, "): value for key, value in test.items() if key.rpartition(", ")[0] == kind}
-    return pd.DataFrame({float(lam): {m: v[0] for m, v in row.items()} for lam, row in own.items()}).T
+    ways = ("", " low", " high")
+    return pd.DataFrame(
+        {
+            float(lam): {m + way: v[at] for m, v in row.items() for at, way in enumerate(ways)}
+            for lam, row in own.items()
+        }
+    ).T
 
 
-def over_lambda(runs: Mapping[str, pd.DataFrame], columns: Sequence[str], truth: Mapping[str, float]) -> np.ndarray:
-    """One panel for each measure, over lambda, one line for each run; dotted: what the true probabilities have."""
-    axes = plt.subplots(1, len(columns), figsize=(3.7 * len(columns), 2.8), layout="constrained")[1]
-    for ax, column in zip(np.atleast_1d(axes), columns, strict=True):
+def over_lambda(
+    runs: Mapping[str, pd.DataFrame], columns: Mapping[str, str], truth: Mapping[str, float] | None = None
+) -> np.ndarray:
+    """One panel for each measure, over lambda, one line for each run, and its interval as a band.
+
+    Args:
+        runs: of `by_lambda`. columns: measure -> what stands at its axis. truth: measure -> what the true
+            probabilities have, dotted.
+    """
+    axes = plt.subplots(1, len(columns), figsize=(3.7 * len(columns), 2.9), layout="constrained", squeeze=False)[1][0]
+    for ax, (column, label) in zip(axes, columns.items(), strict=True):
         for (name, run), colour, marker in zip(runs.items(), COLOURS, "os^Dvp", strict=False):
             ax.plot(range(len(run)), run[column], marker=marker, color=colour, label=name)
-        if column in truth:
-            ax.axhline(truth[column], color="#555555", linestyle=":")
-            ax.text(len(run) - 1, truth[column], "the truth", ha="right", va="bottom", fontsize=8, color="#555555")
+            ends = run[f"{column} low"], run[f"{column} high"]
+            ax.fill_between(range(len(run)), *ends, color=colour, alpha=0.2, linewidth=0)
+        if column in (truth or {}):
+            ax.axhline(truth[column], color="#555555", linestyle=":")  # type: ignore[index]
+            ax.text(0.35, truth[column], "the truth", va="bottom", fontsize=9, color="#555555")  # type: ignore[index]
         ax.set_xticks(range(len(run)), [f"{lam:g}" for lam in run.index])
-        ax.set(xlabel="lambda", title=column)
+        ax.set(xlabel="lambda", ylabel=label)
         ax.spines[["top", "right"]].set_visible(False)
-    np.atleast_1d(axes)[0].legend(frameon=False, fontsize=8)
+    axes[-1].legend(frameon=False, fontsize=9)
     return axes
+
+
+def truth_cost(points: Mapping[str, tuple[float, float]], ax: Axes | None = None) -> Axes:
+    """-log truth of "if body, then head" over p, the truth of the head; a curve and a dot at p for each entry.
+
+    Args:
+        points: label -> (body, p).
+    """
+    ax = ax or plt.subplots(figsize=(6.2, 2.9), layout="constrained")[1]
+    over = np.linspace(0.01, 1, 200)
+    for (label, (body, p)), colour, marker in zip(points.items(), COLOURS, "os^Dvp", strict=False):
+        ax.plot(over, -np.log(implies(body, over)), color=colour)
+        ax.plot(p, -np.log(implies(body, p)), marker, color=colour, label=label)
+    ax.set(xlabel="p, the truth of the head", ylabel="-log truth", ylim=(-0.15, 4.7))
+    ax.legend(frameon=False, fontsize=9)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def tug(share: float, lambdas: Sequence[float], settles: Callable[[float, float, int], float]) -> Axes:
+    """The loss of rows of which a share bought, plus lambda times that of a rule that says "buys", over p.
+
+    A curve for each lambda with a dot at its lowest point, and a dashed line where `settles(share, lambda, 1)` says
+    that it is.
+    """
+    ax = plt.subplots(figsize=(7.4, 3.1), layout="constrained")[1]
+    over = np.linspace(0.02, 0.98, 481)
+    data = -share * np.log(over) - (1 - share) * np.log(1 - over)
+    for lam, colour, marker in zip(lambdas, COLOURS, "os^Dvp", strict=False):
+        total = data - lam * np.log(over)
+        low = total.argmin()
+        ax.plot(over, total, color=colour)
+        ax.plot(over[low], total[low], marker, color=colour, label=f"lambda {lam:g}: lowest at {over[low]:.2f}")
+        ax.axvline(settles(share, lam, 1), color=colour, linestyle="--", linewidth=1)
+    ax.set(xlabel="p", ylabel=f"loss, of s = {share:g} and the rule", ylim=(0, 3.2))
+    ax.legend(
+        frameon=False,
+        fontsize=9,
+        title="dashed: your formula",
+        title_fontsize=9,
+        loc="upper left",
+        bbox_to_anchor=(1, 1),
+    )
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
 
 
 def strengths(found: Mapping[str, tuple[np.ndarray, np.ndarray]], ax: Axes | None = None) -> Axes:
@@ -45,6 +108,6 @@ def strengths(found: Mapping[str, tuple[np.ndarray, np.ndarray]], ax: Axes | Non
     ax.set_yticks(range(len(RULES)), RULES)
     ax.set(xlabel="log-odds for what the rule says", ylim=(len(RULES) - 0.5, -0.5))
     ax.axvline(0, color="#777777", linewidth=0.8, linestyle=":")
-    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     return ax

@@ -153,12 +153,48 @@ def test_a_filter_leaves_no_second_of_the_same_type(ds, says):
 
 
 def test_pictures():
-    run = pd.DataFrame({"violation": [0.7, 0.5], "auc": [0.6, 0.5]}, index=[0.0, 1.0])
     test = {"a, loss, 0": {"auc": [0.6, 0.5, 0.7]}, "a, loss, 0.1": {"auc": [0.5, 0, 1]}, "loss, 0": {"auc": [0, 0, 0]}}
-    assert logic_pictures.by_lambda(test, "a, loss")["auc"].to_dict() == {0.0: 0.6, 0.1: 0.5}
-    axes = logic_pictures.over_lambda({"loss": run}, ["violation", "auc"], {"violation": 0.7})
-    assert len(axes) == 2 and len(axes[0].lines) == 2
+    run = logic_pictures.by_lambda(test, "a, loss")
+    assert run["auc"].to_dict() == {0.0: 0.6, 0.1: 0.5} and run["auc low"].to_dict() == {0.0: 0.5, 0.1: 0.0}
+    (ax,) = logic_pictures.over_lambda({"true": run}, {"auc": "area"}, {"auc": 0.55})
+    assert len(ax.lines) == 2 and ax.get_ylabel() == "area" and ax.texts[0].get_text() == "the truth"
+    assert ax.texts[0].get_position()[0] < 0.5 and ax.lines[1].get_ydata()[0] == 0.55
+    band = ax.collections[0].get_paths()[0].vertices
+    assert {0.5, 0.7, 0.0, 1.0} <= set(np.round(band[:, 1], 3))
     ends = logic.STATED[:, None] + [-0.1, 0.1]
     ax = logic_pictures.strengths({"one": (logic.STATED, ends), "two": (logic.STATED, ends)})
     assert [label.get_text() for label in ax.get_yticklabels()] == list(logic.RULES)
     plt.close("all")
+
+
+def test_what_a_row_costs_is_drawn_at_its_p():
+    ax = logic_pictures.truth_cost({"body 1": (1.0, 0.1), "body 0": (0.0, 0.1)})
+    dots = [line for line in ax.lines if len(line.get_xdata()) == 1]
+    assert [round(dot.get_ydata()[0], 3) for dot in dots] == [2.303, 0]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["body 1", "body 0"]
+    plt.close("all")
+
+
+def test_the_lowest_point_moves_to_the_right_with_lambda():
+    ax = logic_pictures.tug(0.4, (0.0, 1.0), lambda share, lam, sign: (share + lam) / (1 + lam))
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "lambda 0: lowest at 0.40",
+        "lambda 1: lowest at 0.70",
+    ]
+    dashed = [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == "--"]
+    assert dashed == [0.4, 0.7]
+    plt.close("all")
+
+
+def test_lists_of_a_model_that_reads_one_rule(ds, says):
+    log, split = ds.interactions, klm.split(ds, "temporal")
+    x, part = logic.crosses(ds, log["user_id"], log["item_id"]), split.train.index[-3000:]
+    y = log["label"].to_numpy()[part]
+    model = logic.Logistic(feature=True, decay=1e-3).fit(x[part], says[part][:, 2:], y)
+    model.weights[1] = 50.0  # never a second of the same type
+    time = int(split.test["timestamp"].iloc[0])
+    assert (
+        logic.lists(ds, model, time, rules=[2])["same type"].max()
+        == 0
+        < logic.lists(ds, model, time)["same type"].max()
+    )
