@@ -124,11 +124,12 @@ def check_idf(fn: Callable) -> None:
 SENTENCES = {
     "a": "On these films, other users would gain from facts beside the text.",
     "b": "Facts make the text superfluous.",
-    "c": "Wrong facts beside the text are worse than no facts.",
+    "c": "Facts alone are better than the text alone.",
     "d": "For films that many people have rated, facts help as much.",
 }
 UNPROVED = {
     "b": "facts alone, without text, have the lower mean: the text still adds to them",
+    "c": "see the rows facts and text: both intervals of the difference contain 0",
     "d": "all films in these tables are new: they say nothing about films with many ratings",
 }
 
@@ -145,14 +146,6 @@ def check_sentences(fn: Callable) -> None:
             (chosen is None, f"return letters, such as 'ab'; got {head(got)}"),
             (bool((chosen or set()) - set(SENTENCES)), f"the letters are a to d; got {head(got)}"),
             (bool(wrong), f"{wrong[0]}: {UNPROVED[wrong[0]]}; got {head(got)}" if wrong else ""),
-            (
-                chosen is not None and "a" not in chosen,
-                f"a: look at the interval for other users, in all three tables; got {head(got)}",
-            ),
-            (
-                chosen is not None and "c" not in chosen,
-                f"c: see the rows of others, and of the mislinked graph; got {head(got)}",
-            ),
         ],
         "new films, other users, right facts: the sentence is as wide as its table",
     )

@@ -61,15 +61,15 @@ def paths(liked: Sequence, film, holders: Mapping[str, Sequence]) -> dict[str, l
     return shared
 
 
-def path_check(falls: pd.DataFrame, liked: Mapping, holders: Mapping[str, Sequence]) -> pd.DataFrame:
+def path_check(falls: pd.DataFrame, liked: Mapping, holders: Mapping[str, Sequence], draws: int = 1000) -> pd.DataFrame:
     """Does the score need a fact more if a path leads over it? The same films and facts, users with and without a path.
 
     Args:
-        falls: of `drop_each`. liked: user id -> item ids. holders: `holders(ds)`.
+        falls: of `drop_each`. liked: user id -> item ids. holders: `holders(ds)`. draws: bootstrap draws of films.
 
     Returns:
-        by relation: the mean fall for users with a path, for users without one, and the number of facts compared, of
-        those that have users of both kinds.
+        by relation: the mean fall for users with a path ("a path"), for users without one ("no path"), the 95 %
+        interval of the difference for other films ("low", "high"), and how many facts have users of both kinds.
     """
     mine, rows = [{*liked.get(user, ())} for user in falls.index], []
     for item, fact in falls.columns:
@@ -77,9 +77,16 @@ def path_check(falls: pd.DataFrame, liked: Mapping, holders: Mapping[str, Sequen
         path = np.array([not own.isdisjoint(others) for own in mine])
         if 0 < path.sum() < len(path):
             fall = falls[item, fact].to_numpy()
-            rows.append((said(fact).split()[0], fall[path].mean(), fall[~path].mean()))
-    table = pd.DataFrame(rows, columns=["relation", "a path", "no path"]).groupby("relation")
-    return table.mean().assign(facts=table.size())
+            rows.append((said(fact).split()[0], item, fall[path].mean(), fall[~path].mean()))
+    table = pd.DataFrame(rows, columns=["relation", "item", "a path", "no path"])
+    weights = np.random.default_rng(0).multinomial(n := falls.columns.get_level_values(0).nunique(), [1 / n] * n, draws)
+    place, found = {item: at for at, item in enumerate(falls.columns.unique(0))}, {}
+    for relation, own in table.groupby("relation"):
+        more, weight = own["a path"] - own["no path"], weights[:, own["item"].map(place)]
+        there = weight.sum(1) > 0
+        ends = np.quantile((weight[there] @ more) / weight[there].sum(1), (0.025, 0.975))
+        found[relation] = [own["a path"].mean(), own["no path"].mean(), *ends, len(own)]
+    return pd.DataFrame.from_dict(found, "index", columns=["a path", "no path", "low", "high", "facts"])
 
 
 def said(fact: str) -> str:

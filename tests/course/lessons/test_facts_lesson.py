@@ -90,8 +90,18 @@ def test_the_check_compares_users_with_and_without_a_path():
         [[0.5, 0.1, 7.0, 0.0], [0.1, 0.4, 7.0, 0.3], [0.3, 0.0, 7.0, 0.1]], index=[1, 2, 3], columns=own
     )
     table = facts.path_check(falls, {1: [1], 2: [3, 4]}, HOLDERS)
-    assert np.allclose(table.loc["actor"], [(0.5 + 0.4) / 2, (0.2 + 0.05) / 2, 2])
-    assert np.allclose(table.loc["director"], [0.3, 0.05, 1]), "nobody can have a path over C"
+    one_film = [0.325, 0.325]  # the bootstrap draws films, and there is one
+    assert np.allclose(table.loc["actor"], [(0.5 + 0.4) / 2, (0.2 + 0.05) / 2, *one_film, 2])
+    assert np.allclose(table.loc["director"], [0.3, 0.05, 0.25, 0.25, 1]), "nobody can have a path over C"
+
+
+def test_its_interval_is_wider_if_films_differ():
+    own = pd.MultiIndex.from_tuples([(item, "cast=A") for item in (1, 2, 9)])
+    holders = {"cast=A": [1, 2, 9]}
+    alike = pd.DataFrame([[0.3, 0.3, 0.3], [0.1, 0.1, 0.1]], index=[1, 2], columns=own)
+    differ = pd.DataFrame([[0.9, 0.0, 0.0], [0.1, 0.1, 0.1]], index=[1, 2], columns=own)
+    tables = [facts.path_check(falls, {1: [1, 2, 9]}, holders).loc["actor"] for falls in (alike, differ)]
+    assert np.allclose(tables[0][["low", "high"]], 0.2) and tables[1]["low"] < 0 < tables[1]["high"]
 
 
 def test_a_thick_way_is_one_that_the_score_needs():
