@@ -501,7 +501,7 @@ def lottery(numbers: np.ndarray, names: Sequence[str], ax: Axes | None = None) -
     reach = 1.1 * np.abs(numbers).max()
     ax.plot([-reach, reach], [-reach, reach], color=ORANGE, linewidth=1)
     ax.set(xlabel=f"number of {names[0]!r}", ylabel=f"number of {names[1]!r}", aspect="equal")
-    ax.set_title(f"{len(numbers)} untrained heads", fontsize=10)
+    ax.set_title(f"{len(numbers)} untrained classifiers", fontsize=10)
     ax.locator_params(nbins=5)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
