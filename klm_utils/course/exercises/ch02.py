@@ -146,7 +146,7 @@ def check_reading(fn: Callable) -> None:
             (not told or not letters <= set(SENTENCES), f"return letters from a to d; got {head(got)}"),
             ("c" in letters, "c: the interval of 'minilm minus letters' contains 0"),
             ("d" in letters, "d: the shop is simulated from matching topics; what does its data card say?"),
-            ("a" not in letters, "a: compare the blue dots with the grey band"),
+            ("a" not in letters, "a: compare the orange bar of minilm with the grey band"),
             ("b" not in letters, "b: what does 'others low' of 'minilm minus genres' say?"),
         ],
         "better than genres, and not better than letters as far as these ten folds can tell",

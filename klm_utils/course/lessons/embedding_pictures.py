@@ -1,16 +1,15 @@
 """The drawings of notebook 02, with real tokens, films and numbers in them. Each returns its Axes."""
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from itertools import pairwise
+from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, FancyArrowPatch, Rectangle
 from matplotlib.transforms import Bbox
-from PIL import Image
 
 from klm_utils.plots import COLOURS, word_map
 
@@ -18,35 +17,20 @@ BLUE, ORANGE, GREEN = COLOURS[:3]
 PALE, INK, GREY = "#DDDDDD", "#333333", "#777777"
 
 
-def in_few_colours(colours: int = 96) -> None:
-    """From now on the notebook keeps its figures with a palette: a third of the bytes, and they look the same."""
-    from IPython.core.getipython import get_ipython
-
-    plt.close(plt.figure())  # loads the backend now: it sets a formatter of its own
-    if (shell := get_ipython()) and shell.display_formatter:
-        shell.display_formatter.formatters["image/png"].for_type(Figure, lambda figure: paletted(figure, colours))
-
-
-def paletted(figure: Figure, colours: int) -> bytes:
-    """A figure as PNG, cut to what is drawn, in at most so many colours."""
-    whole, small = BytesIO(), BytesIO()
-    figure.savefig(whole, format="png", bbox_inches="tight", facecolor="white")
-    Image.open(whole).convert("RGB").quantize(colours).save(small, format="png", optimize=True)
-    return small.getvalue()
-
-
 def history_and_list(
     history: Sequence[tuple[str, float]], ranked: Sequence[tuple[str, float, int]], name: str, ax: Axes | None = None
 ) -> Axes:
-    """Left films that a user rated, with their weights; right new films, nearest first, coloured by what came.
+    """Left films that a user rated, with their weights; right new films, nearest first; blue is liked, orange is not.
 
     Args:
         history: (title, weight), a weight above 0 for what was liked.
-        ranked: (title, cosine, liked later: 0 or 1).
+        ranked: (title, cosine, liked later: 0 or 1). name: what stands above the left column.
     """
     ax = ax or plt.subplots(figsize=(8, 0.7 + 0.36 * max(len(history), len(ranked))), layout="constrained")[1]
-    _column(ax, 0, [(t, f"{w:+.2f}", BLUE if w > 0 else ORANGE) for t, w in history], f"{name} rated")
-    _column(ax, 5.6, [(t, f"{c:+.2f}", BLUE if liked else PALE) for t, c, liked in ranked], "new films, nearest first")
+    _column(ax, 0, [(t, f"{w:+.2f}", BLUE if w > 0 else ORANGE) for t, w in history], name)
+    _column(
+        ax, 5.6, [(t, f"{c:+.2f}", BLUE if liked else ORANGE) for t, c, liked in ranked], "new films, nearest first"
+    )
     middle = -max(len(history), len(ranked)) / 2
     ax.add_patch(FancyArrowPatch((4.25, middle), (5.4, middle), arrowstyle="-|>", mutation_scale=16, color=INK))
     ax.text(4.82, middle + 0.25, "cosine", ha="center", va="bottom", fontsize=9)
@@ -69,15 +53,17 @@ def _short(text: str, letters: int = 31) -> str:
     return text if len(text) <= letters else text[: letters - 1].rstrip() + "…"
 
 
-def worth(films: Mapping[str, Sequence[float]], goods: Mapping[str, Sequence[float]], bands: Sequence) -> np.ndarray:
-    """What untrained vectors are worth. Left a dot per fold, right a value with its interval; grey is chance.
+def worth(
+    films: Mapping[str, Sequence[float]], goods: Mapping[str, Sequence[float]], bands: Mapping[str, Sequence[float]]
+) -> np.ndarray:
+    """What untrained vectors are worth. Left a dot per fold, right a value with its interval; grey: shuffles.
 
     Args:
         films: reader -> AUC of each fold.
         goods: reader -> (AUC, low, high).
-        bands: shuffled AUCs for the left and the right panel, each [shuffles].
+        bands: what was shuffled -> AUCs [shuffles], for the left and for the right panel.
     """
-    axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharex=True)[1]
+    axes = plt.subplots(1, 2, figsize=(8, 3.3), layout="constrained", sharex=True)[1]
     for row, values in enumerate(films.values()):
         axes[0].plot(values, row + np.linspace(-0.2, 0.2, len(values)), "o", color=BLUE, alpha=0.6, markersize=5)
         axes[0].plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=ORANGE, linewidth=2.5)
@@ -87,10 +73,10 @@ def worth(films: Mapping[str, Sequence[float]], goods: Mapping[str, Sequence[flo
         axes[1].plot(value, row, "o", color=BLUE)
         axes[1].text(high + 0.004, row, f"{value:.3f}", va="center", fontsize=9)
     titles = ("new films (dot: a fold, bar: mean)", "shop, simulated (line: other users)")
-    for ax, rows, band, title in zip(axes, (films, goods), bands, titles, strict=True):
+    for ax, rows, (what, band), title in zip(axes, (films, goods), bands.items(), titles, strict=True):
         ax.axvspan(np.min(band), np.max(band), color="#CCCCCC", zorder=0)
         ax.set_yticks(range(len(rows)), list(rows), fontsize=9)
-        ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="AUC of a user; grey: shuffled")
+        ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"AUC of a user; grey: {what}")
         ax.set_title(title, fontsize=10)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_xlim(0.46, 0.69)
@@ -121,13 +107,14 @@ def same_or_not(cosines: Mapping[str, np.ndarray], names: Sequence[str]) -> np.n
     """A heat map of the cosines of all pairs per model, [n, n] each; a cross where two vectors are one."""
     axes = plt.subplots(1, len(cosines), figsize=(8, 4), layout="constrained", squeeze=False)[1][0]
     for ax, (name, cosine) in zip(axes, cosines.items(), strict=True):
-        ax.imshow(cosine, cmap="Blues", vmin=0, vmax=1)
+        drawn = ax.imshow(cosine, cmap="Blues", vmin=0, vmax=1)
         one = np.argwhere((cosine > 1 - 1e-6) & ~np.eye(len(names), dtype=bool))
         if len(one):
             ax.plot(one[:, 1], one[:, 0], "x", color=ORANGE, markersize=5)
         ax.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
         ax.set_yticks(range(len(names)), names, fontsize=9)
         ax.set_title(f"{name}: {len(_classes(cosine))} vectors for {len(names)} tags", fontsize=10)
+    axes[0].figure.colorbar(drawn, ax=axes, label="cosine", shrink=0.6)
     return axes
 
 
@@ -225,18 +212,32 @@ def _pairs(vectors: np.ndarray) -> np.ndarray:
     return (vectors @ vectors.T)[np.triu_indices(len(vectors), 1)]
 
 
-def cosines(found: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """A panel per model: the cosines of pairs as they come and centred, with the mean of each."""
-    axes = plt.subplots(1, len(found), figsize=(7.6, 2.3), layout="constrained", sharex=True, squeeze=False)[1][0]
-    for ax, (name, (raw, centred)) in zip(axes, found.items(), strict=True):
-        for values, colour, label in ((raw, BLUE, "as they come"), (centred, ORANGE, "centred")):
-            ax.hist(values, bins=40, alpha=0.7, color=colour, label=f"{label}: mean {values.mean():.2f}")
-        ax.set(xlabel="cosine of two tags", ylabel="pairs")
-        ax.set_title(name, fontsize=10)
-        ax.legend(frameon=False, fontsize=9, loc="upper left")
-        ax.set_ylim(0, 1.35 * ax.get_ylim()[1])
-        ax.spines[["top", "right"]].set_visible(False)
-    return axes
+def cosines(
+    found: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    related: np.ndarray,
+    names: Sequence[str] = ("others", "related"),
+) -> np.ndarray:
+    """A column per model: the cosines of pairs as they come (above) and centred (below), related pairs in blue.
+
+    Args:
+        found: model -> (raw, centred), [pairs] each. related: bool [pairs]. names: of the two kinds of pairs.
+
+    Returns:
+        Axes [2, models]; a curve is the share of the pairs of its kind.
+    """
+    grid = plt.subplots(2, len(found), figsize=(7.6, 3.4), layout="constrained", sharex=True, squeeze=False)[1]
+    for column, (model, both) in enumerate(found.items()):
+        for ax, values, way in zip(grid[:, column], both, ("as they come", "centred"), strict=True):
+            for rows, colour, name in ((~related, GREY, names[0]), (related, BLUE, names[1])):
+                share = np.full(rows.sum(), 1 / rows.sum())
+                ax.hist(values[rows], bins=25, weights=share, alpha=0.6, color=colour, label=name)
+            ax.set_title(f"{model}, {way}: mean {values.mean():.2f}", fontsize=10)
+            ax.set_yticks([])
+            ax.spines[["top", "right", "left"]].set_visible(False)
+        grid[1, column].set_xlabel("cosine of two tags")
+        grid[0, column].set_ylabel("share of pairs")
+    grid[1, -1].legend(frameon=False, fontsize=9, loc="upper right")
+    return grid
 
 
 def two_users(
@@ -255,12 +256,12 @@ def two_users(
             side, back = "right" if x[best] > np.median(x) else "left", {"facecolor": "white", "alpha": 0.8, "pad": 1}
             ax.plot(x[best], y[best], "o", color=ORANGE)
             ax.annotate(
-                _short(names[best], 26), (x[best], y[best]), xytext=(0, 9), textcoords="offset points", ha=side,
-                fontsize=9, parse_math=False, bbox=back | {"edgecolor": "none"},
+                "\n".join(wrap(names[best], 22)), (x[best], y[best]), xytext=(0, 9), textcoords="offset points",
+                ha=side, fontsize=9, parse_math=False, bbox=back | {"edgecolor": "none"},
             )  # fmt: skip
         ax.set_title(f"{title}: correlation {np.corrcoef(x, y)[0, 1]:.2f}", fontsize=10)
         ax.set(xlabel=f"cosine to {users[0]}", ylabel=f"cosine to {users[1]}")
-        ax.margins(0.12)
+        ax.margins(0.12, 0.22)
         ax.spines[["top", "right"]].set_visible(False)
     return axes
 
@@ -303,6 +304,14 @@ def _apart(ax: Axes) -> None:
             if inside and not any(box.overlaps(other) for other in taken):
                 break
         taken.append(box)
+        if abs(x) + abs(y) > 16:  # far from its point: a thin line joins them
+            ends = [label.xy, ax.transData.inverted().transform(_nearest(box, *ax.transData.transform(label.xy)))]  # type: ignore[attr-defined]
+            ax.add_line(Line2D(*np.transpose(ends), color=GREY, linewidth=0.6, zorder=0))
+
+
+def _nearest(box: Bbox, x: float, y: float) -> tuple[float, float]:
+    """The point of a box that is nearest to a place."""
+    return min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1)
 
 
 def side_by_side(name: str, found: Mapping[str, Sequence[tuple[str, float]]], ax: Axes | None = None) -> Axes:
@@ -321,6 +330,35 @@ def side_by_side(name: str, found: Mapping[str, Sequence[tuple[str, float]]], ax
     ax.set(xlim=(-0.1, 4.05 * len(found)), ylim=(-longest - 0.1, 1.0))
     ax.set_title(f"nearest to {name}", fontsize=11, loc="left", parse_math=False)
     ax.axis("off")
+    return ax
+
+
+def ranks(places: Mapping[str, Mapping[str, int]], of: int, ax: Axes | None = None) -> Axes:
+    """Where each reader ranks something: a row per pair, a marker per reader, on a log axis; grey is the first ten.
+
+    Args:
+        places: pair -> reader -> rank, 1 is first. of: the number of things ranked.
+    """
+    ax = ax or plt.subplots(figsize=(8, 1.0 + 0.26 * len(places)), layout="constrained")[1]
+    readers = list(next(iter(places.values())))
+    for number, (reader, colour, marker) in enumerate(zip(readers, (BLUE, GREEN, ORANGE), "osD", strict=False)):
+        rank = [own[reader] for own in places.values()]
+        first = sum(one <= 10 for one in rank)
+        label = f"{reader}: {first} of {len(rank)}\nin the first ten"
+        ax.plot(
+            rank,
+            np.arange(len(rank)) + 0.2 * (number - 1),
+            marker,
+            color=colour,
+            markersize=5.5,
+            alpha=0.85,
+            label=label,
+        )
+    ax.axvspan(0.8, 10.5, color="#E4E4E4", zorder=0)
+    ax.set_yticks(range(len(places)), list(places), fontsize=9)
+    ax.set(xscale="log", xlim=(0.8, 1.2 * of), ylim=(len(places) - 0.5, -0.5), xlabel=f"rank among {of:,} titles")
+    ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
@@ -385,9 +423,12 @@ def ellipses(panels: Mapping[str, np.ndarray], names: Mapping[int, str]) -> np.n
         ax.scatter(*points.T, s=8, color=BLUE, alpha=0.5)
         ax.add_patch(Ellipse(points.mean(0), *size, angle=turn, fill=False, color=ORANGE, linewidth=2))
         ax.plot(0, 0, "+", color="black", markersize=12)
+        back = {"facecolor": "white", "alpha": 0.85, "pad": 1, "edgecolor": "none"}
+        far = points[:, 0].mean() > 2 * points[:, 0].std()  # right of the origin: there is room on the left
+        side, away = ("right", -9) if far else ("left", 9)
         for row, name in names.items():
             ax.plot(*points[row], "o", color=ORANGE, markersize=5)
-            ax.annotate(name, points[row], xytext=(4, 3), textcoords="offset points", fontsize=9)
+            ax.annotate(name, points[row], xytext=(away, 6), textcoords="offset points", ha=side, fontsize=9, bbox=back)
         ax.set_title(f"{title}\nellipse {size[0]:.2f} by {size[1]:.2f}", fontsize=10)
         ax.set_aspect("equal", adjustable="datalim")
         ax.tick_params(labelsize=8)
@@ -404,7 +445,8 @@ def strips(values: Mapping[str, np.ndarray], label: str, ax: Axes | None = None)
         ax.plot([np.median(some)] * 2, [row - 0.35, row + 0.35], color="black", linewidth=1.5)
         ax.text(1.005, row, f"{np.median(some):.2f}", va="center", fontsize=9, transform=ax.get_yaxis_transform())
     ax.set_yticks(range(len(values)), list(values))
-    ax.set(ylim=(len(values) - 0.5, -0.5), xlabel=label)
+    many = any(len(some) > 400 for some in values.values())
+    ax.set(ylim=(len(values) - 0.5, -0.5), xlabel=label + "; of many pairs 400 are drawn" * many)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -453,14 +495,14 @@ def moved(
 
 
 def lottery(numbers: np.ndarray, names: Sequence[str], ax: Axes | None = None) -> Axes:
-    """The number that each of many drawn heads gives each word, [draws, words]: a histogram per word."""
-    ax = ax or plt.subplots(figsize=(6.4, 2.3), layout="constrained")[1]
-    edges = np.linspace(numbers.min(), numbers.max(), 25)
-    for column, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
-        ax.hist(numbers[:, column], bins=edges.tolist(), histtype="step", linewidth=2, color=colour, label=name)
-    ax.axvline(0, color="black", linewidth=0.8, linestyle=":")
-    ax.set(xlabel=f"the number of a word, {len(numbers)} heads drawn", ylabel="heads")
-    ax.legend(frameon=False, fontsize=9)
+    """The numbers that many drawn heads give two words, [draws, 2]: a dot per head; on the line both are equal."""
+    ax = ax or plt.subplots(figsize=(3.8, 3.3), layout="constrained")[1]
+    ax.plot(numbers[:, 0], numbers[:, 1], ".", color=BLUE, alpha=0.6)
+    reach = 1.1 * np.abs(numbers).max()
+    ax.plot([-reach, reach], [-reach, reach], color=ORANGE, linewidth=1)
+    ax.set(xlabel=f"number of {names[0]!r}", ylabel=f"number of {names[1]!r}", aspect="equal")
+    ax.set_title(f"{len(numbers)} untrained classifiers", fontsize=10)
+    ax.locator_params(nbins=5)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

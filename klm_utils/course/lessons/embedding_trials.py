@@ -24,9 +24,26 @@ from klm_utils.data.splits import Split
 from klm_utils.data.splits import split as split_of
 from klm_utils.embedding.encoder import TextEncoder
 from klm_utils.embedding.pooling import bag_vectors, masked_mean
+from klm_utils.embedding.whitening import fit_whitening
 from klm_utils.evaluation import intervals
 
 TOPICS = ("ball", "music", "photo", "study", "cooking", "tea", "pets", "garden", "beauty", "fashion", "cars", "fishing")
+SEQUELS = (  # the second goes on where the first ends, or is of its series, and their titles share no word of content
+    ("Star Wars", "The Empire Strikes Back"),
+    ("Star Wars", "Return of the Jedi"),
+    ("The Empire Strikes Back", "Return of the Jedi"),
+    ("Raiders of the Lost Ark", "Indiana Jones and the Last Crusade"),
+    ("Aparajito", "The World of Apu (Apur Sansar)"),
+    ("Pather Panchali", "Aparajito"),
+    ("Evil Dead II", "Army of Darkness"),
+    ("Clerks", "Mallrats"),
+    ("The Love Bug", "Herbie Rides Again"),
+    ("Jean de Florette", "Manon of the Spring (Manon des sources)"),
+    ("The Hunt for Red October", "Clear and Present Danger"),
+    ("Smoke", "Blue in the Face"),
+    ("The Wrong Trousers", "A Close Shave"),
+    ("A Grand Day Out", "The Wrong Trousers"),
+)
 Encode = Callable[[list[str]], np.ndarray]
 
 
@@ -162,6 +179,14 @@ def agreement(users: np.ndarray, items: np.ndarray, n: int = 200) -> float:
     return float(np.asarray(np.corrcoef(places))[np.triu_indices(min(n, len(users)), 1)].mean())
 
 
+def shared_top(users: np.ndarray, items: np.ndarray, n: int = 200, k: int = 10) -> float:
+    """How many of their first k items two users share, the mean over the pairs among the first n users."""
+    first = np.argsort(-(users[:n] @ items.T), axis=1)[:, :k]
+    listed = np.zeros((len(first), len(items)))
+    np.put_along_axis(listed, first, 1, axis=1)
+    return float((listed @ listed.T)[np.triu_indices(len(first), 1)].mean())
+
+
 def shop_worth(shops: Mapping[str, RecDataset], encoders: Mapping[str, TextEncoder], shuffles: int) -> dict[str, Any]:
     """For each row of the picture: AUC with its interval for other users, and the shuffles of one of them."""
     found, dealt = {}, np.zeros(shuffles)
@@ -210,22 +235,47 @@ def own_topic(vectors: np.ndarray, topic: np.ndarray) -> np.ndarray:
 
 
 def choice(encoders: Mapping[str, TextEncoder], shops: Mapping[str, RecDataset], texts: int = 16) -> pd.DataFrame:
-    """Unknown tokens, tokens a text, neighbours of the own topic, and speed, of each model and language."""
+    """Unknown tokens, tokens a text, own topic with its interval, and speed, of each model and language."""
     words, topic = sixty()
     rows = {}
     for name, encoder in encoders.items():
         for language, shop in shops.items():
             read = shop.items["description"].tolist()
+            own = own_topic(encoder.encode(words[language]), topic)
             ids = encoder.tokenize(read)
             encoder.encode(read[-4:], cache=False)  # warm up
             took = seconds(partial(encoder.encode, read[:texts], cache=False))
             rows[name, language] = {
                 "unknown tokens": np.mean([t == encoder.tokenizer.unk_token_id for one in ids for t in one]),
                 "tokens a text": np.mean([len(one) for one in ids]),
-                "own topic": own_topic(encoder.encode(words[language]), topic).mean(),
+                **dict(zip(("own topic", "low", "high"), by_topic(own), strict=True)),
                 "texts a second": texts / took,
             }
-    return pd.DataFrame(rows).T
+    return (
+        pd.DataFrame(rows)
+        .T.round({"tokens a text": 0, "texts a second": 0})
+        .astype({"tokens a text": int, "texts a second": int})
+    )
+
+
+def poolings(encoder: TextEncoder, words: Sequence[str], topic: np.ndarray) -> dict[str, float]:
+    """The share of words with a neighbour of their own topic, where a vector is one token's or the mean."""
+    hidden, mask, _ = hidden_states(encoder, words)
+    last = hidden[torch.arange(len(hidden)), mask.sum(1) - 1]
+    vectors = {"first token": hidden[:, 0], "last token": last, "mean": masked_mean(hidden, mask)}
+    return {name: float(own_topic(v.numpy(), topic).mean()) for name, v in vectors.items()}
+
+
+def after_whitening(encoder: TextEncoder, fits: Mapping[str, tuple], words: Sequence[str], topic: np.ndarray) -> dict:
+    """Own topic after a map minus before, with its interval for other topics: (difference, low, high) each.
+
+    Args:
+        fits: name -> (texts to fit on, and what `fit_whitening` wants besides).
+    """
+    own = encoder.encode(words)
+    before = own_topic(own, topic)
+    moved = {name: fit_whitening(encoder.encode(texts), *how)(own) for name, (texts, *how) in fits.items()}
+    return {name: by_topic(own_topic(vectors, topic) - before) for name, vectors in moved.items()}
 
 
 def yardstick(encoder: TextEncoder, words: Sequence[str], topic: np.ndarray) -> dict[str, np.ndarray]:
@@ -256,6 +306,18 @@ def neighbours(vectors: np.ndarray, names: Sequence[str], name: str, k: int) -> 
     return list(best.items())[:k]
 
 
+def sequels(readers: Mapping[str, np.ndarray], titles: Sequence[str]) -> dict[str, dict[str, int]]:
+    """For each pair of `SEQUELS` the rank of the second among the neighbours of the first, 1 is nearest."""
+    found: dict[str, dict[str, int]] = {}
+    for one, other in SEQUELS:
+        at, to = titles.index(one), titles.index(other)
+        cosine = {name: unit(vectors) @ unit(vectors)[at] for name, vectors in readers.items()}
+        rest = np.arange(len(titles)) != at
+        name = f"{one} → {other}".replace(" and the Last Crusade", "").replace(" (Apur Sansar)", "")
+        found[name.partition(" (")[0]] = {n: int((c[rest] > c[to]).sum()) + 1 for n, c in cosine.items()}
+    return found
+
+
 # Time and memory.
 
 
@@ -278,7 +340,7 @@ def ways(encoder: TextEncoder, texts: list[str], sample: int, batch: int = 16, t
         with torch.inference_mode():
             return masked_mean(encoder.model(**read).last_hidden_state, read["attention_mask"])
 
-    few = texts[:: max(1, len(texts) // sample)][:sample]
+    few = texts[:: max(1, len(texts) // sample) | 1][:sample]  # an odd step: titles and descriptions take turns
     encoder.encode(texts)  # fills the cache
     work = {
         "one by one, padded to 512": (few, lambda: [forward([t], padding="max_length") for t in few]),

@@ -1,12 +1,10 @@
 """The drawings of notebook 02 show the tokens, films and numbers that they were given."""
 
 import itertools
-from io import BytesIO
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from PIL import Image
 
 from klm_utils import plots
 from klm_utils.course.lessons import embedding_pictures as pictures
@@ -28,19 +26,22 @@ def colours(ax):
 
 def test_history_and_list_have_weights_cosines_and_the_colour_of_what_came():
     ranked = [("Heat", 0.2, 1), ("Cash $$$", 0.1, 0)]
-    ax = pictures.history_and_list([("Alien", 0.31), ("Evita", -0.69)], ranked, "user 7")
+    ax = pictures.history_and_list([("Alien", 0.31), ("Evita", -0.69)], ranked, "user 7 rated")
     assert {"user 7 rated", "Alien", "+0.31", "Evita", "-0.69", "Heat", "+0.20", "Cash $$$", "cosine"} <= set(texts(ax))
     liked, not_liked, hit, miss = colours(ax)[:4]
-    assert liked == hit != not_liked and miss not in (liked, not_liked)
+    assert liked == hit != not_liked == miss
     ax.figure.canvas.draw()
 
 
 def test_worth_has_a_dot_per_fold_an_interval_and_the_band_of_shuffles():
-    left, right = pictures.worth({"e5": [0.6, 0.62]}, {"e5, zh": (0.63, 0.61, 0.65)}, [[0.49, 0.51], [0.47, 0.53]])
+    left, right = pictures.worth(
+        {"e5": [0.6, 0.62]}, {"e5, zh": (0.63, 0.61, 0.65)}, {"e5": [0.49, 0.51], "e5 zh": [0.47, 0.53]}
+    )
     assert left.lines[0].get_xdata().tolist() == [0.6, 0.62] and left.lines[1].get_xdata()[0] == pytest.approx(0.61)
     assert right.lines[0].get_xdata().tolist() == [0.61, 0.65] and texts(right) == ["0.630"]
     assert right.patches[0].get_x() == 0.47 and right.patches[0].get_width() == pytest.approx(0.06)
     assert left.get_ylim()[0] > left.get_ylim()[1], "the first on top"
+    assert right.get_xlabel().endswith("grey: e5 zh")
 
 
 def test_pieces_that_a_model_does_not_know_have_another_colour():
@@ -55,6 +56,7 @@ def test_tags_with_one_vector_are_counted_and_crossed():
     axes = pictures.same_or_not({"minilm": cosine, "e5": np.eye(3)}, ["a", "b", "c"])
     assert axes[0].get_title() == "minilm: 2 vectors for 3 tags" and axes[1].get_title() == "e5: 3 vectors for 3 tags"
     assert sorted(axes[0].lines[0].get_xydata().tolist()) == [[0, 1], [1, 0]] and not axes[1].lines
+    assert axes[0].figure.axes[-1].get_ylabel() == "cosine", "a scale of colours"
 
 
 def test_three_poolings_and_the_mistake_below_a_padded_text():
@@ -87,10 +89,15 @@ def test_a_cone_points_upwards_and_opens_when_centred():
     assert angles[0] < 60 < 85 < angles[1]
 
 
-def test_histograms_say_their_means():
-    ax = pictures.cosines({"e5": (np.array([0.8, 0.9]), np.array([-0.1, 0.1]))})[0]
-    said = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert said == ["as they come: mean 0.85", "centred: mean 0.00"]
+def test_histograms_show_related_pairs_apart_and_the_mean_of_all():
+    related = np.array([True, False, False])
+    grid = pictures.cosines({"e5": (np.array([0.9, 0.8, 0.7]), np.array([0.2, -0.1, 0.1]))}, related, ("far", "near"))
+    assert [ax.get_title() for ax in grid[:, 0]] == ["e5, as they come: mean 0.80", "e5, centred: mean 0.07"]
+    assert [text.get_text() for text in grid[1, 0].get_legend().get_texts()] == ["far", "near"]
+    heights = {}
+    for patch in grid[0, 0].patches:
+        heights.setdefault(patch.get_facecolor(), []).append(patch.get_height())
+    assert [sum(own) for own in heights.values()] == pytest.approx([1, 1]), "each kind of pair sums to 1"
 
 
 def test_two_users_have_their_first_choices_named_and_their_correlation():
@@ -150,6 +157,7 @@ def test_an_ellipse_has_the_axes_of_the_covariance():
 def test_strips_have_medians():
     ax = pictures.strips({"far": np.array([0.1, 0.2, 0.9]), "near": np.array([0.97])}, "cosine")
     assert texts(ax) == ["0.20", "0.97"] and ax.lines[0].get_xdata().tolist() == [0.1, 0.2, 0.9]
+    assert ax.get_xlabel() == "cosine" and "400" in pictures.strips({"a": np.ones(500)}, "cosine").get_xlabel()
 
 
 def test_memory_is_stacked_and_summed():
@@ -166,28 +174,22 @@ def test_what_does_not_move_is_pale():
     assert len({moves, changed, still}) == 3
 
 
-def test_a_lottery_has_a_histogram_per_word():
-    ax = pictures.lottery(np.random.default_rng(0).normal(size=(200, 2)), ["book", "car"])
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        "book",
-        "car",
-    ] and "200 heads" in ax.get_xlabel()
+def test_a_lottery_has_a_dot_per_head_and_the_line_of_equals():
+    numbers = np.random.default_rng(0).normal(size=(200, 2))
+    ax = pictures.lottery(numbers, ["novel", "car"])
+    assert ax.lines[0].get_xydata() == pytest.approx(numbers) and "200" in ax.get_title()
+    assert (ax.lines[1].get_xdata() == ax.lines[1].get_ydata()).all()
+    assert ax.get_xlabel() == "number of 'novel'" and ax.get_ylabel() == "number of 'car'"
+
+
+def test_ranks_have_a_marker_per_reader_and_count_the_first_ten():
+    ax = pictures.ranks({"a → b": {"minilm": 1, "letters": 300}, "c → d": {"minilm": 20, "letters": 10}}, of=1681)
+    assert [list(line.get_xdata()) for line in ax.lines] == [[1, 20], [300, 10]] and ax.get_xscale() == "log"
+    said = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert [one.split("\n")[0] for one in said] == ["minilm: 1 of 2", "letters: 1 of 2"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a → b", "c → d"] and "1,681" in ax.get_xlabel()
 
 
 def test_the_way_of_a_text_has_an_arrow_between_boxes():
     ax = pictures.way_of_a_text([("a film", "Alien"), ("tokens", "[CLS]"), ("mean", "+0.1")])
     assert texts(ax) == ["a film", "Alien", "tokens", "[CLS]", "mean", "+0.1"] and len(ax.patches) == 5
-
-
-def test_a_figure_in_few_colours_is_smaller_and_looks_the_same():
-    ax = pictures.bars({"slow": 200.0, "fast": 2.0}, "ms")
-    whole = BytesIO()
-    ax.figure.savefig(whole, format="png", bbox_inches="tight", facecolor="white")
-    small = pictures.paletted(ax.figure, 96)
-    before, after = (np.asarray(Image.open(one).convert("RGB"), dtype=float) for one in (whole, BytesIO(small)))
-    assert len(small) < 0.6 * len(whole.getvalue()) and before.shape == after.shape
-    assert np.abs(before - after).mean() < 2
-
-
-def test_outside_of_a_notebook_figures_stay_as_they_are():
-    assert pictures.in_few_colours() is None

@@ -6,6 +6,7 @@ import torch
 
 import klm_utils as klm
 from klm_utils.course.lessons import embedding_trials as trials
+from klm_utils.data.schema import title_text
 from klm_utils.embedding.pooling import masked_mean
 
 TEXT = "The alien hunts the crew because it is hungry."
@@ -71,6 +72,8 @@ def test_one_direction_for_all_makes_one_list_until_the_users_are_centred(shop):
     items = rng.normal(size=(len(shop.dataset.items), 16))
     ways = trials.centrings(shop, users, items)
     assert trials.agreement(*ways["nothing"]) > 0.9 and abs(trials.agreement(*ways["users"])) < 0.1
+    shared = [trials.shared_top(*ways[way]) for way in ("nothing", "users")]
+    assert shared[0] > 5 > 1 > shared[1] and trials.shared_top(np.ones((3, 16)), items) == 10
     assert np.linalg.norm(ways["both"][0], axis=1) == pytest.approx(np.ones(len(users)))
 
 
@@ -96,6 +99,30 @@ def test_sixty_tags_are_paired_and_neighbours_counted():
     assert trials.by_topic(np.ones(60)) == (1, 1, 1)
 
 
+def test_sequels_are_ranked_among_all_other_titles(ds):
+    titles = [title_text(title) for title in ds.items["title"]]
+    vectors = np.random.default_rng(0).normal(size=(len(titles), 8))
+    vectors[titles.index("Return of the Jedi")] = vectors[titles.index("Star Wars")]
+    found = trials.sequels({"planted": vectors}, titles)
+    assert len(found) == len(trials.SEQUELS) and found["Star Wars → Return of the Jedi"]["planted"] == 1
+    assert 50 < np.median([own["planted"] for own in found.values()]) < 1600
+
+
+def test_poolings_take_the_first_the_last_or_all(minilm):
+    words, topic = trials.sixty()
+    found = trials.poolings(minilm, words["en"], topic)
+    assert found["mean"] == pytest.approx(trials.own_topic(minilm.encode(words["en"]), topic).mean())
+    assert set(found) == {"first token", "last token", "mean"} and found["last token"] < found["mean"]
+
+
+def test_whitening_on_few_texts_harms_and_the_change_is_a_difference(minilm):
+    words, topic = trials.sixty()
+    fits = {"centred": (words["en"], "center"), "full": (words["en"], "zca", 1)}
+    found = trials.after_whitening(minilm, fits, words["en"], topic)
+    assert found["full"][0] < -0.7 < -0.1 < found["centred"][0] < 0.1
+    assert found["full"][1] <= found["full"][0] <= found["full"][2]
+
+
 def test_neighbours_leave_out_the_word_and_twins():
     vectors = np.array([[1, 0], [1, 0.1], [1, 0.1], [0, 1.0]])
     assert [n for n, _ in trials.neighbours(vectors, ["a", "b", "b", "c"], "a", 3)] == ["b", "c"]
@@ -104,6 +131,7 @@ def test_neighbours_leave_out_the_word_and_twins():
 def test_the_choice_sees_unknown_tokens(minilm):
     table = trials.choice({"minilm": minilm}, {n: klm.load_dataset("shop", language=n) for n in ("zh", "en")}, texts=2)
     assert table.loc[("minilm", "zh"), "unknown tokens"] > 0.5 and table.loc[("minilm", "en"), "unknown tokens"] < 0.01
+    assert (table["low"] <= table["own topic"]).all() and table["texts a second"].dtype.kind == "i"
 
 
 def test_the_yardstick_has_all_pairs_and_minilm_no_prefix(minilm):
@@ -116,6 +144,19 @@ def test_the_yardstick_has_all_pairs_and_minilm_no_prefix(minilm):
 def test_the_ways_are_timed_and_padding_costs(minilm):
     cost = trials.ways(minilm, ["tea", "green tea and more words"] * 4, sample=2, times=1)
     assert len(cost) == 5 and cost["one by one, padded to 512"] > cost["one by one"] > 0
+
+
+def test_one_by_one_takes_titles_and_descriptions(minilm, monkeypatch):
+    read = []
+    tokenizer = type(minilm.tokenizer).__call__
+
+    def spy(self, some, **settings):
+        read.append(some)
+        return tokenizer(self, some, **settings)
+
+    monkeypatch.setattr(type(minilm.tokenizer), "__call__", spy)
+    trials.ways(minilm, ["tea", "a long text about tea"] * 4, sample=2, times=1)
+    assert [some for some in read if len(some) == 1][:2] == [["tea"], ["a long text about tea"]]
 
 
 def test_four_bits_are_sixteen_steps_of_one_scale():
