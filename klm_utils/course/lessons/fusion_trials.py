@@ -25,7 +25,7 @@ from klm_utils.knowledge import graph
 from klm_utils.knowledge.controls import others
 from klm_utils.knowledge.templates import facts_text, item_texts, user_text
 from klm_utils.models.recommender import KLMRecommender
-from klm_utils.training.config import TrainConfig
+from klm_utils.training.config import PRESETS, TrainConfig
 from klm_utils.training.loop import fit
 
 SHOP: dict[str, Any] = {"decay_ids": 10.0, "decay_maps": 1.0}  # picked for `dot` on valid, with users of other seeds
@@ -96,16 +96,29 @@ class Trials:
         way = {"fold": number} if kind == "cold_item" else {"seed": number, "shown": shown}
         return split(ds, kind, **way)
 
-    def train(self, ds: RecDataset, kind: str, seed: int, shown: int = 0, change: Callable | None = None, **options):
-        """A trained model and its history, trained once; `change` is done to the model before training."""
-        key = (ds, kind, seed, shown, change, tuple(options.items()))
+    def train(
+        self,
+        ds: RecDataset,
+        kind: str,
+        seed: int,
+        shown: int = 0,
+        change: Callable | None = None,
+        decay: float = 1.0,
+        **options,
+    ):
+        """A trained model and its history, trained once.
+
+        change: is done to the model before training. decay: how many times the weight decay of the others.
+        """
+        key = (ds, kind, seed, shown, change, decay, tuple(options.items()))
         if key not in self._trained:
             cut = self.cut(ds, kind, seed, shown)
             model = KLMRecommender.from_split(cut, encoder=self.encoders[ds.name], seed=seed, **options)
             if change:
                 change(model)
             dropout = 0.2 if kind in ("cold_item", "temporal") else 0.0  # where items are new
-            own = (SHOP if ds.name == "shop" else {}) | {"id_dropout": dropout, "seed": seed}
+            own: dict[str, Any] = dict(SHOP) if ds.name == "shop" else {name: PRESETS["label"][name] for name in SHOP}
+            own = {name: strength * decay for name, strength in own.items()} | {"id_dropout": dropout, "seed": seed}
             config = TrainConfig(epochs=self.epochs, patience=self.patience, **own)
             self._trained[key] = model, fit(model, cut, config)
         return self._trained[key]
