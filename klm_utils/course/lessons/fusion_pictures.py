@@ -268,8 +268,8 @@ def own_history(titles: Sequence[str], target: str, leak: bool = True, ax: Axes 
     if not leak:
         return ax
     ax.text(middle, 1.85, f"row of train: will they like {target}?", ha="center", va="center", fontsize=10)
-    leak: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "color": COLOURS[1], "linewidth": 2}
-    ax.add_patch(FancyArrowPatch((at, 0.78), (middle, 1.7), **leak))
+    style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "color": COLOURS[1], "linewidth": 2}
+    ax.add_patch(FancyArrowPatch((at, 0.78), (middle, 1.7), **style))
     ax.text((at + middle) / 2 + 0.5, 1.12, "it is here because of this row", fontsize=9, color=COLOURS[1])
     return ax
 
