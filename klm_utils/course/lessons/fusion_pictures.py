@@ -326,7 +326,7 @@ def waterfall(parts: pd.Series, ax: Axes | None = None) -> Axes:
 def gates(films: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """A dot per film: how many rows of train it has, and the share that its gate gives to the id; a line of medians.
 
-    films: columns "rows" and "gate", as of `fusion_trials.gates`. The axis grows by factors; 0 stands at its left end.
+    films: columns "rows" and "gate", as of `fusion_trials.gates`. The axis grows by factors from 1 on; 0 is at its left end.
     """
     ax = ax or plt.subplots(figsize=(7.2, 2.8), layout="constrained")[1]
     edges = [0, 1, 3, 10, 30, 100, 300, np.inf]
@@ -337,7 +337,7 @@ def gates(films: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
     ax.set_xscale("symlog", linthresh=1)
     ax.set_xticks([0, 1, 10, 100], ["0: new", "1", "10", "100"])
-    ax.set(xlabel="ratings of the film in train", ylabel="share of the id: mean g")
+    ax.set(xlabel="ratings of the film in train", ylabel="share of the id: mean g", xlim=(-0.3, 700))
     ax.legend(frameon=False, fontsize=9)
     return _plain(ax)
 
