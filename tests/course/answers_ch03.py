@@ -74,18 +74,19 @@ attentions = [
 ]
 
 same_lists = [
-    (lambda ways: "abc", DONE),
-    (lambda ways: "c, a, b", DONE),
+    (lambda ways: "abcg", DONE),
+    (lambda ways: "c, g, a, b", DONE),
     (lambda ways: "", STUB),
     (lambda ways: ways[9], "it raises IndexError"),
     (lambda ways: ["a"], "return letters"),
-    (lambda ways: "abg", "return letters"),
+    (lambda ways: "abh", "return letters"),
     (lambda ways: "abcf", "f multiplies"),
     (lambda ways: "abce", "e has products"),
-    (lambda ways: "abcd", "d bends"),
-    (lambda ways: "bc", "a adds a(film)"),
-    (lambda ways: "ac", "two linear layers"),
-    (lambda ways: "ab", "the sigmoid grows"),
+    (lambda ways: "abcd", "d adds"),
+    (lambda ways: "bcg", "a adds a(film)"),
+    (lambda ways: "acg", "two linear layers"),
+    (lambda ways: "abg", "the sigmoid grows"),
+    (lambda ways: "abc", "g bends each side"),
 ]
 
 
@@ -124,12 +125,25 @@ claims = [
     (lambda sentences: sentences[9], "it raises IndexError"),
     (lambda sentences: ["a"], "return letters"),
     (lambda sentences: "abc", "b: look"),
-    (lambda sentences: "acd", "d: the picture"),
+    (lambda sentences: "acd", "d: that row is grey"),
     (lambda sentences: "c", "a: look"),
     (lambda sentences: "a", "c: look"),
 ]
 
+worths = [
+    (lambda true, shuffled, without: (true - without, shuffled - without), DONE),
+    (lambda *aucs: [0.05, -0.01], DONE),
+    (lambda true, shuffled, without: (0.0, 0.0), STUB),
+    (lambda true, shuffled, without: true[0], "it raises TypeError"),
+    (lambda true, shuffled, without: true - without, "return two numbers"),
+    (lambda true, shuffled, without: (true - shuffled, shuffled - without), "does harm of its own"),
+    (lambda true, shuffled, without: (without - true, without - shuffled), "the sign"),
+    (lambda true, shuffled, without: (shuffled - without, true - without), "worth comes first"),
+    (lambda true, shuffled, without: (true - without, true), "expected ("),
+]
+
 TABLES = {
+    ch03.check_worth: worths,
     ch03.check_same_lists: same_lists,
     ch03.check_additive: proofs,
     ch03.check_gate: gates,

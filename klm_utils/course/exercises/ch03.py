@@ -117,32 +117,36 @@ def check_weights(fn: Callable) -> None:
     )
 
 
-SAME_FOR_ALL = "abc"
+SAME_FOR_ALL = "abcg"
 
 
 def check_same_lists(fn: Callable) -> None:
     """Say whether the learner's letters name the ways that give everybody the same list."""
-    got = attempt(fn, "abcdef")
+    got = attempt(fn, "abcdefg")
     letters = {letter for letter in got if letter.isalpha()} if isinstance(got, str) else None
     verdict(
         [
             (same(got, ""), "not done yet: return letters"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
             (
-                letters is None or not letters <= set("abcdef"),
-                f"return letters from a to f; got {head(got)}",
+                letters is None or not letters <= set("abcdefg"),
+                f"return letters from a to g; got {head(got)}",
             ),
             ("f" in (letters or ""), "f multiplies: each number of the film meets the same number of the person"),
             ("e" in (letters or ""), "e has products among its inputs: no sum of a(film) and b(person)"),
-            ("d" in (letters or ""), "d bends before it adds up: what the ReLU cuts off depends on film and person"),
+            (
+                "d" in (letters or ""),
+                "d adds film and person, then bends: what is cut off depends on both",
+            ),
             (
                 "a" not in (letters or ""),
                 "a adds a(film) and b(person): what does b(person) move?",
             ),
             ("b" not in (letters or ""), "two linear layers without a kink are one linear layer"),
             ("c" not in (letters or ""), "the sigmoid grows with its input: does it change an order?"),
+            ("g" not in (letters or ""), "g bends each side by itself: what does it add up in the end?"),
         ],
-        "a, b and c: whatever is done to a sum afterwards, its order stays",
+        "a, b, c and g: each is a(film) + b(person), or only grows with it",
     )
 
 
@@ -203,9 +207,30 @@ def check_claims(fn: Callable) -> None:
                 f"return letters from a to d; got {head(got)}",
             ),
             ("b" in (letters or ""), "b: look for a blue row in all four panels; is there one?"),
-            ("d" in (letters or ""), "d: the picture says that it is lower, not why; nothing here tests a cause"),
+            ("d" in (letters or ""), "d: that row is grey: which interval contains 0?"),
             ("a" not in (letters or ""), "a: look at the row of target in each of the four panels"),
             ("c" not in (letters or ""), "c: look at the panel of known films: is any row there not orange?"),
         ],
-        "what is lower is measured; why it is lower is not",
+        "a grey row decides nothing, whatever its dot says",
+    )
+
+
+def check_worth(fn: Callable) -> None:
+    """Say whether the learner subtracts the model without the text, from both of the others."""
+    got = attempt(fn, 0.75, 0.69, 0.70)
+    pair = isinstance(got, tuple | list) and len(got) == 2
+    verdict(
+        [
+            (same(got, (0.0, 0.0)), "not done yet: zeros"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (not pair, f"return two numbers, worth and control; got {head(got)}"),
+            (
+                pair and same(got[0], 0.06),
+                "worth is against no text at all; shuffled text does harm of its own",
+            ),
+            (same(got, (-0.05, 0.01)), "the sign: with minus without"),
+            (same(got, (-0.01, 0.05)), "worth comes first, the control second"),
+            (not same(got, (0.05, -0.01)), f"expected (0.05, -0.01), got {head(got)}"),
+        ],
+        "with minus without, and shuffled minus without",
     )

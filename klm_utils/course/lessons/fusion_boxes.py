@@ -51,14 +51,19 @@ class Small:
         return found | {name: of_layer(name, one.layer, x) for name, one in self.layers.items()}
 
     def notes(self, user: int, item: int) -> dict[str, dict[str, str]]:
-        """{layer: {box: what to write in it}}: the weights that the genres get, and those of `hadamard`."""
+        """{layer: {box: what to write in it}}: of genres, of `hadamard`, and the hidden units of `concat`."""
         drawn, names = self.boxes(user, item), self.model.features.names
         own = self.layers["tags"].tag_rows[item].tolist()
         weights = [(names[tag], weight) for tag, weight in zip(own, drawn["tags"]["weights"], strict=True) if tag >= 0]
+        total = drawn["tags"]["attention"]
         lines = [f"{name.removeprefix('tags=')} {weight:.2f}" for name, weight in weights if name.startswith("tags=")]
+        lines.append(f"= {total[0]:.2f}, {total[1]:.2f}")
         product, factors = drawn["hadamard"]["product"], drawn["hadamard"]["weights"]
-        rows = [f"{one:.2f} × w {factor:.1f}" for one, factor in zip(product, factors, strict=True)]
-        return {"tags": {"attention": "\n".join(lines)}, "hadamard": {"product": "\n".join(rows)}}
+        rows = [f"{one:.3f} × w {factor:.2f}" for one, factor in zip(product, factors, strict=True)]
+        hidden = [f"{one:.2f}" for one in drawn["concat"]["MLP"]]
+        inner = "hidden units:\n" + "\n".join("  ".join(hidden[at : at + 2]) for at in range(0, len(hidden), 2))
+        notes = {"tags": {"attention": "\n".join(lines)}, "hadamard": {"product": "\n".join(rows)}}
+        return notes | {"concat": {"MLP": inner}}
 
     @torch.no_grad()
     def biases(self, user: int, item: int) -> tuple[float, float, float]:

@@ -1,18 +1,13 @@
 """Drawings of notebook 03: lists, sums, packed tokens, fusion layers, timelines, what a score is made of."""
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython import get_ipython
-from IPython.core.pylabtools import print_figure
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
-from PIL import Image
 
 from klm_utils.course.lessons.fusion_boxes import SOURCES, Boxes
 from klm_utils.plots import COLOURS
@@ -36,28 +31,12 @@ FORMULAS = {
 }
 OWN = {
     "hadamard": {"person": (0.5, 1.2), "film": (3.0, 1.2), "product": (1.75, 2.1)},
-    "gate": {"g": (1.9, 1.2), "content": (3.85, 1.2), "mix": (3.0, 2.2), "person": (0.5, 2.1)},
+    "gate": {"g": (1.6, 1.8), "content": (3.85, 1.2), "mix": (3.1, 2.2), "person": (0.4, 1.9)},
     "residual": {"content": (3.9, 1.15), "MLP": (3.9, 2.3), "film": (2.45, 1.75), "person": (0.5, 1.75)},
     "tags": {"attention": (3.8, 1.45), "film": (2.2, 2.15), "person": (0.5, 1.2)},
     "target": {"attention": (1.3, 1.5), "film": (3.2, 1.2), "person": (0.2, 2.25)},
     "concat": {"MLP": (2.0, 2.1), "score": (2.0, 3.0)},
 }
-
-
-def light(colours: int = 64) -> None:
-    """In a notebook: draw figures as PNG with a palette, a third of the bytes; the colours here are few."""
-    shell = get_ipython()
-    if shell is not None:
-        plt.close(plt.figure())  # so that the backend has made its own formatter, which this one replaces
-        formatter = shell.display_formatter.formatters["image/png"]
-        formatter.for_type(Figure, lambda figure: with_palette(print_figure(figure, "png"), colours))
-
-
-def with_palette(png: bytes, colours: int = 64) -> bytes:
-    """The same picture in so many colours."""
-    out = BytesIO()
-    Image.open(BytesIO(png)).convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(out, "png", optimize=True)
-    return out.getvalue()
 
 
 def short(title: str, length: int = 21) -> str:
@@ -248,14 +227,17 @@ def _share(way: np.ndarray, size: tuple[float, float]) -> float:
 
 
 def timeline(titles: Sequence[str], weights: Mapping[str, Sequence[float]]) -> np.ndarray:
-    """A history, the oldest film on the left; above each film a bar with the weight that it gets; a panel per way."""
+    """A history, the oldest film on the left; above each film a bar with the weight that it gets; a panel per way.
+
+    The highest bar of a panel is dark, if it is one.
+    """
     _figure, axes = plt.subplots(
         len(weights), 1, figsize=(8, 1.05 * len(weights) + 1.4), layout="constrained", sharex=True, squeeze=False
     )
     for ax, (name, values) in zip(axes[:, 0], weights.items(), strict=True):
         own = np.asarray(values, dtype=float)
-        uneven = np.ptp(own) > 1e-9
-        colours = [COLOURS[0] if uneven and weight == own.max() else "#9ECAE1" for weight in own]
+        alone = np.isclose(own, own.max()).sum() == 1
+        colours = [COLOURS[0] if alone and weight == own.max() else "#9ECAE1" for weight in own]
         ax.bar(range(len(own)), own, width=0.7, color=colours)
         for place, weight in enumerate(own):
             ax.text(place, max(weight, 0), f"{weight:.2f}", ha="center", va="bottom", fontsize=9)
@@ -267,9 +249,12 @@ def timeline(titles: Sequence[str], weights: Mapping[str, Sequence[float]]) -> n
     return axes[:, 0]
 
 
-def own_history(titles: Sequence[str], target: str, ax: Axes | None = None) -> Axes:
-    """A row of train and the history that goes in with it: the target is among what the person chose."""
-    ax = ax or plt.subplots(figsize=(8, 1.9), layout="constrained")[1]
+def own_history(titles: Sequence[str], target: str, leak: bool = True, ax: Axes | None = None) -> Axes:
+    """A row of train and the history that goes in with it: the target is among what the person chose.
+
+    leak: draw the row of train, and the arrow from the target to it.
+    """
+    ax = ax or plt.subplots(figsize=(8, 1.9 if leak else 0.95), layout="constrained")[1]
     for place, title in enumerate(titles):
         itself = title == target
         ax.add_patch(Rectangle((place, 0), 0.95, 0.75, color=COLOURS[1] if itself else PALE))
@@ -277,13 +262,15 @@ def own_history(titles: Sequence[str], target: str, ax: Axes | None = None) -> A
         ax.text(place + 0.475, 0.37, _wrapped(title), color="white" if itself else INK, **own)
     at = list(titles).index(target) + 0.475
     middle = len(titles) / 2
-    ax.text(len(titles) - 0.05, 0.82, "history", ha="right", fontsize=10)
-    ax.text(middle, 1.85, f"row of train: will they like {target}?", ha="center", va="center", fontsize=10)
-    leak: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "color": COLOURS[1], "linewidth": 2}
-    ax.add_patch(FancyArrowPatch((at, 0.78), (middle, 1.7), **leak))
-    ax.text((at + middle) / 2 + 0.5, 1.12, "it is here because of this row", fontsize=9, color=COLOURS[1])
-    ax.set(xlim=(0, len(titles)), ylim=(0, 2.05))
+    ax.text(len(titles) - 0.05, 0.82, "history" if leak else "the last one", ha="right", fontsize=10)
+    ax.set(xlim=(0, len(titles)), ylim=(0, 2.05 if leak else 1.05))
     ax.axis("off")
+    if not leak:
+        return ax
+    ax.text(middle, 1.85, f"row of train: will they like {target}?", ha="center", va="center", fontsize=10)
+    style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "color": COLOURS[1], "linewidth": 2}
+    ax.add_patch(FancyArrowPatch((at, 0.78), (middle, 1.7), **style))
+    ax.text((at + middle) / 2 + 0.5, 1.12, "it is here because of this row", fontsize=9, color=COLOURS[1])
     return ax
 
 
@@ -328,11 +315,56 @@ def waterfall(parts: pd.Series, ax: Axes | None = None) -> Axes:
         ax.plot([start, start], [row + 0.35, row + 0.65], color=LINE, linewidth=0.8)
     ax.barh(len(parts), start, color=INK, height=0.7)
     ax.text(max(start, 0), len(parts), f" {start:+.2f}", va="center", fontsize=9)
-    ax.set_yticks(range(len(parts) + 1), [*(short(str(name), 40) for name in parts.index), "score (log-odds)"])
+    ax.set_yticks(range(len(parts) + 1), [*(short(str(name), 40) for name in parts.index), "logit: the sum"])
+    ax.set_xlabel("log-odds")
     ax.set(ylim=(len(parts) + 0.6, -0.6))
     ax.axvline(0, color="black", linewidth=0.8)
     ax.margins(x=0.12)
     return _plain(ax)
+
+
+def gates(films: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """A dot per film: how many rows of train it has, and the share that its gate gives to the id; a line of medians.
+
+    films: columns "rows" and "gate", as of `fusion_trials.gates`. The axis grows by factors from 1 on; 0 is at its left end.
+    """
+    ax = ax or plt.subplots(figsize=(7.2, 2.8), layout="constrained")[1]
+    edges = [0, 1, 3, 10, 30, 100, 300, np.inf]
+    parts = films.groupby(pd.cut(films["rows"], edges, right=False), observed=True)
+    middle = parts.median()
+    ax.plot(films["rows"], films["gate"], "o", color=COLOURS[0], alpha=0.25, markersize=3.5, markeredgewidth=0)
+    ax.plot(middle["rows"], middle["gate"], "o-", color=COLOURS[1], markersize=5, label="medians of seven groups")
+    ax.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
+    ax.set_xscale("symlog", linthresh=1)
+    ax.set_xticks([0, 1, 10, 100], ["0: new", "1", "10", "100"])
+    ax.set(xlabel="ratings of the film in train", ylabel="share of the id: mean g", xlim=(-0.3, 700))
+    ax.legend(frameon=False, fontsize=9)
+    return _plain(ax)
+
+
+def differences(rows: Mapping[str, Sequence[float]], label: str, ax: Axes | None = None) -> Axes:
+    """As a panel of `four_tables`: blue is better, orange is worse, and grey means that an interval contains 0."""
+    ax = ax or plt.subplots(figsize=(7, 0.8 + 0.36 * len(rows)), layout="constrained")[1]
+    _rows(ax, rows, list(rows))
+    ax.set_xlabel(label)
+    ax.locator_params(axis="x", nbins=6)
+    return ax
+
+
+def _rows(ax: Axes, rows: Mapping[str, Sequence[float]], names: list[str]) -> None:
+    """Of each row a dot with its intervals, at the place of its name."""
+    for name, (value, *ends) in rows.items():
+        both = np.array(ends, dtype=float).reshape(-1, 2)
+        sure = all(low > 0 or high < 0 for low, high in both[~np.isnan(both).any(1)])
+        colour = "#999999" if not sure else COLOURS[0] if value > 0 else COLOURS[1]
+        for (low, high), width in zip(both, (4.0, 1.3), strict=False):
+            at = [names.index(name)] * 2
+            ax.plot([low, high], at, color=colour, linewidth=width, solid_capstyle="butt")
+        ax.plot(value, names.index(name), "o", color=colour, markersize=5)
+    ax.axvline(0, color="black", linewidth=0.8, linestyle=":")
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    _plain(ax)
 
 
 def four_tables(tables: Mapping[str, Mapping[str, Sequence[float]]], label: str) -> np.ndarray:
@@ -346,19 +378,8 @@ def four_tables(tables: Mapping[str, Mapping[str, Sequence[float]]], label: str)
         -(-len(tables) // 2), 2, figsize=size, layout="constrained", sharex=True, sharey=True, squeeze=False
     )
     for ax, (title, rows) in zip(axes.flat, tables.items(), strict=False):
-        for name, (value, *ends) in rows.items():
-            both = np.array(ends, dtype=float).reshape(-1, 2)
-            sure = all(low > 0 or high < 0 for low, high in both)
-            colour = "#999999" if not sure else COLOURS[0] if value > 0 else COLOURS[1]
-            for (low, high), width in zip(both, (4.0, 1.3), strict=False):
-                at = [names.index(name)] * 2
-                ax.plot([low, high], at, color=colour, linewidth=width, solid_capstyle="butt")
-            ax.plot(value, names.index(name), "o", color=colour, markersize=5)
-        ax.axvline(0, color="black", linewidth=0.8, linestyle=":")
+        _rows(ax, rows, names)
         ax.set_title(title, fontsize=10)
-        ax.set_yticks(range(len(names)), names)
-        ax.set_ylim(len(names) - 0.5, -0.5)
-        _plain(ax)
     figure.supxlabel(label, fontsize=10)
     return axes
 
@@ -370,13 +391,14 @@ def importance(tables: Mapping[str, Mapping[str, Sequence[float]]], label: str) 
     """
     rows = len(next(iter(tables.values())))
     size = (4 * len(tables), 0.33 * rows + 1.0)
-    axes = plt.subplots(1, len(tables), figsize=size, layout="constrained", squeeze=False)[1][0]
-    for ax, (title, own) in zip(axes, tables.items(), strict=True):
-        for row, (value, low, high) in enumerate(own.values()):
+    own: dict[str, Any] = {"layout": "constrained", "squeeze": False, "sharex": True, "sharey": True}
+    axes = plt.subplots(1, len(tables), figsize=size, **own)[1][0]
+    for ax, (title, losses) in zip(axes, tables.items(), strict=True):
+        for row, (value, low, high) in enumerate(losses.values()):
             ax.barh(row, value, color=COLOURS[0], height=0.6)
             ax.plot([low, high], [row, row], color=INK, linewidth=1.5)
-        ax.set_yticks(range(len(own)), list(own))
-        ax.set_ylim(len(own) - 0.4, -0.6)
+        ax.set_yticks(range(rows), list(losses))
+        ax.set_ylim(rows - 0.4, -0.6)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel(label)
         ax.axvline(0, color="black", linewidth=0.8)

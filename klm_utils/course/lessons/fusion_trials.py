@@ -22,9 +22,10 @@ from klm_utils.evaluation import experiment, intervals, metrics
 from klm_utils.evaluation.experiment import Rows, Runs
 from klm_utils.fusion import FUSIONS, LAYERS, Inputs, LayerFusion
 from klm_utils.knowledge import graph
+from klm_utils.knowledge.controls import others
 from klm_utils.knowledge.templates import facts_text, item_texts, user_text
 from klm_utils.models.recommender import KLMRecommender
-from klm_utils.training.config import TrainConfig
+from klm_utils.training.config import PRESETS, TrainConfig
 from klm_utils.training.loop import fit
 
 SHOP: dict[str, Any] = {"decay_ids": 10.0, "decay_maps": 1.0}  # picked for `dot` on valid, with users of other seeds
@@ -95,16 +96,29 @@ class Trials:
         way = {"fold": number} if kind == "cold_item" else {"seed": number, "shown": shown}
         return split(ds, kind, **way)
 
-    def train(self, ds: RecDataset, kind: str, seed: int, shown: int = 0, change: Callable | None = None, **options):
-        """A trained model and its history, trained once; `change` is done to the model before training."""
-        key = (ds, kind, seed, shown, change, tuple(options.items()))
+    def train(
+        self,
+        ds: RecDataset,
+        kind: str,
+        seed: int,
+        shown: int = 0,
+        change: Callable | None = None,
+        decay: float = 1.0,
+        **options,
+    ):
+        """A trained model and its history, trained once.
+
+        change: is done to the model before training. decay: how many times the weight decay of the others.
+        """
+        key = (ds, kind, seed, shown, change, decay, tuple(options.items()))
         if key not in self._trained:
             cut = self.cut(ds, kind, seed, shown)
             model = KLMRecommender.from_split(cut, encoder=self.encoders[ds.name], seed=seed, **options)
             if change:
                 change(model)
             dropout = 0.2 if kind in ("cold_item", "temporal") else 0.0  # where items are new
-            own = (SHOP if ds.name == "shop" else {}) | {"id_dropout": dropout, "seed": seed}
+            own: dict[str, Any] = dict(SHOP) if ds.name == "shop" else {name: PRESETS["label"][name] for name in SHOP}
+            own = {name: strength * decay for name, strength in own.items()} | {"id_dropout": dropout, "seed": seed}
             config = TrainConfig(epochs=self.epochs, patience=self.patience, **own)
             self._trained[key] = model, fit(model, cut, config)
         return self._trained[key]
@@ -170,11 +184,27 @@ def added(name: str, layer: Any):
         del LAYERS[name], FUSIONS[name]
 
 
+def half(item: torch.Tensor, text: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """No gate: half of each, whatever the film."""
+    return (item + text) / 2
+
+
 def with_own_gate(trials: Trials, fn: Callable, name: str, kind: str) -> Runs:
-    """The runs of `gate`, and of `OwnGate` with this function as "yours"."""
+    """The runs of `gate`, of `OwnGate` with this function as "yours", and with `half` as "half and half"."""
     own = f"yours {len(trials._trained)}"  # a name that was not trained before
-    with added(own, partial(OwnGate, fn=fn)):
-        return trials.measure(name, kind, {"gate": {"fusion": "gate"}, "yours": {"fusion": own}})
+    rows = {"gate": {"fusion": "gate"}, "yours": {"fusion": own}, "half and half": {"fusion": "half and half"}}
+    with added(own, partial(OwnGate, fn=fn)), added("half and half", partial(OwnGate, fn=half)):
+        return trials.measure(name, kind, rows)
+
+
+@torch.no_grad()
+def gates(model: KLMRecommender, cut: Split) -> pd.DataFrame:
+    """What a trained "gate" does: of each film its rows in train and the mean of its gates, by item id."""
+    fusion: Any = model.fusion
+    x, _ = pairs(fusion, torch.zeros(len(model.items), dtype=torch.long), torch.arange(len(model.items)))
+    g = torch.sigmoid(fusion.layer.gate(torch.cat([x.item, x.text, x.tag_mean], -1))).mean(1)
+    rows = model.items.index.map(cut.train["item_id"].value_counts().get).to_series().fillna(0).to_numpy()
+    return pd.DataFrame({"rows": rows.astype(int), "gate": g.numpy()}, index=model.items.index)
 
 
 def forget(model: KLMRecommender) -> None:
@@ -212,10 +242,20 @@ def graph_rows(forms: Sequence[str]) -> dict[str, Options]:
 
 
 def wrong_graph() -> dict[str, Options]:
-    """Rows for `measure`: MovieLens without its mislinked graph, with it as linked, and shuffled."""
+    """Rows for `measure`: MovieLens without its mislinked graph, with it as linked, and shuffled.
+
+    The last row is the control of a test that should succeed: no graph, and the genres of MovieLens dealt to other
+    films.
+    """
     rows: dict[str, Options] = {"no graph": {}}
     rows["as linked"] = with_graph("true", "features", FREEBASE)
-    return rows | {"shuffled": with_graph("shuffled", "features", FREEBASE)}
+    return rows | {"shuffled": with_graph("shuffled", "features", FREEBASE), "genres shuffled": dealt_genres}
+
+
+def dealt_genres(ds: RecDataset, seed: int) -> dict[str, Any]:
+    """Options for `measure`: each film has the genres of another one, as tags and in its text."""
+    order = others(len(ds.items), seed)
+    return {"ds": replace(ds, items=ds.items.assign(tags=ds.items["tags"].to_numpy()[order]))}
 
 
 @torch.no_grad()
@@ -268,20 +308,38 @@ def best(scores: torch.Tensor, among: np.ndarray, ds: RecDataset, k: int = 5) ->
     return [[names[i] for i in among[np.argsort(-row[among], kind="stable")[:k]]] for row in scores.numpy()]
 
 
+def rated(lists: Mapping[str, Sequence[str]], cut: Split) -> int:
+    """How many titles of these lists of `PEOPLE` their own person has rated in train."""
+    names = titles(cut.dataset)
+    rows = cut.train[cut.train["user_id"].isin(list(PEOPLE))]
+    own = set(zip(rows["user_id"].map(PEOPLE), rows["item_id"].map(names), strict=True))
+    return sum((person, title) in own for person, shown in lists.items() for title in shown)
+
+
 def place(ds: RecDataset, title: str) -> int:
     """The position of the first film of this title."""
     return int(np.flatnonzero(titles(ds) == title)[0])
 
 
 def parts_of(model: KLMRecommender, user, item, strongest: int = 3) -> pd.Series:
-    """`explain` with the history in a few rows: its strongest films, and all others together; in log-odds."""
-    parts = model.explain(user, item)
+    """`explain` in log-odds, with the film's biases in a row of their own, and the history in a few rows.
+
+    Of the history the strongest films have a row each, and all others have one together.
+    """
+    parts = model.explain(user, item).rename({"average": "constant", "user": "bias of the person"})
+    at = torch.as_tensor(model.items.index.get_indexer([item]))
+    vectors = model.fusion.item_rows(at, None, (None, None))
+    biases = {name: own[0, -1].item() * model.scale.item() for name, own in vectors.items() if name in parts}
+    parts = parts.sub(pd.Series(biases), fill_value=0.0)[parts.index]
+    parts = pd.concat([parts.iloc[:2], pd.Series({"bias of the film": sum(biases.values())}), parts.iloc[2:]]).rename(
+        {name: f"{name} · person" for name in biases}
+    )
     history = parts[parts.index.str.startswith("history: ")]
     top = history[history.abs().nlargest(strongest).index]
     short = parts.drop(history.index)
     short = short[short != 0]
     names = ["seen: " + title_text(name.removeprefix("history: ")) for name in top.index]
-    rest = {f"the {len(history) - len(top)} other films seen": history.sum() - top.sum()}
+    rest = {f"all {len(history) - len(top)} other films seen": history.sum() - top.sum()}
     return pd.concat([short, pd.Series(top.to_numpy(), index=names), pd.Series(rest)])
 
 
@@ -328,11 +386,13 @@ def kendall(scores: torch.Tensor) -> list[float]:
 
 
 def ways(width: int, seed: int) -> dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
-    """Six ways to score a film [n, width] for a person [n, width], with random weights; [n]."""
+    """Seven ways to score a film [n, width] for a person [n, width], with random weights; [n]."""
     torch.manual_seed(seed)
     linear, wider = torch.nn.Linear(2 * width, 1), torch.nn.Linear(3 * width, 1)
     deep = torch.nn.Sequential(torch.nn.Linear(2 * width, 64), torch.nn.Linear(64, 1))
     mlp = torch.nn.Sequential(torch.nn.Linear(2 * width, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
+    bent = [torch.nn.Sequential(torch.nn.Linear(width, 64), torch.nn.ReLU()) for _ in range(2)]
+    last = torch.nn.Linear(128, 1)
     return {
         "a: linear([film; person])": lambda i, u: linear(torch.cat([i, u], -1))[..., 0],
         "b: two linear layers": lambda i, u: deep(torch.cat([i, u], -1))[..., 0],
@@ -340,4 +400,5 @@ def ways(width: int, seed: int) -> dict[str, Callable[[torch.Tensor, torch.Tenso
         "d: linear, ReLU, linear (MLP)": lambda i, u: mlp(torch.cat([i, u], -1))[..., 0],
         "e: linear([film; person; film * person])": lambda i, u: wider(torch.cat([i, u, i * u], -1))[..., 0],
         "f: film · person": lambda i, u: (i * u).sum(-1),
+        "g: linear([ReLU(A film); ReLU(B person)])": lambda i, u: last(torch.cat([bent[0](i), bent[1](u)], -1))[..., 0],
     }

@@ -52,7 +52,9 @@ def test_the_layers_stand_on_the_vectors_of_dot(drawn):
 
 def test_notes_name_the_tags_that_are_there(drawn):
     notes = drawn.notes(3, 5)
-    named = [line.split()[0] for line in notes["tags"]["attention"].split("\n")]
+    *weights, total = notes["tags"]["attention"].split("\n")
+    named = [line.split()[0] for line in weights]
+    assert total.startswith("= ") and notes["concat"]["MLP"].startswith("hidden units:\n")
     assert set(named) <= {"plus", "minus"} and notes["hadamard"]["product"].count("× w") == 2
 
 
@@ -68,7 +70,7 @@ def test_the_joined_layer_is_a_sum_and_gives_one_order(drawn, split, ds):
     assert [len(own) for own in lesson.best(scores, np.arange(10), ds, k=3)] == [3] * 4
 
 
-def test_the_six_ways_are_what_the_exercise_says():
+def test_the_seven_ways_are_what_the_exercise_says():
     torch.manual_seed(0)
     films, people = torch.randn(50, 8), torch.randn(4, 8)
     same = ""
@@ -83,7 +85,12 @@ def test_nothing_is_trained_twice_and_the_readers_gate_is_trained_each_time(tria
     assert trials.measure(ds.name, "random", {"dot": {}}).models["dot"] is runs.models["dot"]
     first, second = (lesson.with_own_gate(trials, ch03.gate, ds.name, "random") for _ in range(2))
     assert first.models["yours"] is not second.models["yours"] and first.models["gate"] is runs.models["gate"]
-    assert not [name for name in (*LAYERS, *FUSIONS) if name.startswith("yours")], "taken out again"
+    assert not [name for name in (*LAYERS, *FUSIONS) if name.startswith(("yours", "half"))], "taken out again"
+    assert first.models["half and half"] is second.models["half and half"]
+    films = lesson.gates(first.models["gate"], first.splits[0])
+    assert films["rows"].sum() == len(first.splits[0].train) and films["gate"].between(0, 1).all()
+    weaker = trials.measure(ds.name, "random", {"dot": {"decay": 0.1}})
+    assert weaker.models["dot"] is not runs.models["dot"], "another decay is another training"
     on_valid = trials.on_valid({f"{ds.name}, random": runs}, {"dot": {}, "gate": {"fusion": "gate"}})
     assert list(on_valid.columns) == ["valid", "seconds"] and lesson.chosen(on_valid, near=1.0) in ("dot", "gate")
 
@@ -119,6 +126,10 @@ def test_the_parts_of_a_score_add_up_to_the_logit(trials, ds):
     probability = model.predict([user], [item])[0]
     assert parts.sum() == pytest.approx(np.log(probability / (1 - probability)), abs=1e-4)
     assert parts.index.str.startswith("seen: ").sum() == 3
+    assert list(parts.index[:3]) == ["constant", "bias of the person", "bias of the film"]
+    item_vectors = model.fusion.item_rows(torch.tensor([model.items.index.get_loc(item)]), None, (None, None))
+    bias = sum(own[0, -1].item() for own in item_vectors.values()) * model.scale.item()
+    assert parts["bias of the film"] == pytest.approx(bias, abs=1e-5) and "item id · person" in parts.index
 
 
 def test_holm_leaves_fewer_differences_than_single_intervals():
@@ -132,6 +143,19 @@ def test_titles_are_written_as_people_write_them(movielens):
     assert set(lesson.PEOPLE) <= set(movielens.users.index) and lesson.WRITER in lesson.PEOPLE
     writer = movielens.users.loc[lesson.WRITER]
     assert lesson.PEOPLE[lesson.WRITER] == f"{writer['occupation']}, {writer['age']}"
+
+
+def test_rated_counts_what_the_same_person_has_rated(movielens):
+    cut = klm.split(movielens, "random", seed=0)
+    person = lesson.PEOPLE[lesson.WRITER]
+    assert lesson.rated({person: ["Alien", "Aladdin"], lesson.PEOPLE[38]: ["Alien", "Aladdin"]}, cut) == 2
+
+
+def test_dealt_genres_are_those_of_other_films(movielens):
+    given = lesson.dealt_genres(movielens, 0)["ds"].items["tags"]
+    assert sorted(map(tuple, given)) == sorted(map(tuple, movielens.items["tags"]))
+    assert list(lesson.wrong_graph()) == ["no graph", "as linked", "shuffled", "genres shuffled"]
+    assert (given.map(tuple) != movielens.items["tags"].map(tuple)).mean() > 0.5
 
 
 def test_facts_enter_as_features_or_as_text():

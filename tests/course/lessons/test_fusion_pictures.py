@@ -1,14 +1,11 @@
 """The drawings of notebook 03 show the lists, numbers and marks that they were given."""
 
-from io import BytesIO
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from PIL import Image
 
 from klm_utils.course.lessons import fusion_pictures as pictures
 from klm_utils.course.lessons.fusion_boxes import SOURCES
@@ -30,16 +27,6 @@ def numbers(name):
     names = {"user", "past", "id", "text", "tags", *SOURCES[name]}
     found = {box: np.array([0.01 * place, -0.02 * place]) for place, box in enumerate(sorted(names))}
     return found | {"score": np.array(0.37)}
-
-
-def test_a_palette_keeps_the_picture_and_saves_bytes():
-    ax, _ = pictures.five_lists({"Ann": ["Alien"]}, {"Ann": ["Alien"]})
-    out = BytesIO()
-    ax.figure.savefig(out, format="png")
-    small = pictures.with_palette(out.getvalue())
-    before, after = (np.asarray(Image.open(BytesIO(png)).convert("RGB"), int) for png in (out.getvalue(), small))
-    assert len(small) < 0.7 * len(out.getvalue()) and before.shape == after.shape
-    assert abs(before - after).mean() < 2
 
 
 def test_the_joined_list_stands_under_every_person_and_shared_titles_are_grey():
@@ -103,6 +90,8 @@ def test_a_timeline_writes_each_weight_and_marks_the_highest():
     assert texts(second) == ["0.20", "0.80"] and [bar.get_height() for bar in second.patches] == [0.2, 0.8]
     assert to_hex(second.patches[1].get_facecolor()) == COLOURS[0].lower()
     assert len({bar.get_facecolor() for bar in first.patches}) == 1, "nothing is marked where all are alike"
+    (ax,) = pictures.timeline(["Alien", "Heat", "Fargo"], {"mean": [0.0, 0.5, 0.5]})
+    assert COLOURS[0].lower() not in {to_hex(bar.get_facecolor()) for bar in ax.patches}, "nor where two are highest"
     assert [label.get_text() for label in second.get_xticklabels()] == ["Alien", "Heat"]
 
 
@@ -111,6 +100,8 @@ def test_the_target_is_marked_in_its_own_history():
     films = [patch for patch in ax.patches if not isinstance(patch, FancyArrowPatch)]
     marked = [patch.get_x() for patch in films if to_hex(patch.get_facecolor()) == COLOURS[1].lower()]
     assert marked == [1] and any("will they like The Godfather?" in text for text in texts(ax))
+    ax = pictures.own_history(["Alien", "The Godfather"], "The Godfather", leak=False)
+    assert len(ax.patches) == 2 and texts(ax) == ["Alien", "The\nGodfather", "the last one"], "no row of train"
 
 
 def test_train_and_test_are_joined_by_a_line():
@@ -134,9 +125,23 @@ def test_four_tables_share_one_scale_and_grey_contains_zero():
     assert axes[0, 0].get_xlim() == axes[0, 1].get_xlim()
     dots = [line for line in axes[0, 0].lines if line.get_marker() == "o"]
     assert [dot.get_color() for dot in dots] == [COLOURS[1], "#999999"]
+    rows |= {"dot": (0.01, 0.005, 0.015, float("nan"), float("nan"))}
+    ax = pictures.differences(rows, "AUC")
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [dot.get_color() for dot in dots] == [COLOURS[1], "#999999", COLOURS[0]] and ax.get_xlabel() == "AUC"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["gate", "tags", "dot"]
+
+
+def test_gates_have_a_dot_per_film_and_a_median_per_group():
+    films = pd.DataFrame({"rows": [0, 0, 20, 25, 150], "gate": [0.4, 0.6, 0.7, 0.8, 0.9]})
+    ax = pictures.gates(films)
+    assert ax.lines[0].get_xdata().tolist() == [0, 0, 20, 25, 150]
+    assert ax.lines[1].get_ydata() == pytest.approx([0.5, 0.75, 0.9]) and ax.get_xticklabels()[0].get_text() == "0: new"
 
 
 def test_importance_has_a_bar_and_a_span_for_each_input():
-    (ax,) = pictures.importance({"films": {"id": (0.1, 0.05, 0.2), "text": (0.0, 0.0, 0.0)}}, "loss")
+    rows = {"id": (0.1, 0.05, 0.2), "text": (0.0, 0.0, 0.0)}
+    ax, other = pictures.importance({"films": rows, "shop": {"id": (0.4, 0.3, 0.5), "text": (0.0, 0.0, 0.0)}}, "loss")
+    assert ax.get_xlim() == other.get_xlim()
     assert [bar.get_width() for bar in ax.patches] == [0.1, 0.0]
     assert ax.lines[0].get_xdata().tolist() == [0.05, 0.2]
