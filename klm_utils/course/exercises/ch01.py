@@ -239,7 +239,7 @@ def check_cause(fn: Callable) -> None:
             (choice not in _CAUSES, f"return one of {', '.join(_CAUSES)}; got {head(got)}"),
             (
                 choice != "the row itself",
-                f"{choice!r}: then a count of these alone would be as good. Run the next cell and look, then choose again",
+                f"{choice!r}: then a count of these alone would be as good. Run the next cell, then choose again",
             ),
         ],
         "a row that was bought has a count of at least one, its own",

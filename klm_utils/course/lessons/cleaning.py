@@ -1,7 +1,7 @@
 """What notebook 01 runs beside its own lines: raw tables and their checks, and what each of its leaks is worth."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -247,7 +247,7 @@ def aucs(tables: Mapping[str, Features], split: Split) -> pd.DataFrame:
 
 def trees(tables: Mapping[str, Features]) -> dict[str, Callable[[Split], Tree]]:
     """A function for each table that fits a tree on it."""
-    return {name: lambda split, one=features, name=name: Tree(one, split, name) for name, features in tables.items()}
+    return {name: partial(Tree, features, name=name) for name, features in tables.items()}
 
 
 def _with_items(ds: RecDataset) -> pd.DataFrame:
@@ -270,8 +270,8 @@ def worth_of_sharing(*columns: str) -> pd.Series:
 
 def worth_of_chance(*sizes: int) -> pd.Series:
     """What a share is worth that is counted on random groups of each size, index = size."""
-    both = {size: (share_by_chance(size, "all"), share_by_chance(size, "before")) for size in sizes}
-    return worth(both, _tomorrow())["worth"]
+    both = {str(size): (share_by_chance(size, "all"), share_by_chance(size, "before")) for size in sizes}
+    return worth(both, _tomorrow())["worth"].set_axis(list(sizes))
 
 
 def alarms(tables: Mapping[str, Features], split: Split) -> pd.DataFrame:

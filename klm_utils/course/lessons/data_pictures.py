@@ -85,8 +85,8 @@ def defects(raw: Mapping[str, pd.DataFrame], found: Mapping[str, pd.Series]) -> 
     """
     lines = {name: _bad_rows(found, cells, raw[name]) for name, cells in CELLS.items()}
     ratios = [len(rows) + 1 for rows in lines.values()]
-    figure = {"figsize": (8, 0.3 * sum(ratios) + 0.6), "layout": "constrained", "height_ratios": ratios}
-    axes = plt.subplots(3, 1, **figure)[1]
+    size = (8, 0.3 * sum(ratios) + 0.6)
+    axes = plt.subplots(3, 1, figsize=size, layout="constrained", height_ratios=ratios)[1]
     for ax, (name, rows) in zip(axes, lines.items(), strict=True):
         _grid(ax, raw[name], WIDTHS[name], rows)
     return axes
@@ -208,7 +208,7 @@ def waves(days: Mapping[str, pd.DataFrame], notes: Mapping[str, tuple[float, flo
         )
         x, y, text = notes.get(name, (0, 0, ""))
         ax.text(x, y, text, fontsize=9, color=RED, va="top")
-        ax.set(title=name, xlabel="day", ylabel="rows a day", ylim=(0, 1.25 * frame["rows"].max()))
+        ax.set(title=name, xlabel="day of the log", ylabel="rows a day", ylim=(0, 1.25 * frame["rows"].max()))
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False, fontsize=9, loc="upper right")
     return axes
@@ -313,8 +313,8 @@ def pipeline(ax: Axes | None = None) -> Axes:
             ax.annotate("", (1.7 * place, 1.6), (1.7 * place - 0.35, 1.6), arrowprops={"arrowstyle": "->"})
     notes = {  # where it leaves, where it enters, at what height
         "A": (0.65, 5.75, 3.2, "an id written after the purchase"),
-        "B": (2.35, 5.6, 0.0, "a share of all rows, those of test too"),
-        "C": (2.35, 5.95, -1.1, "a count with the row's own purchase in it"),
+        "B": (2.35, 5.6, 0.0, "a share of all rows"),
+        "C": (2.35, 5.95, -1.1, "a count with the row itself"),
     }
     shape: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "color": RED, "linewidth": 1.8}
     for name, (start, tip, level, text) in notes.items():
@@ -486,7 +486,7 @@ def alike(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set(
         ylim=(len(found) - 0.5, -0.7), xlim=(0, 1.02), xlabel="common genres: shared by both, of all that either has"
     )
-    ax.legend(frameon=False, fontsize=9, loc="lower right")
+    ax.legend(frameon=False, fontsize=9, loc="upper right")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
