@@ -154,7 +154,7 @@ lines = [
     (answer("A2", "B3", "C3"), "where does that share come from"),
     (answer("A3", "B2", "C3"), "print `record` beside `bought`"),
     (answer("A2", "B2", "C4"), "C4 only gives each row its count"),
-    (answer("A2", "B2", "C2"), "Is its own purchase in the count"),
+    (answer("A2", "B2", "C2"), "No line of C asks for the time"),
     (answer("A2", "B4", "C3"), "whose labels are in the mean"),
 ]
 groupings = [

@@ -218,10 +218,10 @@ def check_lines(fn: Callable) -> None:
                 "A: print `record` beside `bought`. Which column could the shop not have known before?",
             ),
             ("C4" in lines, "C4 only gives each row its count; what was counted?"),
-            ("C3" not in lines, "C: take a row that was bought. Is its own purchase in the count?"),
+            ("C3" not in lines, "C: to what moment belongs a count? No line of C asks for the time"),
             ("B2" not in lines, "B: whose labels are in the mean?"),
         ],
-        "an id written too late, a mean over test rows, a count with the row itself in it",
+        "an id written too late, a mean over test rows, a count without a moment",
     )
 
 

@@ -314,7 +314,7 @@ def pipeline(ax: Axes | None = None) -> Axes:
     notes = {  # where it leaves, where it enters, at what height
         "A": (0.65, 5.75, 3.2, "an id written after the purchase"),
         "B": (2.35, 5.6, 0.0, "a share of all rows"),
-        "C": (2.35, 5.95, -1.1, "a count with the row itself"),
+        "C": (2.35, 5.95, -1.1, "a count over all rows"),
     }
     shape: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "color": RED, "linewidth": 1.8}
     for name, (start, tip, level, text) in notes.items():

@@ -113,7 +113,7 @@ def test_each_leak_enters_at_the_features():
     ax = data_pictures.pipeline()
     said = texts(ax)
     assert [t for t in said if t in ("split", "features", "model")] == ["split", "features", "model"]
-    assert "C: a count with the row itself" in said and not any("AUC " in t for t in said)
+    assert "C: a count over all rows" in said and not any("AUC " in t for t in said)
     box = ax.texts[said.index("features")].get_position()[0]
     arrows = [patch for patch in ax.patches if type(patch).__name__ == "FancyArrowPatch"]
     assert len(arrows) == 3 and all(abs(a._posA_posB[1][0] - box) < 0.5 for a in arrows), "all end at the features"
