@@ -66,16 +66,15 @@ sayings = [
     (letters("E"), "B is supported too"),
     (letters("B"), "E is supported too"),
 ]
-seen = [
-    (lambda shares: 0.14, DONE),
-    (lambda shares: min(shares), DONE),
-    (lambda shares: 1.0, STUB),
-    (lambda shares: 1 / 0, "it raises ZeroDivisionError"),
-    (lambda shares: 0.3, "return one of 0.99, 0.75, 0.5, 0.14"),
-    (lambda shares: "0.14", "return one of 0.99, 0.75, 0.5, 0.14"),
-    (lambda shares: 0.99, "how long does one stay"),
-    (lambda shares: 0.5, "lower: most people"),
-    (lambda shares: 0.75, "lower: most people"),
+causes = [
+    (lambda names: "the row itself", DONE),
+    (lambda names: names[2], DONE),
+    (lambda names: "", STUB),
+    (lambda names: names["row"], "it raises TypeError"),
+    (lambda names: "the label", "return one of earlier purchases"),
+    (lambda names: names, "return one of earlier purchases"),
+    (lambda names: "later purchases", "'later purchases': then a count of these alone"),
+    (lambda names: "earlier purchases", "'earlier purchases': then a count of these alone"),
 ]
 
 
@@ -154,12 +153,12 @@ lines = [
     (answer("A2", "B1", "C3"), "B1 only lists the rows"),
     (answer("A2", "B3", "C3"), "where does that share come from"),
     (answer("A3", "B2", "C3"), "print `record` beside `bought`"),
-    (answer("A2", "B2", "C4"), "an earlier line let in"),
+    (answer("A2", "B2", "C4"), "C4 only gives each row its count"),
     (answer("A2", "B2", "C2"), "No line of C asks for the time"),
     (answer("A2", "B4", "C3"), "whose labels are in the mean"),
 ]
 groupings = [
-    (answer("user_id", "category"), DONE),
+    (answer("user_id", "brand"), DONE),
     (answer("subcategory", "user_id"), DONE),
     (answer("item_id"), STUB),
     (lambda names: 1 / 0, "it raises ZeroDivisionError"),
@@ -169,6 +168,7 @@ groupings = [
     (lambda names: "user_id", "return a list of some of"),
     (answer("category"), "counted on 8,972 rows"),
     (answer("user_id"), "counted on 63 rows"),
+    (answer("user_id", "category"), "counted on 5 rows"),
 ]
 
 
@@ -203,9 +203,9 @@ TABLES = {
     ch01.check_profile: profiles,
     ch01.check_sayings: sayings,
     ch01.check_histories: sequences,
-    ch01.check_seen: seen,
     ch01.check_cold_items: cold_items,
     ch01.check_lines: lines,
+    ch01.check_cause: causes,
     ch01.check_grouping: groupings,
     ch01.check_leaks: leaks,
 }

@@ -145,25 +145,6 @@ def check_histories(fn: Callable) -> None:
     )
 
 
-_SHARES = (0.99, 0.75, 0.5, 0.14)
-
-
-def check_seen(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's guess: test rows of known users, MovieLens cut by time."""
-    got = attempt(fn, list(_SHARES))
-    number = float(got) if isinstance(got, int | float | np.number) and not isinstance(got, bool) else None
-    verdict(
-        [
-            (number == 1.0, "not done yet: choose one of the four"),
-            (isinstance(got, Exception), f"it raises {head(got)}"),
-            (number not in _SHARES, f"return one of {', '.join(map(str, _SHARES))}; got {head(got)}"),
-            (number == 0.99, "that would be so if the same people came every day: how long does one stay here?"),
-            (number in (0.75, 0.5), "lower: most people rate on one day only, and the last tenth has days of its own"),
-        ],
-        "people come once; whoever rates in the last tenth is mostly new",
-    )
-
-
 def check_cold_items(fn: Callable) -> None:
     """Say what is right or wrong with the learner's cold-item split, which began with two faults."""
     titles = [f"film {i // 2 if i < 40 else i}" for i in range(100)]  # the first forty ids are twenty films
@@ -215,10 +196,7 @@ def check_cold_items(fn: Callable) -> None:
 
 def _careless(log: pd.DataFrame, items: pd.DataFrame, share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The split of the card: ids drawn one by one, with a seed of its own."""
-    ids = items.index.to_numpy()
-    cold = np.random.default_rng(0).permutation(ids)[: round(share * len(ids))]
-    test = log["item_id"].isin(cold)
-    return log[~test], log[test]
+    return cleaning.careless(log, items, share, np.random.default_rng(0))
 
 
 def check_lines(fn: Callable) -> None:
@@ -239,11 +217,32 @@ def check_lines(fn: Callable) -> None:
                 "A2" not in lines,
                 "A: print `record` beside `bought`. Which column could the shop not have known before?",
             ),
-            (bool({"C4", "C5"} & lines), "C counts there what an earlier line let in"),
-            ("C3" not in lines, "C: to what moment belongs a history? No line of C asks for the time"),
+            ("C4" in lines, "C4 only gives each row its count; what was counted?"),
+            ("C3" not in lines, "C: to what moment belongs a count? No line of C asks for the time"),
             ("B2" not in lines, "B: whose labels are in the mean?"),
         ],
-        "an id written too late, a mean over test rows, a history without a moment",
+        "an id written too late, a mean over test rows, a count without a moment",
+    )
+
+
+_CAUSES = ("earlier purchases", "later purchases", "the row itself")
+
+
+def check_cause(fn: Callable) -> None:
+    """Say whether the learner's guess is one of the three causes; which one is true, the next cell shows."""
+    got = attempt(fn, list(_CAUSES))
+    choice = got if isinstance(got, str) else None
+    verdict(
+        [
+            (choice == "", "not done yet: choose one of the three"),
+            (isinstance(got, Exception), f"it raises {head(got)}"),
+            (choice not in _CAUSES, f"return one of {', '.join(_CAUSES)}; got {head(got)}"),
+            (
+                choice != "the row itself",
+                f"{choice!r}: then a count of these alone would be as good. Run the next cell, then choose again",
+            ),
+        ],
+        "a row that was bought has a count of at least one, its own",
     )
 
 
@@ -256,7 +255,8 @@ def check_grouping(fn: Callable) -> None:
     plain = isinstance(got, list | tuple) and all(isinstance(g, str) for g in got)
     known = plain and len(got) > 0 and set(got) <= set(_COLUMNS) and len(set(got)) == len(got)
     found = cleaning.worth_of_sharing(*sorted(got)) if known else {"worth": 0.0, "rows": 1.0}
-    told = f"worth {found['worth']:.3f}: a share is counted on {found['rows']:,.0f} rows, and one more hardly moves it"
+    counted = f"worth {found['worth']:.3f}: a share is counted on {found['rows']:,.0f} rows"
+    told = f"{counted}. On fewer, the row's own label weighs more"
     verdict(
         [
             (plain and list(got) == ["item_id"], "not done yet: that is leak B as it was"),
@@ -264,7 +264,7 @@ def check_grouping(fn: Callable) -> None:
             (not known, f"return a list of some of {', '.join(_COLUMNS)}; got {head(got)}"),
             (found["worth"] <= 0.3, told),
         ],
-        f"worth {found['worth']:.3f}: a share is counted on {found['rows']:.1f} rows, one of them the answer",
+        f"worth {found['worth']:.3f}: a share is counted on {found['rows']:.1f} rows, one of them the row itself",
     )
 
 
@@ -299,7 +299,7 @@ def suspects() -> tuple[dict, Split]:
         every = split.dataset.interactions
         return _Table(every, share(every, every))
 
-    def past_and_future(split):
+    def with_itself(split):
         every = split.dataset.interactions
         mine = every[every["label"] == 1].groupby("user_id")["item_id"].agg(set)
         hit = [i in mine.get(u, set()) for u, i in every[["user_id", "item_id"]].itertuples(index=False)]
@@ -310,7 +310,7 @@ def suspects() -> tuple[dict, Split]:
         "share of the item in all rows": all_rows,
         "number of the ticket": lambda split: _Table(log, np.where(ticket >= 1000, 0.9, 0.1)),
         "share of the item in train": lambda split: _Table(log, share(split.train, log)),
-        "is it in what the user ever bought": past_and_future,
+        "is it in what the user ever bought": with_itself,
     }
     return fits, klm.split(ds, "random")
 
@@ -364,5 +364,5 @@ def check_leaks(fn: Callable) -> None:
                 f"expected {sorted((every, future, ticket))}, got {sorted(names or ())}",
             ),
         ],
-        "two alarms, because each is deaf to what the other hears",
+        "two alarms, because each misses what the other finds",
     )

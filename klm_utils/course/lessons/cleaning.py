@@ -1,7 +1,7 @@
 """What notebook 01 runs beside its own lines: raw tables and their checks, and what each of its leaks is worth."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -145,7 +145,7 @@ class Tree:
     def __init__(self, features: Features, split: Split, name: str = "tree"):
         log, self.name = split.dataset.interactions, name
         x = features(split).set_axis(log.index)
-        tree = DecisionTreeClassifier(min_samples_leaf=100, random_state=0)
+        tree = DecisionTreeClassifier(min_samples_leaf=1000, random_state=0)  # 100 lets a column of noise cost .02
         tree.fit(x.loc[split.train.index], split.train["label"])
         pairs = pd.MultiIndex.from_frame(log[["user_id", "item_id"]])
         self.p = pd.Series(tree.predict_proba(x)[:, 1], index=pairs)
@@ -172,21 +172,82 @@ def worth(pairs: Mapping[str, tuple[Features, Features]], split: Split) -> pd.Da
     return pd.DataFrame({name: _gain(*both) for name, both in found.items()}).T
 
 
-def share_by(columns: Sequence[str], leak: bool) -> Features:
-    """Features: the share bought in the row's group, counted on all rows (the leak) or on train; and the position.
+def share_by(columns: Sequence[str], counted: str) -> Features:
+    """Features: the share bought in the row's group, and the position.
 
     Args:
         columns: of the log or of the items, such as ["brand"] or ["user_id", "category"].
+        counted: on which rows: "all" (the leak), "train" (for a row of train its own label is in it), or "before":
+            rows of train strictly before the row.
     """
 
     def features(split: Split) -> pd.DataFrame:
         log = _with_items(split.dataset)
-        share = (log if leak else log.loc[split.train.index]).groupby(list(columns))["label"].mean()
-        return pd.DataFrame(
-            {"share": log.join(share.rename("share"), on=list(columns))["share"], "at": log["position"]}
-        )
+        return _share(split, log.groupby(list(columns)).ngroup(), counted)
 
     return features
+
+
+def share_by_chance(size: int, counted: str, seed: int = 0) -> Features:
+    """The same for groups of `size` rows that are drawn at random, so that a group means nothing."""
+
+    def features(split: Split) -> pd.DataFrame:
+        log = split.dataset.interactions
+        return _share(split, pd.Series(np.random.default_rng(seed).permutation(len(log)) // size, log.index), counted)
+
+    return features
+
+
+def _share(split: Split, group: pd.Series, counted: str) -> pd.DataFrame:
+    log = split.dataset.interactions
+    rows = pd.Series(1 if counted == "all" else log.index.isin(split.train.index).astype(int), log.index)
+    bought = log["label"] * rows
+    if counted == "before":
+        sums = [before(one, group, log["timestamp"]) for one in (bought, rows)]
+    else:
+        sums = [one.groupby(group).transform("sum") for one in (bought, rows)]
+    return pd.DataFrame({"share": sums[0] / sums[1].where(sums[1] > 0), "at": log["position"]})
+
+
+def before(values: pd.Series, group: pd.Series, time: pd.Series) -> pd.Series:
+    """The sum of the values in a row's group strictly before its time, [rows]; the log is in order of time."""
+    until = values.groupby(group).cumsum().groupby([group, time]).transform("last")
+    return until - values.groupby([group, time]).transform("sum")
+
+
+def later(split: Split) -> pd.DataFrame:
+    """Features: the position, and how many of the subcategory this user bought strictly after the row, in all rows."""
+    log = split.dataset.interactions
+    group = log.groupby([log["user_id"], log["item_id"].map(split.dataset.items["subcategory"])]).ngroup()
+    label = log["label"]
+    same = label.groupby([group, log["timestamp"]]).transform("sum")
+    after = label.groupby(group).transform("sum") - before(label, group, log["timestamp"]) - same
+    return pd.DataFrame({"position": log["position"], "alike, bought later": after})
+
+
+def earlier(split: Split) -> pd.DataFrame:
+    """Features: the position, and how many of the subcategory this user bought in train strictly before the row."""
+    every, kind = split.dataset.interactions, split.dataset.items["subcategory"].to_dict()
+    past = histories(split.train[split.train["label"] == 1], every, length=100)
+    alike = [sum(kind[i] == kind[j] for i in h) for h, j in zip(past, every["item_id"], strict=True)]
+    return pd.DataFrame({"position": every["position"], "alike, bought before": alike})
+
+
+def position(split: Split) -> pd.DataFrame:
+    """Features: the row's place in the list that was shown, and nothing else."""
+    return split.dataset.interactions[["position"]]
+
+
+def aucs(tables: Mapping[str, Features], split: Split) -> pd.DataFrame:
+    """AUC of a tree on each table of features, with the interval for other users: `auc`, `low`, `high`, a row each."""
+    found = {name: auc(Tree(one, split), split) for name, one in tables.items()}
+    rows = {name: [one.estimate(), *intervals.interval(one)] for name, one in found.items()}
+    return pd.DataFrame(rows, index=["auc", "low", "high"]).T
+
+
+def trees(tables: Mapping[str, Features]) -> dict[str, Callable[[Split], Tree]]:
+    """A function for each table that fits a tree on it."""
+    return {name: partial(Tree, features, name=name) for name, features in tables.items()}
 
 
 def _with_items(ds: RecDataset) -> pd.DataFrame:
@@ -202,9 +263,15 @@ def _tomorrow() -> Split:
 def worth_of_sharing(*columns: str) -> pd.Series:
     """What `share_by` is worth on the shop's temporal split, as of `worth`, and the mean `rows` of a group."""
     split = _tomorrow()
-    found = worth({"": (share_by(columns, True), share_by(columns, False))}, split).loc[""]
+    found = worth({"": (share_by(columns, "all"), share_by(columns, "before"))}, split).loc[""]
     groups = _with_items(split.dataset).groupby(list(columns)).ngroups
     return pd.concat([found, pd.Series({"rows": len(split.dataset.interactions) / groups})])
+
+
+def worth_of_chance(*sizes: int) -> pd.Series:
+    """What a share is worth that is counted on random groups of each size, index = size."""
+    both = {str(size): (share_by_chance(size, "all"), share_by_chance(size, "before")) for size in sizes}
+    return worth(both, _tomorrow())["worth"].set_axis(list(sizes))
 
 
 def alarms(tables: Mapping[str, Features], split: Split) -> pd.DataFrame:
@@ -287,9 +354,10 @@ def common_genres(ds: RecDataset, seed: int = 0, shuffles: int = 200) -> pd.Data
     series = pd.DataFrame({"head": title.index, "tail": title.str.split(":").str[0]})
     kinds = {
         "graph: a sequel": sequel[["head", "tail"]].to_numpy(),
-        "graph: one director": _couples(facts[facts["relation"] == "film.film.directed_by"], title),
+        "graph: one director": _couples(facts[facts["relation"].isin(["film.film.directed_by", "director"])], title),
         "title: begins alike": _couples(series, title),
     }
+    kinds = {name: pairs for name, pairs in kinds.items() if len(pairs)}
     rng, rows = np.random.default_rng(seed), {}
     for name, pairs in kinds.items():
         dealt = [jaccard(genres, pairs[:, 0], rng.permutation(pairs[:, 1])) for _ in range(shuffles)]
@@ -320,3 +388,10 @@ def divided(test: pd.DataFrame, train: pd.DataFrame, items: pd.DataFrame) -> int
     film = twins(items).groupby(["title", "year"]).ngroup()
     there = [set(film.reindex(part["item_id"].unique()).dropna()) for part in (test, train)]
     return len(there[0] & there[1])
+
+
+def careless(log: pd.DataFrame, items: pd.DataFrame, share: float, rng: np.random.Generator) -> tuple:
+    """A cold-item split that draws ids one by one, so that one film can be on both sides: train, test."""
+    ids = items.index.to_numpy()
+    test = log["item_id"].isin(rng.permutation(ids)[: round(share * len(ids))])
+    return log[~test], log[test]

@@ -28,7 +28,15 @@ USER_CELLS = {
     "age below 10 or above 100": ["age"],
     "gender in other words": ["gender"],
 }
+LOG_CELLS = {
+    "item that the catalogue lacks": ["item_id"],
+    "event written twice": ["user_id", "item_id", "timestamp"],
+    "second event of a user in one second": ["user_id", "timestamp"],
+}
 SHORT = {
+    "item that the catalogue lacks": "an unknown item",
+    "event written twice": "written twice",
+    "second event of a user in one second": "two in one second",
     "price with full-width digits": "full-width digits",
     "blanks at the ends of a title": "blanks at the ends",
     "Chinese in the English title": "languages swapped",
@@ -37,23 +45,50 @@ SHORT = {
     "age below 10 or above 100": "age and tier swapped",
     "gender in other words": "other words",
 }
+CELLS = {"items": ITEM_CELLS, "users": USER_CELLS, "interactions": LOG_CELLS}
+WIDTHS = {  # of the columns that are drawn
+    "items": {"item_id": 0.95, "title_zh": 2.5, "title_en": 3.1, "tags_zh": 2.4, "price": 1.5},
+    "users": {"user_id": 0.95, "age": 1.1, "gender": 1.1, "city_tier": 1.1},
+    "interactions": {"record": 1.2, "user_id": 1.1, "item_id": 1.1, "timestamp": 1.7, "bought": 1.0},
+}
+
+
+def order(ax: Axes | None = None) -> Axes:
+    """One visitor, repaired in two orders: range before places loses the age, places before range keeps it."""
+    ax = ax or plt.subplots(figsize=(8, 1.9), layout="constrained")[1]
+    raw = "age 4\ntier 26"
+    lanes = [
+        ("range first", [raw, "age missing\ntier 26", "age missing\ntier 26"], ["range", "places"], RED),
+        ("places first", [raw, "age 26\ntier 4", "age 26\ntier 4"], ["places", "range"], BLUE),
+    ]
+    for lane, (name, states, steps, colour) in enumerate(lanes):
+        top = -1.0 * lane
+        ax.text(0, top + 0.4, name, va="center", fontsize=10, color=colour)
+        for place, state in enumerate(states):
+            last = place == len(states) - 1
+            _box(ax, 1.6 + 2.6 * place, top, 1.6, state, colour if last else PALE, "white" if last else INK, 9.5)
+        for place, step in enumerate(steps):
+            left = 3.25 + 2.6 * place
+            ax.annotate("", (left + 0.9, top + 0.4), (left, top + 0.4), arrowprops={"arrowstyle": "->", "color": GREY})
+            ax.text(left + 0.45, top + 0.5, step, ha="center", va="bottom", fontsize=9, color=GREY)
+    ax.set(xlim=(-0.1, 8.6), ylim=(-1.05, 0.9))
+    ax.axis("off")
+    return ax
 
 
 def defects(raw: Mapping[str, pd.DataFrame], found: Mapping[str, pd.Series]) -> np.ndarray:
-    """One real row for each kind of defect, the bad cells coloured, its name on the right; two Axes.
+    """One real row for each kind of defect, the bad cells coloured, its name on the right; a table each, three Axes.
 
     Args:
-        raw: the raw tables `items` and `users`.
+        raw: the raw tables `items`, `users` and `interactions`.
         found: name of a check -> bool [rows of its table], of `cleaning.checks`.
     """
-    height = 0.42 * (len(ITEM_CELLS) + len(USER_CELLS) + 4) + 0.6
-    ratios = [len(ITEM_CELLS) + 2, len(USER_CELLS) + 2]
-    axes = plt.subplots(2, 1, figsize=(8, height), layout="constrained", height_ratios=ratios)[1]
-    widths = {"item_id": 0.95, "title_zh": 2.5, "title_en": 3.1, "tags_zh": 2.4, "price": 1.5}
-    _grid(axes[0], raw["items"], widths, _bad_rows(found, ITEM_CELLS, raw["items"]))
-    widths = {"user_id": 0.95, "age": 1.1, "gender": 1.1, "city_tier": 1.1}
-    _grid(axes[1], raw["users"], widths, _bad_rows(found, USER_CELLS, raw["users"]))
-    axes[1].set_xlim(axes[0].get_xlim())
+    lines = {name: _bad_rows(found, cells, raw[name]) for name, cells in CELLS.items()}
+    ratios = [len(rows) + 1 for rows in lines.values()]
+    size = (8, 0.3 * sum(ratios) + 0.6)
+    axes = plt.subplots(3, 1, figsize=size, layout="constrained", height_ratios=ratios)[1]
+    for ax, (name, rows) in zip(axes, lines.items(), strict=True):
+        _grid(ax, raw[name], WIDTHS[name], rows)
     return axes
 
 
@@ -63,9 +98,13 @@ def _bad_rows(found: Mapping, cells: Mapping, table: pd.DataFrame) -> list[tuple
     for name, columns in cells.items():
         others = sum(found[other].astype(int) for other in cells if other != name)
         alone = np.flatnonzero((found[name] & (others == 0)).to_numpy()).tolist()
+        alone = alone or np.flatnonzero(found[name].to_numpy()).tolist()
         columns = [*columns, "city_tier"] if name.startswith("age below") else columns
         if name.startswith("age below"):  # the pair that changed places tells more than a 250
             alone = [row for row in alone if len(table["city_tier"].iloc[row]) == 2]
+        if cells is LOG_CELLS and len(columns) > 1:  # two rows that are equal there
+            same = (table[columns] == table[columns].iloc[alone[0]]).all(axis=1).to_numpy()
+            rows.append((int(np.flatnonzero(same)[0]), "", columns))
         rows.append((int(alone[0]), SHORT.get(name, name), columns))
     return rows
 
@@ -169,7 +208,7 @@ def waves(days: Mapping[str, pd.DataFrame], notes: Mapping[str, tuple[float, flo
         )
         x, y, text = notes.get(name, (0, 0, ""))
         ax.text(x, y, text, fontsize=9, color=RED, va="top")
-        ax.set(title=name, xlabel="day", ylabel="rows a day", ylim=(0, 1.25 * frame["rows"].max()))
+        ax.set(title=name, xlabel="day of the log", ylabel="rows a day", ylim=(0, 1.25 * frame["rows"].max()))
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False, fontsize=9, loc="upper right")
     return axes
@@ -205,27 +244,32 @@ def timeline(near: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def sentence(row: Mapping, parts: Mapping[str, str], naive: str, ax: Axes | None = None) -> Axes:
-    """The fields of a row, and below each the part of the sentence that it becomes; a field without value leaves none.
+def sentence(rows: Sequence[tuple[Mapping, Mapping[str, str]]], naive: str, ax: Axes | None = None) -> Axes:
+    """The fields of each row, and below each the part of the sentence that it becomes; one without value leaves none.
 
     Args:
-        row: field -> value as it stands in the table.
-        parts: field -> its part of the sentence, "" where the value is missing.
-        naive: what Python's own text of the row would be.
+        rows: pairs of (field -> value as it stands in the table, field -> its part of the sentence, "" where missing).
+        naive: what Python's own text of the last row would be.
     """
-    ax = ax or plt.subplots(figsize=(8, 2.7), layout="constrained")[1]
-    for place, (field, value) in enumerate(row.items()):
-        part = parts[field]
-        ax.text(place + 0.5, 2.62, field, ha="center", fontsize=9, color=GREY)
-        _box(ax, place + 0.02, 1.7, 0.96, _lines(str(value)), PALE if part else "#F6D5C4", INK)
-        if part:
-            ax.annotate("", (place + 0.5, 1.0), (place + 0.5, 1.62), arrowprops={"arrowstyle": "->", "color": GREY})
-            _box(ax, place + 0.02, 0.2, 0.96, _lines(part), BLUE, "white")
-        else:
-            ax.text(place + 0.5, 0.95, "nothing", ha="center", fontsize=9, color=RED)
-    ax.text(0.02, -0.35, f"naive:  {naive}", fontsize=9, color=RED, parse_math=False)
-    ax.text(0.02, -0.8, "template:  " + "".join(parts.values()), fontsize=9, color=BLUE, parse_math=False)
-    ax.set(xlim=(0, len(row)), ylim=(-1.05, 2.95))
+    ax = ax or plt.subplots(figsize=(8, 1.1 + 1.3 * len(rows)), layout="constrained")[1]
+    for line, (row, parts) in enumerate(rows):
+        top = -2.15 * line
+        for place, (field, value) in enumerate(row.items()):
+            part = parts[field]
+            if not line:
+                ax.text(place + 0.5, 2.62, field, ha="center", fontsize=9, color=GREY)
+            _box(ax, place + 0.02, top + 1.7, 0.96, _lines(str(value)), PALE if part else "#F6D5C4", INK)
+            if part:
+                arrow = {"arrowstyle": "->", "color": GREY}
+                ax.annotate("", (place + 0.5, top + 1.3), (place + 0.5, top + 1.68), arrowprops=arrow)
+                _box(ax, place + 0.02, top + 0.5, 0.96, _lines(part), BLUE, "white")
+            else:
+                ax.text(place + 0.5, top + 0.9, "nothing", ha="center", va="center", fontsize=9, color=RED)
+    last = -2.15 * (len(rows) - 1)
+    ax.text(0.02, last + 0.0, f"naive:  {naive}", fontsize=9, color=RED, parse_math=False)
+    told = "template:  " + "".join(rows[-1][1].values())
+    ax.text(0.02, last - 0.45, told, fontsize=9, color=BLUE, parse_math=False)
+    ax.set(xlim=(0, len(rows[0][0])), ylim=(last - 0.7, 2.95))
     ax.axis("off")
     return ax
 
@@ -252,20 +296,15 @@ def twins(titles: Sequence[str], ids: Sequence[tuple], rows: Sequence[tuple[int,
         for place, (one, count, colour) in enumerate(zip(pair, counts, (BLUE, "#888888"), strict=True)):
             _box(ax, 3.2 + 2.8 * place, bottom, 2.3, f"id {one}: {count} ratings", colour, "white", 9.5)
         ax.text(5.75, bottom + 0.4, "=", ha="center", va="center", fontsize=14)
-    ax.text(4.35, 0.95, "a new film, in test?", ha="center", fontsize=9.5, color=BLUE)
-    ax.text(7.15, 0.95, "train knows it", ha="center", fontsize=9.5, color=GREY)
+    ax.text(4.35, 0.95, "test: is this film new?", ha="center", fontsize=9.5, color=BLUE)
+    ax.text(7.15, 0.95, "train has it", ha="center", fontsize=9.5, color=GREY)
     ax.set(xlim=(-0.1, 8.6), ylim=(-0.95 * len(titles) + 0.85, 1.3))
     ax.axis("off")
     return ax
 
 
-def pipeline(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Log, split, features, model, score; where each leak enters, with the AUC that it makes.
-
-    Args:
-        found: of `cleaning.worth`; names begin with the letter of the leak, A, B or C.
-    """
-    row = {str(name)[0]: values for name, values in found.iterrows()}
+def pipeline(ax: Axes | None = None) -> Axes:
+    """Log, split, features, model, score; where each of the three leaks leaves, and that all enter the features."""
     ax = ax or plt.subplots(figsize=(8, 3.4), layout="constrained")[1]
     steps = ["raw tables", "log\n(all rows)", "split", "features", "model", "AUC"]
     for place, step in enumerate(steps):
@@ -274,8 +313,8 @@ def pipeline(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
             ax.annotate("", (1.7 * place, 1.6), (1.7 * place - 0.35, 1.6), arrowprops={"arrowstyle": "->"})
     notes = {  # where it leaves, where it enters, at what height
         "A": (0.65, 5.75, 3.2, "an id written after the purchase"),
-        "B": (2.35, 5.6, 0.0, "a share of all rows, test too"),
-        "C": (2.35, 5.95, -1.1, "a history with its future in it"),
+        "B": (2.35, 5.6, 0.0, "a share of all rows"),
+        "C": (2.35, 5.95, -1.1, "a count over all rows"),
     }
     shape: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "color": RED, "linewidth": 1.8}
     for name, (start, tip, level, text) in notes.items():
@@ -283,8 +322,6 @@ def pipeline(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.plot([start, start, tip], [edge, level, level], color=RED, linewidth=1.8)
         ax.add_patch(FancyArrowPatch((tip, level), (tip, edge), shrinkA=0, shrinkB=0, **shape))
         ax.text(start + 0.12, level + 0.1, f"{name}: {text}", fontsize=9.5, color=RED, va="bottom")
-        told = f"AUC {row[name]['leak']:.3f}, honest {row[name]['honest']:.3f}"
-        ax.text(6.15, level + 0.1, told, fontsize=9.5, color=RED, va="bottom")
     ax.set(xlim=(-0.1, 10.1), ylim=(-1.25, 3.75))
     ax.axis("off")
     return ax
@@ -313,33 +350,59 @@ def dumbbells(found: pd.DataFrame, ceiling: float, ax: Axes | None = None) -> Ax
     return ax
 
 
-def knob(points: Mapping[str, pd.Series], mine: Mapping[str, pd.Series] | None = None, ax: Axes | None = None) -> Axes:
+def dots(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """The AUC of some tables of features, a dot with its interval each; the dotted line is the first of them.
+
+    Args:
+        found: of `cleaning.aucs`.
+    """
+    ax = ax or plt.subplots(figsize=(7.6, 0.8 + 0.4 * len(found)), layout="constrained")[1]
+    ax.axvline(found["auc"].iloc[0], color=GREY, linestyle=":", linewidth=1.2)
+    for place, (_, row) in enumerate(found.iterrows()):
+        colour = RED if row["low"] > found["high"].iloc[0] else GREY
+        ax.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2)
+        ax.plot(row["auc"], place, "o", color=colour, markersize=8)
+        ax.text(row["high"] + 0.008, place, f"{row['auc']:.3f}", va="center", fontsize=9.5, color=colour)
+    ax.set_yticks(range(len(found)), [str(name) for name in found.index])
+    ax.set(ylim=(len(found) - 0.5, -0.5), xlim=(0.48, 0.88), xlabel="AUC on the same test rows; 0.5 is chance")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def knob(
+    points: Mapping[str, pd.Series],
+    chance: pd.Series,
+    mine: Mapping[str, pd.Series] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """What a share counted on all rows is worth, over the mean number of rows that it is counted on.
 
     Args:
         points: name of the grouping -> of `cleaning.worth_of_sharing`.
+        chance: of `cleaning.worth_of_chance`; the grey line.
         mine: the reader's own, drawn as a star.
     """
-    ax = ax or plt.subplots(figsize=(7.6, 3), layout="constrained")[1]
-    line = pd.DataFrame(points).T.sort_values("rows")
-    ax.plot(line["rows"], line["worth"], color="#BBBBBB", zorder=1)
-    ax.vlines(line["rows"], line["low"], line["high"], color=BLUE, linewidth=2)
-    ax.plot(line["rows"], line["worth"], "o", color=BLUE)
-    for name, row in line.iterrows():
-        ax.annotate(str(name), (row["rows"], row["worth"]), (6, 7), textcoords="offset points", fontsize=9)
+    ax = ax or plt.subplots(figsize=(7.6, 3.2), layout="constrained")[1]
+    ax.plot(chance.index, chance, "o-", color="#BBBBBB", markersize=4, zorder=1, label="random groups of rows")
+    for name, row in points.items():
+        ax.vlines(row["rows"], row["low"], row["high"], color=BLUE, linewidth=2)
+        ax.plot(row["rows"], row["worth"], "o", color=BLUE)
+        ax.annotate(name, (row["rows"], row["worth"]), (6, 7), textcoords="offset points", fontsize=9)
     for name, row in (mine or {}).items():
-        ax.plot(row["rows"], row["worth"], "*", color=RED, markersize=15, label=f"yours: {name}")
-        ax.legend(frameon=False, fontsize=9)
+        ax.vlines(row["rows"], row["low"], row["high"], color=RED, linewidth=2)
+        ax.scatter(row["rows"], row["worth"], marker="*", color=RED, s=180, zorder=3)
+        ax.scatter([], [], marker="*", color=RED, s=60, label=f"yours: {name}")
+    ax.legend(frameon=False, fontsize=9)
     ax.axhline(0, color=INK, linewidth=0.8, linestyle=":")
     ax.set(xscale="log", xlabel="rows that one share is counted on (mean)", ylabel="AUC, leak minus honest")
-    top = max([line["worth"].max(), *(row["worth"] for row in (mine or {}).values())])
-    ax.set(xlim=(0.7, 4 * line["rows"].max()), ylim=(-0.04, 1.15 * top))
+    rows, worth = zip(*((row["rows"], row["worth"]) for row in [*points.values(), *(mine or {}).values()]), strict=True)
+    ax.set(xlim=(0.7, 4 * max(rows)), ylim=(-0.04, 1.15 * max(*worth, chance.max())))
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
 def alarm_grid(alarms: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Who hears what: a row per alarm, a column per table of features; red where it rings, with its number.
+    """Which alarm finds what: a row per alarm, a column per table of features; red where it finds a leak.
 
     Args:
         alarms: of `cleaning.alarms`.
@@ -348,7 +411,7 @@ def alarm_grid(alarms: pd.DataFrame, ax: Axes | None = None) -> Axes:
     names = {
         "alone": "one column alone:\nits AUC is above .7",
         "moved": "reversed labels of test:\na probability moves",
-        "truth": "minus the true AUC:\nabove it (simulation only)",
+        "truth": "AUC minus that of the\ntrue probabilities: above 0",
     }
     for line, (key, name) in enumerate(names.items()):
         ax.text(-0.08, -line - 0.5, name, ha="right", va="center", fontsize=9.5)
@@ -356,7 +419,7 @@ def alarm_grid(alarms: pd.DataFrame, ax: Axes | None = None) -> Axes:
             rings = bool(row[f"{key}_heard"])
             ax.add_patch(Rectangle((place + 0.02, -line - 0.95), 0.96, 0.9, color=RED if rings else PALE))
             number = f"{row[key]:+.3f}" if key == "truth" else f"{row[key]:.3f}"
-            told = f"{number}\n{'rings' if rings else 'silent'}"
+            told = f"{number}\n{'found' if rings else 'nothing'}"
             at = (place + 0.5, -line - 0.5)
             ax.text(*at, told, ha="center", va="center", fontsize=9.5, color="white" if rings else GREY)
     for place, name in enumerate(alarms.index):
@@ -367,7 +430,7 @@ def alarm_grid(alarms: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def coverage_bars(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """For each kind of knowledge: do the new goods have a value (pale), and is it one that the older ones have (blue)?
+    """For each kind of knowledge: do the new goods have a value (grey), and is it one that the older ones have (blue)?
 
     Args:
         found: of `cleaning.coverage`.
@@ -418,7 +481,7 @@ def alike(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
         colour = BLUE if row["alike"] > row["high"] else RED
         ax.plot(row["alike"], place, "o", color=colour, markersize=9)
         ax.text(row["alike"] + 0.015, place - 0.3, f"{row['alike']:.3f}", fontsize=9.5, color=colour, va="center")
-    ax.plot([], [], color="#BBBBBB", linewidth=12, label="95 % of the shuffles")
+    ax.plot([], [], color="#BBBBBB", linewidth=12, label="95 % of the means of 200 shuffles")
     ax.set_yticks(range(len(found)), [f"{name} ({row['pairs']:,.0f} pairs)" for name, row in found.iterrows()])
     ax.set(
         ylim=(len(found) - 0.5, -0.7), xlim=(0, 1.02), xlabel="common genres: shared by both, of all that either has"
@@ -436,7 +499,7 @@ def lists(seen: Mapping[str, Sequence[str]], got: Mapping[str, Sequence[str]], f
         fresh: titles without a row in train.
     """
     most, listed = max(map(len, seen.values())), max(map(len, got.values()))
-    ax = plt.subplots(figsize=(8, 0.36 * (most + listed + 3)), layout="constrained")[1]
+    ax = plt.subplots(figsize=(8, 0.36 * (most + listed + 4)), layout="constrained")[1]
     for place, name in enumerate(got):
         ax.text(place + 0.5, 0.15, name, ha="center", fontsize=10)
         for line, title in enumerate(seen[name]):
@@ -447,7 +510,10 @@ def lists(seen: Mapping[str, Sequence[str]], got: Mapping[str, Sequence[str]], f
         for line, title in enumerate(got[name]):
             new = title in fresh
             _line(ax, place, top - line - 1.6, title, ORANGE if new else BLUE, INK if new else "white")
-    ax.set(xlim=(0, len(got)), ylim=(-most - listed - 0.9, 0.7))
+    for colour, text in {"#DDDDDD": "seen", BLUE: "train has it", ORANGE: "no click in train"}.items():
+        ax.scatter([], [], marker="s", s=60, color=colour, label=text)
+    ax.legend(loc="lower center", ncols=3, frameon=False, fontsize=9)
+    ax.set(xlim=(0, len(got)), ylim=(-most - listed - 1.9, 0.7))
     ax.axis("off")
     return ax
 

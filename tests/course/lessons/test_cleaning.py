@@ -1,6 +1,7 @@
 """What notebook 01 runs: checks that find, books that balance, and leaks that are worth what they are worth."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,15 +85,74 @@ def test_a_table_that_knows_the_label_is_worth_all_and_a_table_is_worth_nothing_
 def test_a_share_leaks_more_the_fewer_rows_it_is_counted_on():
     found = [cleaning.worth_of_sharing(*by) for by in (("category",), ("item_id",), ("category", "user_id"))]
     assert found[0]["rows"] > found[1]["rows"] > found[2]["rows"]
-    assert found[0]["worth"] < found[1]["low"] and found[1]["high"] < 0.1 < 0.3 < found[2]["low"]
+    assert found[0]["worth"] < found[1]["low"] and found[1]["high"] < 0.1 < 0.25 < found[2]["low"]
+
+
+def test_before_is_strictly_before_by_hand():
+    log = pd.DataFrame({"label": [1, 0, 1, 1, 1], "group": [0, 0, 1, 0, 0], "time": [1, 2, 2, 3, 3]})
+    assert cleaning.before(log["label"], log["group"], log["time"]).tolist() == [0, 1, 0, 1, 1]
+
+
+def test_in_train_no_share_contains_the_label_of_its_own_row(today):
+    """A label of train is reversed: with "before" the row's own share stays, with "train" it moves."""
+    log = today.dataset.interactions
+    row = today.train.index[5000]
+    other = replace(
+        today, dataset=replace(today.dataset, interactions=log.assign(label=log["label"].where(log.index != row, 1)))
+    )
+    zero = replace(
+        today, dataset=replace(today.dataset, interactions=log.assign(label=log["label"].where(log.index != row, 0)))
+    )
+    for counted, moves in {"before": False, "train": True, "all": True}.items():
+        share = [cleaning.share_by(["item_id"], counted)(one)["share"][row] for one in (other, zero)]
+        assert (share[0] != share[1]) == moves, counted
+
+
+def test_the_count_knows_itself_and_not_the_future(today):
+    """Leak C is the row's own purchase: later purchases alone are no better than the position."""
+
+    def all_of_them(split):
+        log = split.dataset.interactions.join(split.dataset.items["subcategory"], on="item_id")
+        alike = log.groupby(["user_id", "subcategory"])["label"].transform("sum")
+        return pd.DataFrame({"position": log["position"], "alike": alike})
+
+    def but_the_row(split):
+        found = all_of_them(split)
+        return found.assign(alike=found["alike"] - split.dataset.interactions["label"])
+
+    counts = {"position": cleaning.position, "later": cleaning.later, "earlier": cleaning.earlier}
+    found = cleaning.aucs(counts | {"all": all_of_them, "but the row": but_the_row}, today)
+    assert found.loc["all", "low"] > 0.7 > 0.57 > found.drop("all")["high"].max()
+    log = today.dataset.interactions
+    parts = [f(today).iloc[:, 1] for f in (cleaning.later, all_of_them)]
+    assert (parts[0] + log["label"] <= parts[1]).all(), "what is later and the row itself are parts of all"
+
+
+def test_shares_of_train_with_the_own_label_are_worse_than_the_position(today):
+    by = ["user_id", "category"]
+    shares = {c: cleaning.share_by(by, c) for c in ("train", "before", "all")}
+    found = cleaning.aucs({"position": cleaning.position} | shares, today)["auc"]
+    assert found["train"] < found["position"] - 0.02 < found["before"] < found["all"]
+
+
+def test_random_groups_leak_by_their_size_alone():
+    found = cleaning.worth_of_chance(2, 5, 200)
+    assert found[2] > 0.35 > found[5] > 0.2 > 0.06 > found[200]
+    assert abs(found[5] - cleaning.worth_of_sharing("category", "user_id")["worth"]) < 0.05
+
+
+def test_a_tree_for_each_table(today):
+    fit = cleaning.trees({"place": cleaning.position, "later": cleaning.later})
+    assert fit["later"](today).name == "later" and fit["place"](today).p.between(0, 1).all()
 
 
 def test_the_honest_share_is_of_train_alone(today):
-    leak, honest = (cleaning.share_by(["item_id"], leak)(today) for leak in (True, False))
+    leak, honest = (cleaning.share_by(["item_id"], counted)(today) for counted in ("all", "before"))
     item = today.test["item_id"].iloc[0]
     rows = today.train[today.train["item_id"] == item]
     where = today.dataset.interactions["item_id"] == item
-    assert honest["share"][where].iloc[0] == pytest.approx(rows["label"].mean()) != leak["share"][where].iloc[0]
+    assert honest["share"][where].iloc[-1] == pytest.approx(rows["label"].mean()) != leak["share"][where].iloc[-1]
+    assert np.isnan(honest["share"][where].iloc[0]), "nothing came before the first"
 
 
 def test_each_alarm_hears_its_own(today):
@@ -104,7 +164,7 @@ def test_each_alarm_hears_its_own(today):
     def record(split):
         return pd.DataFrame({"record": written * 10})
 
-    found = cleaning.alarms({"reads": label, "record": record, "share": cleaning.share_by(["brand"], False)}, today)
+    found = cleaning.alarms({"reads": label, "record": record, "share": cleaning.share_by(["brand"], "before")}, today)
     assert found["alone_heard"].tolist() == [True, True, False] == found["truth_heard"].tolist()
     assert found["moved_heard"].tolist() == [True, False, False]
     assert found.loc["record", "alone"] == 1 and found.loc["record", "truth"] > 0 > found.loc["share", "truth"]
@@ -123,6 +183,8 @@ def test_the_mislinked_sequels_are_no_more_alike_than_shuffled_ones():
     found = cleaning.common_genres(wrong, shuffles=50)
     assert found.loc["graph: a sequel", "alike"] < found.loc["graph: a sequel", "high"]
     assert found.loc["title: begins alike", "alike"] > found.loc["title: begins alike", "high"]
+    right = cleaning.common_genres(klm.load_dataset("movielens-100k"), shuffles=50).loc["graph: one director"]
+    assert right["alike"] > 2 * right["high"] and found.loc["graph: one director", "alike"] < right["high"] + 0.05
 
 
 def test_the_graph_takes_two_other_films_for_the_terminators():
@@ -143,6 +205,8 @@ def test_twins_and_those_that_a_split_divides(films):
     log = films.interactions
     test = log["item_id"].isin([246, 304, 500])
     assert cleaning.divided(log[test], log[~test], films.items) == 1, "Chasing Amy alone; Fly Away Home is whole"
+    careless = [cleaning.careless(log, films.items, 0.15, np.random.default_rng(seed)) for seed in range(5)]
+    assert sum(cleaning.divided(test, train, films.items) for train, test in careless) > 10
     cut = klm.split(films, "cold_item")
     assert cleaning.divided(cut.test, cut.train, films.items) == 0
 

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 
 from klm_utils import plots
 from klm_utils.course.lessons import cleaning, data_pictures
-from klm_utils.course.lessons.data_pictures import BLUE, ORANGE, PALE, RED
+from klm_utils.course.lessons.data_pictures import BLUE, GREY, ORANGE, PALE, RED
 from klm_utils.data.shop.cleaning import clean
 
 
@@ -31,10 +31,19 @@ def colours(ax):
 
 def test_each_defect_has_a_row_and_its_cells_are_coloured():
     raw = cleaning.raw_shop()
-    items, users = data_pictures.defects(raw, cleaning.checks(raw))
+    items, users, log = data_pictures.defects(raw, cleaning.checks(raw))
     assert {"小米手机", "１９９.０", "languages swapped", "an id that is twice"} <= set(texts(items))
     assert colours(items).count(RED) == 2 + 1 + 2 + 1 + 1 and colours(items).count(PALE) == 6 * 5 - 7
     assert {"age and tier swapped", "26", "女"} <= set(texts(users)) and colours(users).count(RED) == 1 + 2 + 1
+    assert {"an unknown item", "written twice", "two in one second"} <= set(texts(log))
+    assert colours(log).count(RED) == 1 + 2 * 3 + 2 * 2, "two rows where it takes two"
+
+
+def test_the_order_of_two_repairs_decides_about_the_age():
+    said = texts(data_pictures.order())
+    assert said.count("age 4\ntier 26") == 2
+    assert said.count("age missing\ntier 26") == 2 and said.count("age 26\ntier 4") == 2
+    assert [t for t in said if t in ("range", "places")] == ["range", "places", "places", "range"]
 
 
 def test_the_funnel_has_every_rule_in_the_colour_of_what_it_does():
@@ -78,11 +87,12 @@ def test_the_timeline_marks_history_tie_and_target():
 
 
 def test_a_missing_field_leaves_nothing():
-    row = {"title": "小米手机", "price": float("nan")}
-    ax = data_pictures.sentence(row, {"title": "小米手机。", "price": ""}, "小米手机 nan")
-    assert (
-        texts(ax).count("nothing") == 1 and "template:  小米手机。" in texts(ax) and "naive:  小米手机 nan" in texts(ax)
-    )
+    row = {"title": "小米手机", "price": 9.0}
+    parts = {"title": "小米手机。", "price": "价格9。"}
+    both = [(row, parts), (row | {"price": float("nan")}, parts | {"price": ""})]
+    said = texts(data_pictures.sentence(both, "小米手机 nan"))
+    assert said.count("nothing") == 1 and said.count("价格9。") == 1 and said.count("title") == 1
+    assert "template:  小米手机。" in said and "naive:  小米手机 nan" in said
     assert data_pictures._lines("a" * 20) == "a" * 18 + "\naa"
     assert data_pictures._lines("手" * 30).endswith("...")
 
@@ -99,15 +109,21 @@ FOUND = pd.DataFrame(
 )
 
 
-def test_each_leak_enters_with_its_numbers():
-    found = pd.concat([FOUND, FOUND.iloc[:1].rename({"A: an id": "C: a history"})])
-    ax = data_pictures.pipeline(found)
+def test_each_leak_enters_at_the_features():
+    ax = data_pictures.pipeline()
     said = texts(ax)
-    assert said.count("AUC 1.000, honest 0.550") == 2 and "AUC 0.610, honest 0.590" in said
     assert [t for t in said if t in ("split", "features", "model")] == ["split", "features", "model"]
+    assert "C: a count over all rows" in said and not any("AUC " in t for t in said)
     box = ax.texts[said.index("features")].get_position()[0]
     arrows = [patch for patch in ax.patches if type(patch).__name__ == "FancyArrowPatch"]
     assert len(arrows) == 3 and all(abs(a._posA_posB[1][0] - box) < 0.5 for a in arrows), "all end at the features"
+
+
+def test_a_dot_above_the_first_is_red():
+    found = pd.DataFrame({"auc": [0.55, 0.54, 0.76], "low": [0.53, 0.52, 0.75], "high": [0.56, 0.56, 0.77]})
+    ax = data_pictures.dots(found.set_axis(["position", "later", "all"]))
+    dots = [(line.get_xdata()[0], line.get_color()) for line in ax.lines if line.get_marker() == "o"]
+    assert dots == [(0.55, GREY), (0.54, GREY), (0.76, RED)] and texts(ax) == ["0.550", "0.540", "0.760"]
 
 
 def test_a_dumbbell_goes_from_honest_to_leak():
@@ -119,17 +135,19 @@ def test_a_dumbbell_goes_from_honest_to_leak():
 def test_the_knob_has_a_star_for_the_reader_inside_of_the_picture():
     points = {"item_id": pd.Series({"rows": 200.0, "worth": 0.02, "low": 0.01, "high": 0.03})}
     mine = {"user_id": pd.Series({"rows": 5.0, "worth": 0.4, "low": 0.3, "high": 0.5})}
-    ax = data_pictures.knob(points, mine)
-    star = next(line for line in ax.lines if line.get_marker() == "*")
-    assert star.get_xydata().tolist() == [[5.0, 0.4]] and ax.get_ylim()[1] > 0.4
+    ax = data_pictures.knob(points, pd.Series({2: 0.39, 200: 0.03}), mine)
+    stars = [c for c in ax.collections if hasattr(c, "get_sizes") and c.get_sizes().tolist() == [180]]
+    assert [s.get_offsets().tolist() for s in stars] == [[[5.0, 0.4]]] and ax.get_ylim()[1] > 0.4
     assert ax.get_xscale() == "log" and "item_id" in texts(ax)
+    assert ax.lines[0].get_ydata().tolist() == [0.39, 0.03]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["random groups of rows", "yours: user_id"]
 
 
 def test_an_alarm_that_rings_is_red():
     heard = {"alone_heard": [True], "moved_heard": [False], "truth_heard": [True]}
     ax = data_pictures.alarm_grid(pd.DataFrame({"alone": [1.0], "moved": [0.0], "truth": [0.2]} | heard, index=["A"]))
     assert colours(ax) == [RED, PALE, RED]
-    assert {"1.000\nrings", "0.000\nsilent", "+0.200\nrings", "A"} <= set(texts(ax))
+    assert {"1.000\nfound", "0.000\nnothing", "+0.200\nfound", "A"} <= set(texts(ax))
 
 
 def test_coverage_has_two_bars_each():
@@ -159,4 +177,5 @@ def test_what_is_outside_of_the_shuffles_is_blue():
 def test_a_list_has_new_films_in_orange():
     ax = data_pictures.lists({"Anna": ["Heat"]}, {"Anna": ["Big", "Ran"]}, fresh=["Ran"])
     assert colours(ax)[-2:] == [BLUE, ORANGE] and texts(ax)[:2] == ["Anna", "Heat"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["seen", "train has it", "no click in train"]
     assert data_pictures._cut("x" * 40, 32).endswith("...")
