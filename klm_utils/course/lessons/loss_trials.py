@@ -275,7 +275,7 @@ def repaired(runs: experiment.Runs, name: str) -> dict[str, float]:
     """nDCG@10 on the last split: of this variant, of the same model with log q added, of the most popular films."""
     at, split = list(runs.splits.items())[-1]
     model = cast(KLMRecommender, runs.models[name])
-    variants = {
+    variants: dict[str, experiment.Build] = {
         name: lambda split, seed: model,
         "the same model, log q added": lambda split, seed: Repaired(model, split),
         "most popular": lambda split, seed: Popularity().fit(split),
