@@ -66,13 +66,21 @@ def error(u, v, y):
 dots = [
     (ch04.dot_grads, DONE),
     (lambda u, v, y, decay: [error(u, v, y) * v + decay * u, error(u, v, y) * u + decay * v], DONE),
-    (lambda u, v, y, decay: (error(u, v, y) * v + decay * u, error(u, v, y) * u - decay * v), STUB),
+    (lambda u, v, y, decay: (error(u, v, y) * v - decay * u, error(u, v, y) * u - decay * v), STUB),
     (lambda u, v, y, decay: u @ v, "it raises RuntimeError"),
     (lambda u, v, y, decay: ch04.dot_grads(u, v, y, decay)[0], "return two gradients"),
     (lambda u, v, y, decay: ch04.dot_grads(u, v, y, decay)[::-1], "swapped"),
     (
         lambda u, v, y, decay: (error(u, v, y) * v + decay * u, -error(u, v, y) * u + decay * v),
-        "in v the other sign was right",
+        "the sign of the error was right",
+    ),
+    (
+        lambda u, v, y, decay: (-error(u, v, y) * v - decay * u, -error(u, v, y) * u - decay * v),
+        "all signs are turned",
+    ),
+    (
+        lambda u, v, y, decay: (-error(u, v, y) * v + decay * u, -error(u, v, y) * u + decay * v),
+        "the sign of the error was right",
     ),
     (lambda u, v, y, decay: (error(u, v, y) * v - decay * u, error(u, v, y) * u + decay * v), "in u central"),
     (lambda u, v, y, decay: (error(u, v, y) * v + decay * u, error(u, v, y) * u), "in v central"),

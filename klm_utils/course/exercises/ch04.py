@@ -94,7 +94,7 @@ def dot_grads(u, v, y, decay):
 
 
 def check_dot_grads(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's gradients of a dot product with decay, one of them mended."""
+    """Say what is right or wrong with the learner's gradients of a dot product with decay, both of them mended."""
     u, v, y, decay = _normal(6, 3), _normal(6, 3, seed=1), LABELS, 0.3
     got = attempt(fn, u, v, y, decay)
 
@@ -105,19 +105,21 @@ def check_dot_grads(fn: Callable) -> None:
     error = (torch.sigmoid((u * v).sum(-1)) - y)[:, None]
     pair = isinstance(got, tuple | list) and [shape(one) for one in got] == [(6, 3), (6, 3)]
     du, dv = got if pair else (got, got)
-    stub = same(du, want[0], atol=1e-6) and same(dv, error * u - decay * v, atol=1e-6)
+    stub = same(du, error * v - decay * u, atol=1e-6) and same(dv, error * u - decay * v, atol=1e-6)
+    turned = same(du, -error * v + decay * u, atol=1e-6) and same(dv, -error * u + decay * v, atol=1e-6)
     verdict(
         [
-            (stub, "not done yet: `compare` says that the gradient in v is wrong. Which of its two terms?"),
+            (stub, "not done yet: `compare` says that both gradients are wrong. Which of the two terms?"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
             (not pair, f"return two gradients, in u and in v, [6, 3] each; got {head(got)}"),
             (
                 same(du, want[1], atol=1e-6) and same(dv, want[0], atol=1e-6),
                 "swapped: the gradient in u is error times v, and it comes first",
             ),
+            (turned or same(dv, -error * u + decay * v, atol=1e-6), "the sign of the error was right: it is p - y"),
             (
-                same(dv, -error * u + decay * v, atol=1e-6),
-                "in v the other sign was right: this one belongs to the error",
+                same(du, -error * v - decay * u, atol=1e-6),
+                "now all signs are turned: this climbs; let p be too high and take a step against it",
             ),
             (not same(du, want[0], atol=1e-6), f"in u central differences give {head(want[0])}, you {head(du)}"),
             (not same(dv, want[1], atol=1e-6), f"in v central differences give {head(want[1])}, you {head(dv)}"),
@@ -130,7 +132,7 @@ KNOWS = {"a": False, "b": True, "c": False, "d": True, "e": False}
 
 
 def sentences(letters: str) -> str:
-    """Reference: the sentences that the comparison of section 7 supports."""
+    """Reference: the sentences that the comparison of section 8 supports."""
     return "".join(letter for letter in letters if KNOWS[letter])
 
 

@@ -217,9 +217,8 @@ def questions(stars: Mapping[str, int | None]) -> Axes:
             told = f"{title}\n{'★' * given if given else '?'}"
             ax.text(k + 0.47, -1.5 * row + 0.27, told, ha="center", va="center", fontsize=9, parse_math=False)
         ax.text(0, -1.5 * row + 0.62, ask, fontsize=10, color=INK, va="bottom")
-    for k, given in enumerate(stars.values()):
-        if given is not None:
-            ax.plot([k + 0.02, k + 0.92], [-0.08, -0.08], color=SLOPE, linewidth=2.5)
+    first = next(k for k, given in enumerate(stars.values()) if given is not None)
+    ax.plot([first + 0.02, first + 0.92], [-0.08, -0.08], color=SLOPE, linewidth=2.5)  # one term looks at one film
     rated = {title: given for title, given in stars.items() if given is not None}
     best, worst = max(rated, key=rated.__getitem__), min(rated, key=rated.__getitem__)
     ends = shelf.index(worst) + 0.47, shelf.index(best) + 0.47
@@ -232,6 +231,27 @@ def questions(stars: Mapping[str, int | None]) -> Axes:
     ax.set(xlim=(-0.02, len(shelf)), ylim=(-3.2, 1.0))
     ax.axis("off")
     return ax
+
+
+def targets(aims: pd.DataFrame) -> Axes:
+    """What each squared error wants the score to be, over the stars that a film got; a dotted line before "liked".
+
+    aims: a row per number of stars, a column per control.
+    """
+    ax = plt.subplots(figsize=(6.4, 2.5), layout="constrained")[1]
+    for (name, column), colour, marker in zip(aims.items(), ("#777777", SLOPE, VALUE), "osD", strict=False):
+        ax.plot(column.index, column, marker=marker, linestyle="none", color=colour, label=name)
+        for stars in column.index[[0, -1]]:
+            told = f"{column[stars]:.2f}".rstrip("0").rstrip(".")
+            ax.annotate(
+                told, (stars, column[stars]), xytext=(7, -3), textcoords="offset points", fontsize=9, color=colour
+            )
+    ax.axvline(3.5, color=INK, linestyle=":", linewidth=1)
+    ax.text(3.45, 5.6, "not liked", ha="right", fontsize=9, color=INK)
+    ax.text(3.55, 5.6, "liked", fontsize=9, color=INK)
+    ax.set(xlabel="stars of the film", ylabel="wanted score", xlim=(0.7, 5.6), ylim=(-0.5, 6.2), xticks=aims.index)
+    ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+    return _plain(ax)
 
 
 def pulls(gradients: pd.DataFrame) -> Axes:
@@ -280,13 +300,16 @@ def log_odds(bins: Mapping[str, pd.DataFrame], shift: float) -> np.ndarray:
         shift: of the dashed line, in log-odds.
     """
     axes = plt.subplots(1, 2, figsize=(8, 3.1), layout="constrained")[1]
-    for (name, means), colour, marker in zip(bins.items(), ("#777777", SLOPE, VALUE), "osD", strict=False):
+    for (name, means), colour, marker in zip(bins.items(), ("#BBBBBB", SLOPE, VALUE), "osD", strict=False):
         left, right = (np.log(means[c] / (1 - means[c])) for c in ("p", "truth"))
-        axes[0].plot(left, right, marker=marker, markersize=4, color=colour, label=name)
-        axes[1].plot(means["p"], means["truth"], marker=marker, markersize=4, color=colour, label=name)
+        wide = 2.0 if colour == "#BBBBBB" else 1.0  # the first is seen behind the others
+        style = {"marker": marker, "markersize": 4 * wide, "linewidth": 1.5 * wide, "color": colour}
+        axes[0].plot(left, right, **style)
+        axes[1].plot(means["p"], means["truth"], label=name, **style)
     ends = np.array(axes[0].get_xlim())
-    axes[0].plot(ends, ends, ":", color=INK, linewidth=1)
-    axes[0].plot(ends, ends + shift, "--", color=SLOPE, linewidth=1)
+    axes[0].plot(ends, ends, ":", color=INK, linewidth=1, label="true = predicted")
+    axes[0].plot(ends, ends + shift, "--", color=SLOPE, linewidth=1, label="the same, shifted")
+    axes[0].legend(frameon=False, fontsize=9, loc="upper left")
     axes[0].text(ends[1], ends[1] + shift, f"{shift:+.2f} ", color=SLOPE, fontsize=9, ha="right", va="bottom")
     axes[1].plot([0, 1], [0, 1], ":", color=INK, linewidth=1)
     axes[0].set(title="log-odds: a shift is parallel", xlabel="predicted logit", ylabel="true log-odds")
@@ -302,26 +325,30 @@ def landscape(paths: Mapping[tuple[float, float], np.ndarray], share: float = 0.
 
     paths: start -> points of the descent, [steps + 1, 2].
     """
-    ax = plt.subplots(figsize=(6.0, 4.2), layout="constrained")[1]
+    ax = plt.subplots(figsize=(5.0, 5.0), layout="constrained")[1]
     line = np.linspace(-2.7, 2.7, 181)
     z = np.outer(line, line)
     height = share * np.log1p(np.exp(-z)) + (1 - share) * np.log1p(np.exp(z))
     levels = np.geomspace(height.min(), height.max(), 13)
     ax.contourf(line, line, height, levels, cmap="Greys", norm="log", alpha=0.8)
     goal = np.log(share / (1 - share))
+    told = f"a · b = {goal:.2f}: lowest loss (darker is higher)"
     for side in (1, -1):
         a = side * np.linspace(goal / 2.7, 2.7, 100)
         ax.plot(a, goal / a, color="white", linewidth=5, alpha=0.8)
-        ax.plot(a, goal / a, color=VALUE, linewidth=2, label=None if side < 0 else f"a · b = {goal:.2f}: lowest loss")
+        ax.plot(a, goal / a, color=VALUE, linewidth=2, label=told if side > 0 else None)
     for (start, path), colour in zip(paths.items(), (SLOPE, *COLOURS[2:]), strict=False):
         ax.plot(*np.asarray(path).T, "-", color=colour, linewidth=2)
         ax.plot(*start, "o", color=colour, markersize=8, markeredgecolor="black")
         told, place = f"({start[0]:g}, {start[1]:g})", (8, 9)
-        if start[0] > 1.5 or not any(start):  # near the right edge, or where another start is just right of it
+        if start[0] > 1.5:  # near the right edge
             place = (-46, -18)
+        elif not any(start):  # where another start is just right of it
+            place = (-36, 8)
         style = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
         ax.annotate(told, start, xytext=place, textcoords="offset points", fontsize=9, bbox=style)
     ax.set(xlabel="a, number of the user", ylabel="b, number of the film", xlim=(-2.7, 2.7), ylim=(-2.7, 2.7))
+    ax.set_aspect("equal")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), frameon=False, fontsize=9)
     return ax
 

@@ -19,6 +19,8 @@ from klm_utils.embedding import masked_mean
 from klm_utils.embedding.encoder import TextEncoder
 from klm_utils.errors import check_choice
 from klm_utils.evaluation import experiment, metrics
+from klm_utils.evaluation.ranking import rank
+from klm_utils.models.baselines import Popularity
 from klm_utils.models.recommender import KLMRecommender
 from klm_utils.training import objectives
 from klm_utils.training.config import TrainConfig
@@ -197,6 +199,13 @@ def knowing_only(split: Split, what: str) -> Split:
     return replace(split, train=train.assign(rating=train["label"].astype(float) if what == "0 or 1" else means))
 
 
+def aims(split: Split) -> pd.DataFrame:
+    """What squared error on stars and on both controls wants to predict: a row per number of stars."""
+    wanted = {"stars": split, "two means": knowing_only(split, "two means"), "0 or 1": knowing_only(split, "0 or 1")}
+    stars = split.train["rating"].astype(int)
+    return pd.DataFrame({name: own.train.groupby(stars)["rating"].mean() for name, own in wanted.items()})
+
+
 def compare_losses(
     objective: str,
     settings: Mapping[str, Mapping],
@@ -234,6 +243,45 @@ def compare_losses(
 
     variants = {name: variant(name, setting) for name, setting in settings.items()}
     return experiment.run(variants, splits, n_boot=draws), pd.Series(taken, name="steps")
+
+
+def list_popularity(runs: experiment.Runs, name: str) -> float:
+    """Median number of ratings in train of the ten films of all users' lists, by the last model of this variant."""
+    split = list(runs.splits.values())[-1]
+    found = rank(runs.models[name], split)
+    count = split.train["item_id"].value_counts().reindex(found.candidates, fill_value=0).to_numpy()
+    return float(np.median(count[found.top[found.top >= 0]]))
+
+
+class Repaired:
+    """A fitted model of choices to whose scores log q is added; q is a film's share of the choices of train.
+
+    A film that nobody chose there counts as half a choice.
+    """
+
+    objective = "interaction"
+
+    def __init__(self, model: KLMRecommender, split: Split):
+        count = split.train["item_id"].value_counts().reindex(split.dataset.items.index, fill_value=0)
+        self.model, self.name = model, f"{model.name} + log q"
+        self.log_q = np.log(count.clip(lower=0.5) / len(split.train))
+
+    def predict(self, user_ids, item_ids) -> np.ndarray:
+        """Scores, [n]: for the order only."""
+        return self.model.scores(user_ids, item_ids) + self.log_q.loc[item_ids].to_numpy()
+
+
+def repaired(runs: experiment.Runs, name: str) -> dict[str, float]:
+    """nDCG@10 on the last split: of this variant, of the same model with log q added, of the most popular films."""
+    at, split = list(runs.splits.items())[-1]
+    model = cast(KLMRecommender, runs.models[name])
+    variants: dict[str, experiment.Build] = {
+        name: lambda split, seed: model,
+        "the same model, log q added": lambda split, seed: Repaired(model, split),
+        "most popular": lambda split, seed: Popularity().fit(split),
+    }
+    found = experiment.run(variants, {at: split}, n_boot=1)
+    return {own: float(found.values("ndcg@10")[own].iloc[0]) for own in found.variants}
 
 
 def top_films(runs: experiment.Runs, names: Sequence[str], user, k: int = 10) -> dict[str, list[tuple[str, int]]]:
@@ -355,7 +403,8 @@ def new_head(always_one: bool, rate: float, seed: int, steps: int = 200, times: 
         always_one: train on the label 1 alone. rate: the learning rate.
 
     Returns:
-        loss before and after, the largest move of any weight, and the mean, least and largest AUC on the true labels.
+        loss before and after, the largest move of any weight, the bias after it, and the mean, least and largest AUC on
+        the true labels.
     """
     draw, rows = torch.Generator().manual_seed(seed), []
     for _ in range(times):
@@ -370,10 +419,24 @@ def new_head(always_one: bool, rate: float, seed: int, steps: int = 200, times: 
             loss.backward()
             optimizer.step()
         scores = (x @ w).detach().numpy()
-        rows.append((seen[0], seen[-1], (w - start).abs().max().item(), metrics.auc(truly.numpy(), scores)))
-    first, last, moved, auc = np.array(rows).T
-    found = {"loss before": first.mean(), "loss after": last.mean(), "moved": moved.max(), "AUC": auc.mean()}
+        moves = (w - start).abs().max().item()
+        rows.append((seen[0], seen[-1], moves, bias.item(), metrics.auc(truly.numpy(), scores)))
+    first, last, moved, biases, auc = np.array(rows).T
+    found = {"loss before": first.mean(), "loss after": last.mean(), "moved": moved.max(), "bias": biases.mean()}
+    found["AUC"] = auc.mean()
     return {name: float(value) for name, value in (found | {"least AUC": auc.min(), "largest AUC": auc.max()}).items()}
+
+
+def over_users(stored: Mapping[str, Mapping], metrics: Mapping[str, str], names: Sequence[str]) -> dict[str, list]:
+    """{"name, heading": [difference, low, high]} of a stored run, the interval for other users and the same films.
+
+    metrics: key of `stored` -> heading, "" for none.
+    """
+    return {
+        f"{name}{', ' * bool(heading)}{heading}": list(stored[metric][name][:3])
+        for name in names
+        for metric, heading in metrics.items()
+    }
 
 
 def summary(runs: experiment.Runs, taken: pd.Series, base: str, names: Mapping[str, str]) -> pd.DataFrame:

@@ -106,7 +106,7 @@ def test_the_arrow_of_a_pair_goes_from_the_worst_to_the_best():
     tail, tip = bow._posA_posB
     assert tail[0] == pytest.approx(2.47) and tip[0] == pytest.approx(0.47)
     single, shelf = [line for line in ax.lines if line.get_ydata()[0] > -1], ax.lines[-1]
-    assert len(single) == 2, "one film at a time, of those that were rated"
+    assert len(single) == 1, "one term looks at one film"
     assert shelf.get_xdata()[1] - shelf.get_xdata()[0] > 2.8, "all films"
 
 
@@ -134,6 +134,8 @@ def test_in_log_odds_the_shift_is_a_parallel_line():
     dashed = next(line for line in left.lines if line.get_linestyle() == "--")
     assert (dashed.get_ydata() - dashed.get_xdata()).tolist() == pytest.approx([np.log(0.2)] * 2)
     assert left.lines[1].get_xdata().tolist() == pytest.approx([0.0, np.log(4)]) and "-1.61 " in texts(left)
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["true = predicted", "the same, shifted"]
+    assert left.lines[0].get_linewidth() > left.lines[1].get_linewidth(), "the first is seen behind the others"
     assert right.lines[1].get_xydata().tolist() == [[0.5, 0.2], [0.8, 0.4]]
 
 
@@ -145,4 +147,14 @@ def test_the_landscape_has_both_curves_and_a_label_at_each_start():
     assert len(curves) == 2
     for curve in curves:
         assert np.prod(curve.get_data(), axis=0) == pytest.approx(np.log(4))
-    assert {np.sign(curve.get_xdata()[0]) for curve in curves} == {1, -1}
+    assert {np.sign(curve.get_xdata()[0]) for curve in curves} == {1, -1} and ax.get_aspect() == 1
+    dot, label = ax.transData.transform((0, 0)), ax.texts[0].get_window_extent()
+    assert min(abs(dot[0] - label.x1), abs(dot[0] - label.x0)) < 30, "the label is near its dot"
+
+
+def test_what_each_squared_error_wants_is_a_point_for_each_number_of_stars():
+    aims = pd.DataFrame({"stars": [1.0, 2, 3, 4, 5], "0 or 1": [0.0, 0, 0, 1, 1]}, index=range(1, 6))
+    ax = pictures.targets(aims)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["stars", "0 or 1"]
+    assert ax.lines[0].get_ydata().tolist() == [1, 2, 3, 4, 5] and ax.lines[1].get_ydata().tolist() == [0, 0, 0, 1, 1]
+    assert {"not liked", "liked", "5", "0"} <= set(texts(ax))

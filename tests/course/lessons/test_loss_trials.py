@@ -92,6 +92,34 @@ def test_a_control_of_another_kind_is_refused(split):
         lesson.knowing_only(split, "stars")
 
 
+def test_the_aims_are_the_targets_of_the_controls(split):
+    aims = lesson.aims(split)
+    assert aims["stars"].tolist() == [1, 2, 3, 4, 5] and aims["0 or 1"].tolist() == [0, 0, 0, 1, 1]
+    assert aims["two means"].nunique() == 2 and 2 < aims["two means"].iloc[0] < 3 < 4 < aims["two means"].iloc[4] < 5
+
+
+def test_log_q_can_be_added_to_a_model_that_forgot_it(split):
+    minilm = klm.TextEncoder.from_pretrained("minilm")
+    ways = {"no log q": {"loss": "sampled_softmax", "log_q": False}}
+    runs, _ = lesson.compare_losses("interaction", ways, {0: split}, minilm, 157, draws=1)
+    found = lesson.repaired(runs, "no log q")
+    assert list(found) == ["no log q", "the same model, log q added", "most popular"]
+    assert found["no log q"] < 0.1 < found["the same model, log q added"]
+    assert lesson.list_popularity(runs, "no log q") < 60
+    model = lesson.Repaired(runs.models["no log q"], split)
+    user, films = split.train["user_id"].iloc[0], split.train["item_id"].value_counts().index[[0, 500]]
+    more = model.predict([user] * 2, films) - runs.models["no log q"].scores([user] * 2, films)
+    count = split.train["item_id"].value_counts()
+    assert more[0] - more[1] == pytest.approx(np.log(count.iloc[0] / count.iloc[500]), abs=1e-5)
+
+
+def test_rows_of_a_stored_run_keep_the_interval_for_other_users():
+    stored = {"auc": {"bpr": [0.1, 0.0, 0.2, -1, 1]}, "user_auc": {"bpr": [0.3, 0.2, 0.4, None, None]}}
+    rows = lesson.over_users(stored, {"auc": "AUC", "user_auc": "within users"}, ["bpr"])
+    assert rows == {"bpr, AUC": [0.1, 0.0, 0.2], "bpr, within users": [0.3, 0.2, 0.4]}
+    assert list(lesson.over_users(stored, {"auc": ""}, ["bpr"])) == ["bpr"]
+
+
 @pytest.fixture(scope="module")
 def trained(split):
     minilm = klm.TextEncoder.from_pretrained("minilm")
@@ -151,7 +179,11 @@ def test_one_output_is_squared_error_and_a_constant_label_teaches_nothing():
     found = lesson.one_output(0)
     assert found["the classifier's loss"] == pytest.approx(found["squared error"]) != pytest.approx(found["BCE"])
     ones = lesson.new_head(True, 0.2, seed=0, steps=60, times=5)
-    assert ones["loss after"] < 0.1 < ones["loss before"] and ones["least AUC"] <= ones["AUC"] <= ones["largest AUC"]
+    assert (
+        ones["bias"] > 1
+        and ones["loss after"] < 0.1 < ones["loss before"]
+        and ones["least AUC"] <= ones["AUC"] <= ones["largest AUC"]
+    )
     assert lesson.new_head(False, 2e-5, seed=0, steps=50, times=2)["moved"] < 50 * 2e-5 * 1.1
 
 
