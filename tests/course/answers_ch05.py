@@ -68,15 +68,15 @@ depths = [
 
 readings = [
     (ch05.reading, DONE),
-    (lambda: ["A", "c"], DONE),
-    (lambda: "", STUB),
-    (lambda: "ac"[9], "it raises IndexError"),
-    (lambda: "ae", "letters from a to d"),
-    (lambda: 2, "letters from a to d, got 2"),
-    (lambda: "abc", "b speaks of other films"),
-    (lambda: "acd", "neither model is better"),
-    (lambda: "c", "a speaks of other users"),
-    (lambda: "a", "c: the thin line"),
+    (lambda s: ["A", "c"], DONE),
+    (lambda s: "", STUB),
+    (lambda s: s[9], "it raises IndexError"),
+    (lambda s: "ae", "letters from a to d"),
+    (lambda s: 2, "letters from a to d, got 2"),
+    (lambda s: "abc", "b speaks of other films"),
+    (lambda s: "acd", "neither model is better"),
+    (lambda s: "c", "a speaks of other users"),
+    (lambda s: "a", "c: the thin line"),
 ]
 
 ranks = [

@@ -151,14 +151,14 @@ def check_depth(fn: Callable) -> None:
     )
 
 
-def reading() -> str:
+def reading(letters: str) -> str:
     """Reference: the letters of the sentences that the ten folds support."""
     return "ac"
 
 
 def check_reading(fn: Callable) -> None:
     """Say which sentence the learner has read into the picture."""
-    got = attempt(fn)
+    got = attempt(fn, "abcd")
     text = "".join(got) if isinstance(got, list | tuple) and all(isinstance(x, str) for x in got) else got
     letters = set(text.lower()) if isinstance(text, str) else set()
     verdict(

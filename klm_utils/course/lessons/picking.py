@@ -26,8 +26,8 @@ def picks(curves: Curves, settings: Sequence[str], first: int = 1, last: int | N
     folds = sorted(int(fold) for fold in curves[settings[0]])
 
     def of(part: str) -> np.ndarray:
-        rows = [np.concatenate([curves[setting][str(fold)][part][first - 1 : last] for setting in settings]) for fold in folds]
-        return np.array(rows)  # [folds, settings * epochs]
+        rows = [[curves[setting][str(fold)][part][first - 1 : last] for setting in settings] for fold in folds]
+        return np.array(rows).reshape(len(folds), -1)  # [folds, settings * epochs]
 
     valid, test = of("valid"), of("test")
     rows = {}

@@ -34,7 +34,8 @@ def curves(histories: Mapping[str, pd.DataFrame], starts: int, label: str, ax: A
         ax.plot(valid.index, valid, color=colour, linewidth=2.6 if name == "full" else 2.0, label=name)
         ax.plot(valid.idxmax(), valid.max(), "o", color=colour, fillstyle="none", markersize=9)
     ax.text(starts + 0.7, ax.get_ylim()[0], " in full, the language\n model learns from here", fontsize=9, va="bottom")
-    ax.set(xlabel="epoch; a ring is where valid is best: these weights are kept", ylabel=label, xlim=(0.5, longest + 0.5))
+    ax.set(ylabel=label, xlim=(0.5, longest + 0.5))
+    ax.set_xlabel("epoch (ring: the best on valid; these weights are kept)")
     ax.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), ncols=4)
     return _plain(ax)
 
