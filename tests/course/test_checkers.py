@@ -20,38 +20,7 @@ import torch
 
 from klm_utils.course.exercises import DONE, STUB, ch00, ch01, ch02, ch03, ch04, ch05, ch06, ch07, verdict
 
-GROUPS, BEST = ch05.check_groups, ch05.check_best_epoch
-
-
-def grouped(decays, key="weight_decay"):
-    """A learner who gives ids, maps and the constant these decays."""
-    return lambda ps, d: [{"params": p, key: decay} for p, decay in zip(ps.values(), decays, strict=True)]
-
-
-groups = [
-    (ch05.groups, DONE),
-    (lambda ps, d: tuple({"params": iter(p), "weight_decay": torch.tensor(d.get(n, 0))} for n, p in ps.items()), DONE),
-    (lambda ps, d: [{"params": p, "weight_decay": d.get(n, 0)} for n in ps for p in ps[n]], DONE),
-    (lambda ps, d: [{"params": [p for group in ps.values() for p in group]}], STUB),
-    (lambda ps, d: [{"params": p, "weight_decay": d[n]} for n, p in ps.items()], "it raises KeyError: 'constant'"),
-    (lambda ps, d: [p for group in ps.values() for p in group], "a list of dicts"),
-    (lambda ps, d: {n: {"params": p, "weight_decay": d.get(n, 0)} for n, p in ps.items()}, "a list of dicts"),
-    (lambda ps, d: ({"params": p, "weight_decay": d.get(n, 0)} for n, p in ps.items()), "a list of dicts"),
-    (lambda ps, d: [{"params": n, "weight_decay": d.get(n, 0)} for n in ps], "a list of dicts"),
-    (lambda ps, d: [{"weight_decay": d.get(n, 0)} for n in ps], "a list of dicts"),
-    (lambda ps, d: ch05.groups(ps, d)[0], "a list of dicts"),
-    (lambda ps, d: [{"params": ps[n], "weight_decay": d[n]} for n in d], "in no group"),
-    (lambda ps, d: [{"params": p[:1], "weight_decay": d.get(n, 0)} for n, p in ps.items()], "in no group"),
-    (lambda ps, d: [], "in no group"),
-    (lambda ps, d: [*ch05.groups(ps, d), {"params": ps["ids"], "weight_decay": 0.0}], "in two groups"),
-    (lambda ps, d: [{"params": p} | ({"weight_decay": d[n]} if n in d else {}) for n, p in ps.items()], "say 0.0"),
-    (grouped([2.0, 10.0, 0.0], key="decay"), "say 0.0"),
-    (grouped([2.0, 10.0, 0.01]), "expected decays 2.0 for ids, 10.0 for maps, 0.0 for constant; got 0.01"),
-    (grouped([10.0, 2.0, 0.0]), "expected decays"),
-    (grouped([0.0, 10.0, 2.0]), "expected decays"),
-    (grouped(["2.0", 10.0, [0.0, 1.0]]), "expected decays"),
-    (lambda ps, d: [{"params": [p for g in ps.values() for p in g], "weight_decay": 2.0}], "expected decays"),
-]
+BEST = ch05.check_best_epoch
 
 
 def numpy_best(valid, patience):
@@ -116,7 +85,7 @@ best_epoch = [
 ]
 
 
-TABLES = {GROUPS: groups, BEST: best_epoch}
+TABLES = {BEST: best_epoch}
 ANSWERS = (
     answers_ch00,
     answers_ch01,

@@ -8,49 +8,6 @@ import torch
 from klm_utils.course.exercises import attempt, head, same, shape, verdict
 
 
-def groups(parameters: dict, decay: dict) -> list[dict]:
-    """Reference: one group for AdamW per name, with the weight decay of that name, 0 where none is given."""
-    return [{"params": p, "weight_decay": decay.get(name, 0.0)} for name, p in parameters.items()]
-
-
-def _decays(groups) -> list[tuple]:
-    """(shape, weight decay or None) of each parameter; raises where AdamW would not take the groups."""
-    if not isinstance(groups, list | tuple) or not all(isinstance(group, dict) for group in groups):
-        raise TypeError("no list of dicts")
-    pairs = []
-    for group in groups:
-        params = group["params"]
-        tensors = [params] if isinstance(params, torch.Tensor) else params
-        pairs += [(tuple(p.shape), group.get("weight_decay")) for p in tensors]
-    return pairs
-
-
-def check_groups(fn: Callable) -> None:
-    """Say what is right or wrong with the learner's parameter groups."""
-    parameters = {"ids": [torch.zeros(3, 2)], "maps": [torch.ones(2, 2), torch.ones(4)], "constant": [torch.ones(())]}
-    decay = {"ids": 2.0, "maps": 10.0}
-    got = attempt(fn, parameters, decay)
-    want = {(3, 2): 2.0, (2, 2): 10.0, (4,): 10.0, (): 0.0}  # the shape tells which parameter it is
-    read = attempt(lambda: _decays(got))  # no copy of `got`: an iterator in it cannot be copied
-    listed = isinstance(read, list)
-    found = read if listed else []
-    shapes = [shape for shape, _ in found]
-    off = [f"{decay!r} for shape {shape}" for shape, decay in found if not same(decay, want.get(shape))]
-    bare = [decay is None for _, decay in found]
-    verdict(
-        [
-            (listed and len(got) == 1 and all(bare), "not done yet: one group means one weight decay for everything"),
-            (isinstance(got, Exception), f"it raises {head(got)}"),
-            (not listed, f"AdamW wants a list of dicts with 'params' and 'weight_decay', got {head(got)}"),
-            (not set(want) <= set(shapes), "some parameters are in no group: AdamW would never move them"),
-            (len(shapes) > len(set(shapes)), "a parameter is in two groups: AdamW refuses that"),
-            (any(bare), "a group without weight_decay takes AdamW's default of 0.01: say 0.0"),
-            (bool(off), f"expected decays 2.0 for ids, 10.0 for maps, 0.0 for constant; got {', '.join(off)}"),
-        ],
-        "each kind of parameter has its own decay",
-    )
-
-
 def best_epoch(valid: list[float], patience: int) -> tuple[int, int]:
     """Reference: (epoch kept, last epoch run), counted from 1; stop once `patience` epochs brought nothing better."""
     best = 1
@@ -194,24 +151,21 @@ def check_depth(fn: Callable) -> None:
     )
 
 
-SENTENCES = list("abcd")
-
-
-def reading(sentences: list[str]) -> str:
+def reading(letters: str) -> str:
     """Reference: the letters of the sentences that the ten folds support."""
     return "ac"
 
 
 def check_reading(fn: Callable) -> None:
     """Say which sentence the learner has read into the picture."""
-    got = attempt(fn, list(SENTENCES))
+    got = attempt(fn, "abcd")
     text = "".join(got) if isinstance(got, list | tuple) and all(isinstance(x, str) for x in got) else got
     letters = set(text.lower()) if isinstance(text, str) else set()
     verdict(
         [
             (isinstance(text, str) and not text, "not done yet: return the letters, such as 'bd'"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
-            (not letters or not letters <= set(SENTENCES), f"return letters from a to d, got {head(got)}"),
+            (not letters or not letters <= set("abcd"), f"return letters from a to d, got {head(got)}"),
             ("b" in letters, f"b speaks of other films: look at the thin line of full minus frozen; got {head(got)}"),
             ("d" in letters, "d: both lines of that row contain 0, so neither model is better"),
             ("a" not in letters, "a speaks of other users only: the thick line of full minus frozen"),

@@ -11,7 +11,7 @@ from klm_utils.evaluation import intervals
 Curves = Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]  # setting -> fold -> "valid", "test" -> by epoch
 
 
-def picks(curves: Curves, settings: Sequence[str]) -> pd.DataFrame:
+def picks(curves: Curves, settings: Sequence[str], first: int = 1, last: int | None = None) -> pd.DataFrame:
     """The metric on test of each fold, at the setting and epoch that are picked in three ways; a row per fold.
 
     valid, each fold: the best on valid of that fold. valid, all folds: one for all, the best on the mean of valid over
@@ -21,12 +21,13 @@ def picks(curves: Curves, settings: Sequence[str]) -> pd.DataFrame:
     Args:
         curves: of the same number of epochs in every fold.
         settings: those to pick from; the epochs of one are a choice too.
+        first, last: no epoch before the one or after the other is picked; counted from 1; None: no limit.
     """
     folds = sorted(int(fold) for fold in curves[settings[0]])
 
     def of(part: str) -> np.ndarray:
-        rows = [np.concatenate([curves[setting][str(fold)][part] for setting in settings]) for fold in folds]
-        return np.array(rows)  # [folds, settings * epochs]
+        rows = [[curves[setting][str(fold)][part][first - 1 : last] for setting in settings] for fold in folds]
+        return np.array(rows).reshape(len(folds), -1)  # [folds, settings * epochs]
 
     valid, test = of("valid"), of("test")
     rows = {}
@@ -36,6 +37,11 @@ def picks(curves: Curves, settings: Sequence[str]) -> pd.DataFrame:
         rows[fold] = test[place][list(best)]
     columns = ["valid, each fold", "valid, all folds", "test (cheating)"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("fold")
+
+
+def kept_epochs(curves: Curves, setting: str) -> dict[int, int]:
+    """The epoch that the valid of each fold keeps, counted from 1: fold -> epoch."""
+    return {int(fold): 1 + int(np.argmax(one["valid"])) for fold, one in curves[setting].items()}
 
 
 def differences(
@@ -62,3 +68,14 @@ def differences(
     columns = ["difference", "low", "high", "others low", "others high", "p others"]
     found = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     return table, found.assign(**{"p others": intervals.holm(found["p others"])})
+
+
+def beside(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tables of `differences` side by side: way of picking -> table becomes two columns of text, with the interval for
+    other items too, and Holm's p."""
+    columns = {}
+    for way, table in found.items():
+        ends = table[["difference", "others low", "others high"]].itertuples(index=False)
+        columns[way] = [f"{d:+.3f} [{low:+.3f}, {high:+.3f}]" for d, low, high in ends]
+        columns[f"p ({way})"] = [f"{p:.2f}" for p in table["p others"]]
+    return pd.DataFrame(columns, index=next(iter(found.values())).index)

@@ -31,12 +31,36 @@ def curves(histories: Mapping[str, pd.DataFrame], starts: int, label: str, ax: A
     ax.axvspan(starts + 0.5, longest + 0.5, color="#FBEBDD", zorder=0)
     for (name, one), colour in zip(histories.items(), (GREY, COLOURS[0], COLOURS[3], COLOURS[1]), strict=False):
         valid = one["valid"]
-        ax.plot(valid.index, valid, color=colour, linewidth=2.4 if name == "full" else 1.6, label=name)
+        ax.plot(valid.index, valid, color=colour, linewidth=2.6 if name == "full" else 2.0, label=name)
         ax.plot(valid.idxmax(), valid.max(), "o", color=colour, fillstyle="none", markersize=9)
     ax.text(starts + 0.7, ax.get_ylim()[0], " in full, the language\n model learns from here", fontsize=9, va="bottom")
-    ax.set(xlabel="epoch (ring: the weights that are kept)", ylabel=label, xlim=(0.5, longest + 0.5))
+    ax.set(ylabel=label, xlim=(0.5, longest + 0.5))
+    ax.set_xlabel("epoch (ring: the best on valid; these weights are kept)")
     ax.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), ncols=4)
     return _plain(ax)
+
+
+def rounds(folds: int, shown: int = 3, ax: Axes | None = None) -> Axes:
+    """The folds as a row of boxes, once per round of training: in round n, n is test, the next is valid, others train.
+
+    Args:
+        folds: of the new films.
+        shown: rounds that are drawn.
+    """
+    ax = ax or plt.subplots(figsize=(7.0, 0.5 + 0.5 * shown), layout="constrained")[1]
+    for n in range(shown):
+        ax.text(-0.2, -n + 0.4, f"training {n}", ha="right", va="center", fontsize=10)
+        for fold in range(folds):
+            part = "test" if fold == n else "valid" if fold == (n + 1) % folds else "train"
+            colour = {"test": NEW, "valid": TRAINED, "train": FIXED}[part]
+            ax.add_patch(Rectangle((fold, -n), 0.92, 0.8, color=colour))
+            light = INK if part == "train" else "white"
+            ax.text(fold + 0.46, -n + 0.4, part, ha="center", va="center", fontsize=9, color=light)
+    for fold in range(folds):
+        ax.text(fold + 0.46, 0.85, f"fold {fold}", ha="center", va="bottom", fontsize=9)
+    ax.set(xlim=(-1.7, folds), ylim=(-shown + 0.9, 1.3))
+    ax.axis("off")
+    return ax
 
 
 def fold_values(values: pd.DataFrame, label: str, marked: int, ax: Axes | None = None) -> Axes:
@@ -134,6 +158,8 @@ def stacks(counts: Mapping[str, int], depth: Mapping[str, int]) -> np.ndarray:
         ax.set_title(mode, fontsize=11)
         ax.set(xlim=(-0.06, 1.4), ylim=(-1.1, len(BOXES) + 0.2))
         ax.axis("off")
+    said = "orange learns, grey stands still, blue is the new fusion; red: the way back"
+    axes[0].figure.supxlabel(said, fontsize=10)
     return axes
 
 
@@ -155,7 +181,7 @@ def low_rank(shares: Mapping[str, np.ndarray], rank: int, ax: Axes | None = None
     ticks = [n for n in (1, 2, 4, 8, 16, 32, 64, 128, 256, 384) if n <= longest]
     ax.set_xticks(ticks, [str(n) for n in ticks])
     ax.minorticks_off()
-    ax.set(xlabel="directions that are kept", ylabel="share of the matrix", ylim=(0, 1.02))
+    ax.set(xlabel="directions that are kept", ylabel="share of the squared norm", ylim=(0, 1.02))
     ax.legend(frameon=False, fontsize=9, loc="center right")
     return _plain(ax)
 
@@ -168,6 +194,9 @@ def thin(rows: int, columns: int, rank: int, ax: Axes | None = None) -> Axes:
     middle = w + 1.15
     ax.add_patch(Rectangle((0, 0), w, h, color=FIXED))
     ax.text(w / 2, h / 2, f"$W$\n{rows:,} x {columns}\n{rows * columns:,}\nstand still", ha="center", va="center")
+    ax.text(w / 2, h + 0.06, f"$x$: {columns} in", ha="center", va="bottom", fontsize=10)
+    ax.text(-0.06, h / 2, f"{rows:,} out", ha="right", va="center", rotation=90, fontsize=10)
+    ax.text(middle + 1.9 + w / 2, h + 0.06, f"$x$: {columns} in", ha="center", va="bottom", fontsize=10)
     ax.text(w + 0.35, h / 2, "+", ha="center", va="center", fontsize=16)
     ax.add_patch(Rectangle((middle, 0), r, h, color=TRAINED))
     ax.text(middle + 0.1, h * 0.62, f"$B$: {rows:,} x {rank}\n{rows * rank:,} learn,\nall 0 at the start", fontsize=10)
@@ -176,26 +205,30 @@ def thin(rows: int, columns: int, rank: int, ax: Axes | None = None) -> Axes:
     ax.text(middle + 1.9, h - r - 0.1, f"$A$: {rank} x {columns}\n{rank * columns:,} learn", fontsize=10, va="top")
     share = rank * (rows + columns) / (rows * columns)
     ax.text(middle + 1.9, 0.1, f"{rank * (rows + columns):,} in place of\n{rows * columns:,}: {share:.1%}", fontsize=11)
-    ax.set(xlim=(-0.05, middle + 3.6), ylim=(-0.05, h + 0.05), aspect="equal")
+    ax.set(xlim=(-0.3, middle + 3.6), ylim=(-0.05, h + 0.3), aspect="equal")
     ax.axis("off")
     return ax
 
 
 def once(films: Sequence[str], across: int = 12) -> np.ndarray:
-    """Left each row of the log as a square in the colour of its film, right each film once; both are texts to read.
+    """Left each row of the log as a square with the colour and letter of its film, right each film once.
 
     Args:
         films: the title of each row's film.
         across: squares side by side.
     """
     names = list(dict.fromkeys(films))
-    colour = {name: plt.get_cmap("tab20")(n % 20) for n, name in enumerate(names)}
+    colour = {name: COLOURS[n % len(COLOURS)] for n, name in enumerate(names)}
+    letter = {name: name.removeprefix("The ")[:1] for name in names}
     down = -(-len(films) // across)
     axes = plt.subplots(1, 2, figsize=(7.6, 0.9 + 0.28 * max(down, len(names))), layout="constrained")[1]
     for n, name in enumerate(films):
-        axes[0].add_patch(Rectangle((n % across, -(n // across)), 0.86, 0.86, color=colour[name]))
+        x, y = n % across, -(n // across)
+        axes[0].add_patch(Rectangle((x, y), 0.86, 0.86, color=colour[name]))
+        axes[0].text(x + 0.43, y + 0.43, letter[name], ha="center", va="center", fontsize=9, color="white")
     for n, name in enumerate(names):
         axes[1].add_patch(Rectangle((0, -n), 0.86, 0.86, color=colour[name]))
+        axes[1].text(0.43, -n + 0.43, letter[name], ha="center", va="center", fontsize=9, color="white")
         text = f"{name}: {list(films).count(name)} rows"
         axes[1].text(1.2, -n + 0.43, text, va="center", fontsize=9, parse_math=False)
     axes[0].set_title(f"row by row: {len(films)} texts read", fontsize=10)
@@ -220,7 +253,7 @@ def memory(parts: pd.DataFrame, peaks: pd.DataFrame) -> np.ndarray:
         left = left + values.to_numpy()
     for place, total in zip(places, left, strict=True):
         axes[0].text(total + 8, place, f"{total:.0f}", va="center", fontsize=9)
-    for (name, values), colour, shift in zip(peaks.items(), (GREY, COLOURS[0]), (-0.2, 0.2), strict=True):
+    for (name, values), colour, shift in zip(peaks.items(), (GREY, COLOURS[5]), (-0.2, 0.2), strict=True):
         bars = axes[1].barh(places + shift, values, height=0.36, color=colour, label=name)
         axes[1].bar_label(bars, fmt="%.0f", fontsize=9, padding=2)
     for ax, title, top in zip(
@@ -234,16 +267,19 @@ def memory(parts: pd.DataFrame, peaks: pd.DataFrame) -> np.ndarray:
     return axes
 
 
-def bars(values: Mapping[str, float], label: str, ax: Axes | None = None) -> Axes:
-    """A bar per name, the first on top, with its value."""
-    ax = ax or plt.subplots(figsize=(6.6, 0.8 + 0.3 * len(values)), layout="constrained")[1]
-    ax.bar_label(ax.barh(list(values), list(values.values()), color=NEW), fmt="%.1f", fontsize=9, padding=2)
-    ax.set(xlabel=label, xlim=(0, 1.12 * max(values.values(), default=1.0)))
-    ax.invert_yaxis()
-    return _plain(ax)
+def bars(table: pd.DataFrame) -> np.ndarray:
+    """A panel per column, a bar per row with its value, the first on top; a column's name says what it is."""
+    size = 8.0, 0.9 + 0.3 * len(table)
+    axes = plt.subplots(1, table.shape[1], figsize=size, layout="constrained", sharey=True, squeeze=False)[1][0]
+    for ax, (label, values), form in zip(axes, table.items(), ("%.1f", "%.0f"), strict=False):
+        ax.bar_label(ax.barh(list(table.index), values, color=NEW), fmt=form, fontsize=9, padding=2)
+        ax.set(xlabel=label, xlim=(0, 1.15 * max(values, default=1.0)))
+        _plain(ax)
+    axes[0].invert_yaxis()
+    return axes
 
 
-def rates(config: TrainConfig, steps: int, epochs: int = 24, ax: Axes | None = None) -> Axes:
+def rates(config: TrainConfig, steps: int, epochs: int = 28, ax: Axes | None = None) -> Axes:
     """The two learning rates by epoch, as `fit` sets them, on a log scale.
 
     Args:

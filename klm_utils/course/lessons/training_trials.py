@@ -226,7 +226,7 @@ def held(found: dict[str, dict[str, float]]) -> pd.DataFrame:
     rows = {
         mode: {
             "weights": one["parameters"] * each,
-            "gradient and Adam": 3 * one["trained"] * each,
+            "gradient and AdamW": 3 * one["trained"] * each,
             "average, best": 2 * one["trained"] * each,
             "kept for the way back": one["kept_mb"],
         }
@@ -250,7 +250,7 @@ SHOWN = {  # question, rival: in words
     ("random, label", "bias + ALS"): "known films, liked? minus bias + ALS",
     ("cold_item, label", "no text"): "new films, liked? minus no text",
     ("cold_item, label", "logistic regression"): "new films, liked? minus logistic",
-    ("random, interaction", "EASE"): "known films, chosen? minus EASE",
+    ("random, interaction", "EASE"): "known films, chosen? (nDCG) minus EASE",
     ("temporal, label", "no text"): "tomorrow, liked? minus no text",
     ("temporal, label", "user + item bias"): "tomorrow, liked? minus bias",
 }
@@ -296,12 +296,16 @@ def guess(encoder: TextEncoder, head: mlm.MaskedHead, text: str, word: str, k: i
     return tokens[1:-1], at - 1, list(zip(words, best.values.tolist(), strict=True))
 
 
-def agreement(vectors: torch.Tensor, split: Split) -> float:
+def agreement(vectors: torch.Tensor, split: Split) -> dict[str, float]:
     """Do near texts have the same viewers? Spearman's correlation, over all pairs of new films, of the cosine of their
     texts with the cosine of their viewers (one entry per user, 1 if they rated the film).
 
     Args:
         vectors: float [items, width], of all items of `split.dataset`.
+
+    Returns:
+        "all pairs": that correlation. "fame alone": the same of the rarer film's number of viewers, in place of the
+        texts. "beyond fame": the partial correlation of the first, given that number.
     """
     rows = split.dataset.interactions
     rows = rows[rows["item_id"].isin(split.test["item_id"])]
@@ -310,4 +314,7 @@ def agreement(vectors: torch.Tensor, split: Split) -> float:
     both = [torch.nn.functional.normalize(x.double(), dim=1) for x in (vectors[places], torch.tensor(seen.to_numpy()))]
     above = torch.triu_indices(len(places), len(places), offset=1)
     texts, viewers = ((x @ x.T)[*above].cpu().numpy() for x in both)
-    return float(stats.spearmanr(texts, viewers).statistic)
+    fame = np.minimum(*seen.sum(axis=1).to_numpy()[above.numpy()])
+    near, by_fame, by_text = (stats.spearmanr(*p).statistic for p in ((texts, viewers), (fame, viewers), (texts, fame)))
+    beyond = (near - by_fame * by_text) / np.sqrt((1 - by_fame**2) * (1 - by_text**2))
+    return {"all pairs": float(near), "fame alone": float(by_fame), "beyond fame": float(beyond)}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from klm_utils.course.lessons.picking import differences, picks
+from klm_utils.course.lessons.picking import beside, differences, kept_epochs, picks
 
 CURVES = {
     "a": {
@@ -56,3 +56,16 @@ def test_differences_are_paired_and_have_the_corrected_interval():
     assert (mean, low, high) == pytest.approx((np.mean(d), np.mean(d) - half, np.mean(d) + half))
     assert p == pytest.approx(min(1.0, 2 * 2 * stats.t.sf(abs(np.mean(d)) / error, 2))), "Holm: two claims"
     assert found[["low", "high"]].isna().all(axis=None)
+
+
+def test_epochs_before_the_first_or_after_the_last_are_not_picked():
+    assert picks(CURVES, ["a"], first=2)["valid, each fold"].tolist() == [0.6, 0.2, 0.8]
+    assert picks(CURVES, ["a"], last=1)["valid, each fold"].tolist() == [0.5, 0.1, 0.7]
+    assert kept_epochs(CURVES, "a") == {0: 2, 1: 1, 2: 2}
+
+
+def test_two_ways_stand_side_by_side():
+    row = {"difference": 0.0123, "others low": -0.004, "others high": 0.02, "p others": 0.104}
+    found = beside({"each": pd.DataFrame([row], index=["a minus b"]), "all": pd.DataFrame([row], index=["a minus b"])})
+    assert found.loc["a minus b"].tolist() == ["+0.012 [-0.004, +0.020]", "0.10"] * 2
+    assert list(found) == ["each", "p (each)", "all", "p (all)"]

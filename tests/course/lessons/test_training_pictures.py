@@ -38,6 +38,13 @@ def test_curves_have_a_ring_at_the_best_epoch_and_a_ground_where_the_language_mo
     assert (ground.get_x(), ground.get_width()) == (2.5, 1.0) and "learns from here" in texts(ax)[0]
 
 
+def test_in_each_round_one_fold_is_test_and_the_next_valid():
+    ax = pictures.rounds(4, shown=4)
+    parts = [text for text in texts(ax) if text in ("train", "valid", "test")]
+    assert parts[:4] == ["test", "valid", "train", "train"] and parts[12:] == ["valid", "train", "train", "test"]
+    assert same_color(rectangles(ax)[0].get_facecolor(), pictures.NEW) and "fold 3" in texts(ax)
+
+
 def test_each_fold_is_a_line_and_each_mean_a_bar_with_its_number():
     values = pd.DataFrame({"no text": [0.2, 0.4], "full": [0.3, 0.6]}, index=[0, 1])
     ax = pictures.fold_values(values, "nDCG@10", marked=1)
@@ -93,7 +100,8 @@ def test_thin_matrices_are_drawn_to_scale():
 def test_a_square_per_row_and_a_square_per_film():
     left, right = pictures.once(["Alien", "Jaws", "Alien"], across=2)
     assert len(rectangles(left)) == 3 and len(rectangles(right)) == 2
-    assert texts(right) == ["Alien: 2 rows", "Jaws: 1 rows"] and right.get_title() == "each film once: 2 texts read"
+    assert texts(left) == ["A", "J", "A"] and texts(right) == ["A", "Alien: 2 rows", "J", "Jaws: 1 rows"]
+    assert right.get_title() == "each film once: 2 texts read"
     assert (
         rectangles(left)[0].get_facecolor()
         == rectangles(left)[2].get_facecolor()
@@ -110,9 +118,12 @@ def test_memory_is_stacked_left_and_paired_right():
 
 
 def test_bars_have_their_values():
-    ax = pictures.bars({"frozen": 0.09, "full": 11.12}, "seconds")
-    assert texts(ax) == ["0.1", "11.1"] and ax.get_xlabel() == "seconds"
-    assert pictures.bars({}, "seconds").get_xlabel() == "seconds", "where nothing is stored"
+    table = pd.DataFrame({"seconds": [0.09, 11.12], "MB": [619, 1322]}, index=["frozen", "full"])
+    seconds, mb = pictures.bars(table)
+    assert texts(seconds) == ["0.1", "11.1"] and texts(mb) == ["619", "1322"]
+    assert (seconds.get_xlabel(), mb.get_xlabel()) == ("seconds", "MB")
+    assert seconds.get_ylim()[0] > seconds.get_ylim()[1], "the first on top"
+    assert pictures.bars(table[:0])[0].get_xlabel() == "seconds", "where nothing is stored"
 
 
 def test_the_language_model_has_no_rate_before_its_time():
