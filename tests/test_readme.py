@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from klm_utils import course
+from klm_utils.course.minutes import minutes
+from klm_utils.course.notebook import read
 from klm_utils.evaluation import kept
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf8")
@@ -92,3 +94,8 @@ def test_the_code_runs(code, tmp_path, monkeypatch):
     """As it stands, but for one epoch in place of all."""
     monkeypatch.chdir(tmp_path)
     exec(compile(re.sub(r"TrainConfig\((?![^)]*epochs)", "TrainConfig(epochs=1, ", code), "README.md", "exec"), {})
+
+
+def test_every_notebook_has_a_row_with_the_minutes_of_its_core(checkout):
+    rows = dict(re.findall(r"^\| \[[^\]]+\]\(notebooks/([\w.]+)\) \|.*\| (\d+) \|$", README, re.M))
+    assert rows == {path.name: str(minutes(read(path)).core) for path in (checkout / "notebooks").glob("*.ipynb")}
