@@ -326,7 +326,7 @@ def waterfall(parts: pd.Series, ax: Axes | None = None) -> Axes:
 def gates(films: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """A dot per film: how many rows of train it has, and the share that its gate gives to the id; a line of medians.
 
-    films: columns "rows" and "gate", as of `fusion_trials.gates`. The axis grows by factors from 1 on; 0 is at its left end.
+    films: columns "rows" and "gate", as of `fusion_trials.gates`. From 1 on the axis grows by factors.
     """
     ax = ax or plt.subplots(figsize=(7.2, 2.8), layout="constrained")[1]
     edges = [0, 1, 3, 10, 30, 100, 300, np.inf]
