@@ -150,8 +150,8 @@ def attention_by_kind(layer: RelationalLayer, found: Facts) -> pd.DataFrame:
     """
     parts = []
     for own in found:
-        share = layer.attention(own).groupby("relation").agg(["sum", "size"]) if layer.edges([own]).numel() else []
-        if len(share) == len(layer.kind):
+        if len(layer.edges([own])[:, 1].unique()) == len(layer.kind):
+            share = layer.attention(own).groupby("relation").agg(["sum", "size"])
             parts.append(pd.DataFrame({"attention": share["sum"], "alike": share["size"] / share["size"].sum()}))
     if not parts:
         expected, remedy = "a film with all of " + ", ".join(layer.kind), "more films"
