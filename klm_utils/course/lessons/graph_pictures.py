@@ -27,7 +27,7 @@ def arrows(
 
     Nodes have length 1, and h + r is drawn at length 1 too: which node is nearest to it does not change by that. All
     in the plane, through h, in which the ends and the tails are spread most (principal directions); `others` are nodes
-    drawn in grey. Beside each tail: how near it is to h + r among all nodes, 1 for the nearest.
+    drawn in grey. Beside each tail: its relation, and how near it is to h + r among all nodes, 1 for the nearest.
 
     Raises:
         DataError: the head, another node, or a relation or tail of the facts, is not in the graph.
@@ -46,16 +46,15 @@ def arrows(
     ax = ax or plt.subplots(figsize=(7.2, 4.2), layout="constrained")[1]
     if len(others):
         ax.plot(*((model.nodes.loc[list(others)].to_numpy() - h) @ plane).T, "o", color="#D8D8D8", markersize=3)
-    box, heights = {"facecolor": "white", "alpha": 0.8, "pad": 1, "edgecolor": "none"}, []
+    heights = []
     right = max((ends @ plane)[:, 0].max(), (tails @ plane)[:, 0].max())
     for at, (relation, tail) in enumerate(facts):
         end, to, colour = ends[at] @ plane, tails[at] @ plane, COLOURS[at % len(COLOURS)]
         ax.annotate("", end, (0, 0), arrowprops={"arrowstyle": "->", "color": colour, "lw": 2})
         ax.plot(*zip(end, to, strict=True), ":", color=colour)
         ax.plot(*to, "o", color=colour)
-        middle = ax.annotate(relation, end * (0.4 + 0.25 * (at % 2)), ha="center", va="center", fontsize=9)
-        middle.set(color=colour, bbox=box, parse_math=False)
-        label = ax.text(right * 1.12, to[1], f"{tail}: nearest no. {rank(model, sums[at], tail)}", va="center")
+        said = f"{relation} {tail}: nearest no. {rank(model, sums[at], tail)}"
+        label = ax.text(right * 1.12, to[1], said, va="center")
         label.set(color=colour, parse_math=False, fontsize=9)
         ax.plot([to[0], right * 1.1], [to[1]] * 2, color=colour, linewidth=0.5, alpha=0.5)
         heights.append((to[1], label))
@@ -63,7 +62,7 @@ def arrows(
     ax.plot(0, 0, "ks")
     ax.text(0, 0, f"{name}  ", ha="right", va="center", fontsize=9, weight="bold", parse_math=False)
     ax.margins(0.12)
-    ax.set(xlim=(-0.45 * right, 1.95 * right), xticks=[], yticks=[])
+    ax.set(xlim=(-0.45 * right, 2.2 * right), xticks=[], yticks=[])
     return ax
 
 
@@ -143,30 +142,41 @@ def two_distances(runs: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def attention_by_kind(layer: RelationalLayer, found: Facts) -> pd.DataFrame:
-    """What each relation gets of the attention, and what it would get if all facts of a film counted alike.
+    """What each relation gets of the attention, what it would get if all facts of a film counted alike, and the first
+    by the second: what one fact gains. Mean over the films of `found` that have all relations of the graph.
 
-    Mean over the films that have such a fact, of `found`; `films` says how many they are.
+    Raises:
+        DataError: no film has them all.
     """
     parts = []
     for own in found:
-        if len(pi := layer.attention(own)):
-            share = pi.groupby("relation").agg(["sum", "size"])
-            parts.append(pd.DataFrame({"attention": share["sum"], "alike": share["size"] / len(pi)}))
-    table = pd.concat(parts).groupby("relation").agg(["mean", "size"])
-    rows = {"attention": table["attention", "mean"], "alike": table["alike", "mean"]}
-    return pd.DataFrame(rows).assign(difference=rows["attention"] - rows["alike"], films=table["attention", "size"])
+        if len(layer.edges([own])[:, 1].unique()) == len(layer.kind):
+            share = layer.attention(own).groupby("relation").agg(["sum", "size"])
+            parts.append(pd.DataFrame({"attention": share["sum"], "alike": share["size"] / share["size"].sum()}))
+    if not parts:
+        expected, remedy = "a film with all of " + ", ".join(layer.kind), "more films"
+        raise DataError("no film has all relations", "attention_by_kind(found)", len(found), expected, remedy)
+    table = pd.concat(parts).groupby("relation").mean()
+    return table.assign(**{"one fact": table["attention"] / table["alike"]}).rename_axis(f"{len(parts)} films")
 
 
-def bars(attention: pd.Series, most: int = 8, ax: Axes | None = None) -> Axes:
-    """The attention of one film, a bar for each of the first facts, and a line where equal ones would end."""
-    alike, attention = 1 / max(len(attention), 1), attention.iloc[:most]
+def bars(attention: pd.Series, most: int = 8, always: str = "director", ax: Axes | None = None) -> Axes:
+    """The attention of one film, a bar for each of the first facts, and a line where equal ones would end.
+
+    always: a relation whose facts are drawn in any case, in orange.
+    """
+    alike, whole = 1 / max(len(attention), 1), attention
+    asked = whole.index.get_level_values(0) == always
+    attention = whole[(np.arange(len(whole)) < most) | asked]
     ax = ax or plt.subplots(figsize=(6.4, 0.8 + 0.24 * len(attention)), layout="constrained")[1]
     names = [f"{relation}: {tail}" for relation, tail in attention.index]
-    ax.barh(range(len(names)), attention, color=COLOURS[0])
+    own = [COLOURS[int(relation == always)] for relation, _ in attention.index]
+    ax.barh(range(len(names)), attention, color=own)
     ax.set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
     ax.axvline(alike, color="black", linestyle=":")
     ax.invert_yaxis()
-    ax.set_xlabel(f"weight of the fact, the {len(names)} heaviest of {round(1 / alike)}; dotted: all alike")
+    named = f" and each {always}" if len(attention) > most else ""
+    ax.set_xlabel(f"weight of the fact, the {min(most, len(names))} heaviest of {len(whole)}{named}; dotted: all alike")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

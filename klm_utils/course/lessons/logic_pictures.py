@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from klm_utils.course.lessons.logic import RULES, STATED, implies
 from klm_utils.plots import COLOURS
 
+STEPS = "lambda (steps are not to scale)"
+
 
 def by_lambda(test: Mapping[str, Mapping[str, Sequence[float]]], kind: str) -> pd.DataFrame:
     """One kind of model over shops, a row for each lambda, from "test" of docs/results/rules.json.
@@ -45,10 +47,71 @@ def over_lambda(
             ax.axhline(truth[column], color="#555555", linestyle=":")  # type: ignore[index]
             ax.text(0.35, truth[column], "the truth", va="bottom", fontsize=9, color="#555555")  # type: ignore[index]
         ax.set_xticks(range(len(run)), [f"{lam:g}" for lam in run.index])
-        ax.set(xlabel="lambda", ylabel=label)
+        ax.set(xlabel=STEPS, ylabel=label)
         ax.spines[["top", "right"]].set_visible(False)
-    axes[-1].legend(frameon=False, fontsize=9)
+    axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     return axes
+
+
+def list_gains(lists: Mapping[str, Mapping[str, Sequence[float]]]) -> Axes:
+    """Expected purchases of a list of ten minus those without rules, over lambda, and as a line those of the filter.
+
+    Args:
+        lists: "lists" of docs/results/rules.json; bands are intervals over its users.
+    """
+    ax = plt.subplots(figsize=(6.4, 3.1), layout="constrained")[1]
+    for kind, colour, marker in zip(("loss", "feature + loss"), COLOURS, "os", strict=False):
+        own = [key for key in lists if key.rpartition(", ")[0] == kind]
+        value, low, high = np.array([lists[key]["purchases minus none"] for key in own]).T
+        ax.plot(range(len(own)), value, marker=marker, color=colour, label=f"{kind} (three rules)")
+        ax.fill_between(range(len(own)), low, high, color=colour, alpha=0.2, linewidth=0)
+    ax.axhline(lists["loss, filtered, 0"]["purchases minus none"][0], color=COLOURS[2], label="filter (one rule)")
+    ax.axhline(0, color="#777777", linewidth=0.8, linestyle=":")
+    ax.set_xticks(range(len(own)), [key.rpartition(", ")[2] for key in own])
+    ax.set(xlabel=STEPS, ylabel="purchases of ten, minus no rule")
+    ax.legend(frameon=False, fontsize=9)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def few_rows(found: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], rows: str = "1000") -> Axes:
+    """Distance from the truth minus that of the feature alone, over lambda, for a few rows of train; a colour per rule.
+
+    Args:
+        found: docs/results/few_rules.json. rows: how many rows of train, as it is written there.
+    """
+    ax = plt.subplots(figsize=(6.4, 2.9), layout="constrained")[1]
+    names = {"three": "three true rules", "complement": "complement", "wrong complement": "wrong complement"}
+    for way, (kind, label) in enumerate(names.items()):
+        own = {lam: ends for lam, ends in found[kind][rows].items() if lam != "feature alone"}
+        for place, (value, low, high) in enumerate(own.values()):
+            at = place + 0.15 * (way - 1)
+            ax.plot([at, at], [low, high], color=COLOURS[way], linewidth=2.5)
+            ax.plot(at, value, "os^"[way], color=COLOURS[way], label=None if place else label)
+    ax.axhline(0, color="#777777", linewidth=0.8, linestyle=":")
+    ax.set_xticks(range(len(own)), list(own))
+    ax.set(xlabel=STEPS, ylabel="distance minus feature alone")
+    ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def paired(values: np.ndarray) -> tuple[float, float, float]:
+    """The mean of differences, one per user, and its 95 % interval for other users."""
+    half = 1.96 * values.std(ddof=1) / len(values) ** 0.5
+    return values.mean(), values.mean() - half, values.mean() + half
+
+
+def answers(p: Mapping[str, float]) -> Axes:
+    """Probabilities of one row, a bar and a number for each entry."""
+    ax = plt.subplots(figsize=(6.4, 0.7 + 0.3 * len(p)), layout="constrained")[1]
+    ax.barh(range(len(p)), list(p.values()), color=[*COLOURS[: len(p) - 1], "#777777"], height=0.6)
+    for place, value in enumerate(p.values()):
+        ax.text(value + 0.01, place, f"{value:.3f}", va="center", fontsize=9)
+    ax.set_yticks(range(len(p)), list(p))
+    ax.set(xlabel="probability that they buy it", xlim=(0, max(p.values()) * 1.2), ylim=(len(p) - 0.5, -0.5))
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
 
 
 def truth_cost(points: Mapping[str, tuple[float, float]], ax: Axes | None = None) -> Axes:

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 import klm_utils as klm
 from klm_utils.course.exercises import ch07
@@ -11,6 +12,7 @@ from klm_utils.course.lessons import graph_pictures, kbert
 from klm_utils.course.lessons.graph_pictures import arrows, bars
 from klm_utils.knowledge.relational import RelationalLayer
 from klm_utils.knowledge.transe import TransE
+from klm_utils.plots import COLOURS
 
 TRIPLES = pd.DataFrame([("a", "by", "x"), ("a", "in", "y"), ("b", "by", "x")], columns=["head", "relation", "tail"])
 
@@ -29,8 +31,8 @@ def test_arrows_name_every_fact_and_the_film():
         graph_pictures.rank(model, model.nodes.loc["a"] + model.relations.loc[r], t)
         for r, t in TRIPLES[:2].values[:, 1:]
     ]
-    tails = {f"{tail}: nearest no. {place}" for tail, place in zip("xy", places, strict=True)}
-    assert texts == {"", "by", "in", "Alien"} | tails
+    tails = {f"{fact}: nearest no. {place}" for fact, place in zip(("by x", "in y"), places, strict=True)}
+    assert texts == {"", "Alien"} | tails
     film = ax.lines[-1]
     assert film.get_xdata()[0] == 0 and film.get_ydata()[0] == 0
     for head, facts in (("c", [("by", "x")]), ("a", [("by", "z")]), ("a", [("of", "x")]), ("a", [])):
@@ -45,6 +47,10 @@ def test_bars_are_the_attention():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["by: x", "in: y"]
     assert ax.lines[0].get_xdata()[0] == 0.5
     assert bars(pd.Series([0.75, 0.25], index), most=1).lines[0].get_xdata()[0] == 0.5, "of all facts"
+    ax = bars(pd.Series([0.75, 0.25], index), most=1, always="in")
+    assert [bar.get_width() for bar in ax.patches] == [0.75, 0.25], "the relation that is asked for is there"
+    assert [to_hex(bar.get_facecolor()).upper() for bar in ax.patches] == [colour.upper() for colour in COLOURS[:2]]
+    assert "the 1 heaviest of 2 and each in" in ax.get_xlabel()
 
 
 def test_an_arrow_ends_at_length_1():
@@ -91,14 +97,17 @@ def test_downhill_with_the_right_signs_and_with_the_wrong_one():
     assert np.array_equal(axes[0].lines[1].get_ydata(), wrong[:, 1])
 
 
-def test_attention_by_kind_is_the_mean_over_films_that_have_it():
+def test_attention_by_kind_is_the_mean_over_films_that_have_all():
     layer = RelationalLayer(TransE(TRIPLES, width=4, epochs=3))
-    films = [[("by", "x"), ("in", "y")], [("by", "x")], [("by", "unknown")]]
+    films = [[("by", "x"), ("in", "y")], [("by", "x")], [("by", "unknown")], []]
     table = graph_pictures.attention_by_kind(layer, films)
     by = layer.attention(films[0])["by"].sum()
-    assert table.loc["by", "attention"] == pytest.approx((by + 1) / 2) and table["films"].tolist() == [2, 1]
-    assert table.loc["by", "alike"] == 0.75 and table.loc["in", "alike"] == 0.5
-    assert table.loc["in", "difference"] == pytest.approx(0.5 - by)
+    assert table.index.name == "1 films" and table["alike"].tolist() == [0.5, 0.5]
+    assert table.loc["by", "attention"] == pytest.approx(by) and table.loc["in", "one fact"] == pytest.approx(
+        2 * (1 - by), abs=1e-5
+    )
+    with pytest.raises(klm.KLMError):
+        graph_pictures.attention_by_kind(layer, films[1:])
 
 
 def small_tree():

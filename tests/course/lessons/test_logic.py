@@ -14,6 +14,8 @@ from klm_utils.data import shop
 from klm_utils.data.shop.world import in_season
 from klm_utils.evaluation import metrics
 
+FEW_KINDS = ("three", "complement", "wrong complement")
+
 
 @pytest.fixture(scope="module")
 def ds():
@@ -161,6 +163,7 @@ def test_pictures():
     assert ax.texts[0].get_position()[0] < 0.5 and ax.lines[1].get_ydata()[0] == 0.55
     band = ax.collections[0].get_paths()[0].vertices
     assert {0.5, 0.7, 0.0, 1.0} <= set(np.round(band[:, 1], 3))
+    assert "not to scale" in ax.get_xlabel() and ax.figure.legends[0].get_texts()[0].get_text() == "true"
     ends = logic.STATED[:, None] + [-0.1, 0.1]
     ax = logic_pictures.strengths({"one": (logic.STATED, ends), "two": (logic.STATED, ends)})
     assert [label.get_text() for label in ax.get_yticklabels()] == list(logic.RULES)
@@ -198,3 +201,30 @@ def test_lists_of_a_model_that_reads_one_rule(ds, says):
         == 0
         < logic.lists(ds, model, time)["same type"].max()
     )
+
+
+def test_gains_of_lists_are_drawn_over_lambda():
+    own = {"loss, 0": [0, 0, 0], "loss, 1": [-0.5, -1, 0.1], "loss, filtered, 0": [0.2, 0.1, 0.3]}
+    own |= {"feature + loss, 0": [0.6, 0.5, 0.7], "feature + loss, 1": [0.3, 0.2, 0.4]}
+    ax = logic_pictures.list_gains({key: {"purchases minus none": row} for key, row in own.items()})
+    assert [line.get_ydata()[0] for line in ax.lines] == [0, 0.6, 0.2, 0]
+    assert ax.lines[0].get_ydata()[1] == -0.5 and [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1"]
+    plt.close("all")
+
+
+def test_few_rows_have_their_intervals():
+    own = {kind: {"1000": {"0.1": [at, at - 1, at + 1], "feature alone": 9}} for at, kind in enumerate(FEW_KINDS)}
+    ax = logic_pictures.few_rows(own)
+    assert [list(line.get_ydata()) for line in ax.lines[0:6:2]] == [[-1, 1], [0, 2], [1, 3]]
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["three true rules", "complement", "wrong complement"]
+    plt.close("all")
+
+
+def test_answers_and_paired_differences():
+    ax = logic_pictures.answers({"no rule": 0.1, "shop": 0.4})
+    assert [bar.get_width() for bar in ax.patches] == [0.1, 0.4]
+    assert [text.get_text() for text in ax.texts] == ["0.100", "0.400"]
+    mean, low, high = logic_pictures.paired(np.array([0.0, 2.0, 0.0, 2.0]))
+    assert mean == 1 and high - mean == pytest.approx(mean - low) == pytest.approx(1.96 * (4 / 3) ** 0.5 / 2)
+    plt.close("all")
