@@ -20,17 +20,17 @@ scores = [
 
 guesses = [
     (ch00.guess, DONE),
-    (lambda: (15, 20, 20), DONE),
-    (lambda: [8, 0, 0], DONE),
-    (lambda: [], STUB),
-    (lambda: [].no, "it raises AttributeError"),
-    (lambda: 12, "return a list of three numbers"),
-    (lambda: [12, 14], "three numbers: who watch most"),
-    (lambda: [12, 14, 21], "a whole number of 0 to 20"),
-    (lambda: [12, 14.5, 17], "a whole number of 0 to 20"),
-    (lambda: ["12", "14", "17"], "a whole number of 0 to 20"),
-    (lambda: [True, 14, 17], "a whole number of 0 to 20"),
-    (lambda: [3, 14, 17], "do busy users watch less?"),
+    (lambda users: (15, 20, 20), DONE),
+    (lambda users: [8, 0, 0], DONE),
+    (lambda users: [], STUB),
+    (lambda users: users.no, "it raises AttributeError"),
+    (lambda users: 12, "return a list of three numbers"),
+    (lambda users: [12, 14], "three numbers: who watch most"),
+    (lambda users: [12, 14, 21], "a whole number of 0 to 20"),
+    (lambda users: [12, 14.5, 17], "a whole number of 0 to 20"),
+    (lambda users: ["12", "14", "17"], "a whole number of 0 to 20"),
+    (lambda users: [True, 14, 17], "a whole number of 0 to 20"),
+    (lambda users: [3, 14, 17], "do busy users watch less?"),
 ]
 
 sentences = [

@@ -152,10 +152,10 @@ def without_title(texts: Sequence[str]) -> list[str]:
 
 
 def about(split: Split, film: int) -> str:
-    """A film in few words: year, two genres at most, and its ratings in train."""
+    """A film in few words: year, two genres at most, and how many ratings of train it has, or "new"."""
     item = split.dataset.items.iloc[film]
     year = "" if pd.isna(item["year"]) else f"{int(item['year'])} "
-    return f"{year}{', '.join(item['tags'][:2])} · {noted(counts(split)[film])}"
+    return f"{year}{', '.join(item['tags'][:2])} · {counts(split)[film] or 'new'}"
 
 
 def for_two(
@@ -229,7 +229,7 @@ def twenty(
         "20 drawn users": Twenty(drawn.tolist(), float(20 * really[:, many].mean())),
         "who watch most": row(busy[:, None].expand(-1, len(names))),
         f"most {series} films": Twenty(fans.tolist(), float("nan")),
-        **{name: row(scores) for name, scores in models.items()},
+        **{f"score: {name}": row(scores) for name, scores in models.items()},
     }
 
 
@@ -260,9 +260,10 @@ def one_list(split: Split, scores: torch.Tensor, user: int, k: int = 10) -> tupl
 
     Args:
         scores: float [users, films].
-        user: position of the user.
+        user: the id of the user.
     """
     names, really = titles(split.dataset), watched(split.test, split.dataset)
+    user = split.dataset.users.index.get_loc(user)
     places = top(scores[user], really.sum(0) == 0, names, k)
     return [names[at] for at in places], [bool(really[user, at]) for at in places], int(really[user].sum())
 
@@ -371,7 +372,7 @@ def trust(scores: torch.Tensor, really: torch.Tensor, star: torch.Tensor, ways: 
 def film_parts(
     x: torch.Tensor, known: torch.Tensor, weights: Sequence[torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A vector, float [films + 1, width], and a bias, float [films + 1], for each film and for a last one, the sentence.
+    """A vector, float [films + 1, width], and a bias, float [films + 1], of each film and of the sentence, the last.
 
     Args:
         x: the texts on their directions, float [films + 1, n].

@@ -71,7 +71,7 @@ def lists(
             ax.text(left + 0.3, y, short, va="center", fontsize=9, color=INK, parse_math=False)
             colour = ORANGE if note.endswith(tuple(marked)) else "#777777"
             at, side = ((left + 0.3, bottom + 0.45), "left") if below else ((left + width - 0.18, y), "right")
-            ax.text(*at, cut(note, letters - 1), ha=side, va="center", fontsize=9, color=colour, parse_math=False)
+            ax.text(*at, cut(note, letters + 1), ha=side, va="center", fontsize=9, color=colour, parse_math=False)
     ax.set(xlim=(-0.05, 8), ylim=(-most * tall, 1.5))
     ax.axis("off")
     return ax
