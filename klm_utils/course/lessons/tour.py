@@ -318,7 +318,7 @@ def some_biases(
     ds: RecDataset, c: torch.Tensor, b_user: torch.Tensor, b_film: torch.Tensor
 ) -> tuple[float, dict[str, float], dict[str, float]]:
     """What `tour_pictures.column_and_row` takes: c, the biases of three users and of three films, by name."""
-    names = titles(ds)
+    names, b_user, b_film = titles(ds), b_user.detach(), b_film.detach()
     users = {f"user {user}": float(b_user[ds.users.index.get_loc(user), 0]) for user in (1, 45, 405)}
     films = ("Toy Story", "Contact", "Santa with Muscles")
     return float(c), users, {name: float(b_film[names.index(name)]) for name in films}

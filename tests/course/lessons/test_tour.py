@@ -212,7 +212,7 @@ def test_one_list_of_hidden_films_and_its_ndcg(split):
 
 def test_biases_of_three_users_and_films():
     ds = klm.load_dataset("movielens-100k")
-    b_user, b_film = torch.arange(943.0)[:, None], torch.arange(1682.0)
+    b_user, b_film = torch.arange(943.0)[:, None].requires_grad_(), torch.arange(1682.0)
     c, users, films = tour.some_biases(ds, torch.tensor(-2.5), b_user, b_film)
     assert c == -2.5 and users == {"user 1": 0, "user 45": 44, "user 405": 404}
     assert films["Toy Story"] == 0 and films["Santa with Muscles"] == tour.titles(ds).index("Santa with Muscles")
