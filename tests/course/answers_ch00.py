@@ -18,33 +18,33 @@ scores = [
     (lambda c, bu, bi, P, Q: c + bu + P @ Q.T, "expected ["),
 ]
 
-parts = [
-    (ch00.parts, DONE),
-    (lambda names: {"x @ w", " x @ W"}, DONE),
-    (lambda names: [], STUB),
-    (lambda names: names.no, "it raises AttributeError"),
-    (lambda names: "x @ w", "return a list of names"),
-    (lambda names: ["text"], "the names are c, b_user"),
-    (lambda names: names, "c is one number"),
-    (lambda names: ["b_user", "x @ w"], "b_user belongs to the user"),
-    (lambda names: ["own * b_film", "x @ w", "x @ W"], "whatever b_film is"),
-    (lambda names: ["own * Q", "x @ w", "x @ W"], "whatever Q is"),
-    (lambda names: ["x @ W"], "a part of the bias"),
-    (lambda names: ["x @ w"], "from user to user"),
+guesses = [
+    (ch00.guess, DONE),
+    (lambda users: (15, 20, 20), DONE),
+    (lambda users: [8, 0, 0], DONE),
+    (lambda users: [], STUB),
+    (lambda users: users.no, "it raises AttributeError"),
+    (lambda users: 12, "return a list of three numbers"),
+    (lambda users: [12, 14], "three numbers: who watch most"),
+    (lambda users: [12, 14, 21], "a whole number of 0 to 20"),
+    (lambda users: [12, 14.5, 17], "a whole number of 0 to 20"),
+    (lambda users: ["12", "14", "17"], "a whole number of 0 to 20"),
+    (lambda users: [True, 14, 17], "a whole number of 0 to 20"),
+    (lambda users: [3, 14, 17], "do busy users watch less?"),
 ]
 
 sentences = [
-    (lambda texts: "ad", DONE),
-    (lambda texts: ["D", "a"], DONE),
+    (lambda texts: "ac", DONE),
+    (lambda texts: ["C", "a"], DONE),
     (lambda texts: "", STUB),
     (lambda texts: texts.no, "it raises AttributeError"),
     (lambda texts: 3, "return letters, such as 'ab'; got 3"),
     (lambda texts: np.ones(2), "return letters, such as 'ab'; got [1, 1]"),
     (lambda texts: "ae", "the letters are a to d"),
-    (lambda texts: "abcd", "b: both are compared"),
-    (lambda texts: "acd", "c: every film"),
-    (lambda texts: "d", "a: look at the thin line"),
-    (lambda texts: "a", "d: count the dots"),
+    (lambda texts: "abcd", "b: no row compares"),
+    (lambda texts: "acd", "d: look at the row"),
+    (lambda texts: "c", "a: look at the thin line"),
+    (lambda texts: "a", "c: count the dots"),
 ]
 
-TABLES = {ch00.check_score: scores, ch00.check_parts: parts, ch00.check_sentences: sentences}
+TABLES = {ch00.check_score: scores, ch00.check_guess: guesses, ch00.check_sentences: sentences}

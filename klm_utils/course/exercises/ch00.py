@@ -7,19 +7,13 @@ import torch
 
 from klm_utils.course.exercises import attempt, head, same, shape, verdict
 
-PARTS = {  # of the score of a new film, and why it is the same for each of them; "" where it is not
-    "c": "c is one number for all cells",
-    "b_user": "b_user belongs to the user, and the user is one",
-    "own * b_film": "own is 0 for a new film, so this is 0, whatever b_film is",
-    "own * Q": "own is 0 for a new film, so this is 0, whatever Q is",
-    "x @ w": "",
-    "x @ W": "",
-}
+USERS = 20
+DRAWN = 8  # of 20 drawn users so many watch the film: 39 % of all users did
 SENTENCES = {
     "a": "",
-    "b": "both are compared with genre and year here, not with each other; their intervals overlap widely",
-    "c": "every film of this test was hidden; nothing is said of films that many have rated",
-    "d": "",
+    "b": "no row compares these two; both are compared with genre and year, and their intervals overlap widely",
+    "c": "",
+    "d": "look at the row 'both minus facts': is 0 in one of its lines?",
 }
 
 
@@ -52,28 +46,29 @@ def check_score(fn: Callable) -> None:
     )
 
 
-def parts(names: list[str]) -> list[str]:
-    """Reference: what can differ between two new films."""
-    return [name for name in names if not PARTS[name]]
+def guess(users: int) -> list[int]:
+    """One guess, as good as another: reading helps, and the title too."""
+    return [12, 14, 17]
 
 
-def check_parts(fn: Callable) -> None:
-    """Say which part cannot differ between two new films, or is missing."""
-    got = attempt(fn, list(PARTS))
-    listed = isinstance(got, list | tuple | set) and all(isinstance(name, str) for name in got)
-    names = [name.strip() for name in got] if listed else []
-    equal = [name for name in names if PARTS.get(name)]
+def check_guess(fn: Callable) -> None:
+    """Say whether these are three guesses that can be drawn; which of them come true the picture says."""
+    got = attempt(fn, USERS)
+    listed = isinstance(got, list | tuple)
+    whole = listed and all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one <= USERS for one in got)
     verdict(
         [
-            (listed and not names, "not done yet: return those of the six that can differ"),
+            (listed and not len(got), "not done yet: return three numbers, each of 0 to 20"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
-            (not listed, f"return a list of names, such as ['c']; got {head(got)}"),
-            (bool({*names} - {*PARTS}), f"the names are {', '.join(PARTS)}; got {head(got)}"),
-            *[(name in equal, why) for name, why in PARTS.items() if why],
-            ("x @ w" not in names, "one is missing: the text has a part of the bias, too"),
-            ("x @ W" not in names, "one is missing: which part makes the score differ from user to user?"),
+            (not listed, f"return a list of three numbers, such as [1, 2, 3]; got {head(got)}"),
+            (listed and len(got) != 3, f"three numbers: who watch most, year and genres, title too; got {head(got)}"),
+            (not whole, f"each is a whole number of 0 to 20 users; got {head(got)}"),
+            (
+                whole and len(got) == 3 and got[0] < DRAWN,
+                f"the first is below {DRAWN}, what drawn users reach: do busy users watch less?",
+            ),
         ],
-        "only the text tells one new film from another",
+        "three guesses; the picture draws them",
     )
 
 
@@ -90,8 +85,8 @@ def check_sentences(fn: Callable) -> None:
             (not ok, f"return letters, such as 'ab'; got {head(got)}"),
             (bool(letters - {*SENTENCES}), f"the letters are a to d; got {head(got)}"),
             *[(letter in letters, f"{letter}: {why}; got {head(got)}") for letter, why in SENTENCES.items() if why],
-            ("a" not in letters, "a: look at the thin line of the last row: is 0 in it?"),
-            ("d" not in letters, "d: count the dots of the last row that are left of 0"),
+            ("a" not in letters, "a: look at the thin line of the second row: is 0 in it?"),
+            ("c" not in letters, "c: count the dots of the first row that are left of 0"),
         ],
         "and no word more than the dots say",
     )

@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from klm_utils.plots import COLOURS
@@ -41,28 +42,37 @@ def gaps(ratings: np.ndarray, users: Sequence[str], titles: Sequence[str], new: 
     return ax
 
 
-def lists(columns: Mapping[str, Sequence[tuple[str, str]]], marked: Sequence[str] = (), ax: Axes | None = None) -> Axes:
-    """Ranked lists side by side; beside each title what to know of it, such as its number of ratings.
+def lists(
+    columns: Mapping[str, Sequence[tuple[str, str]]],
+    marked: Sequence[str] = (),
+    below: bool = False,
+    ax: Axes | None = None,
+) -> Axes:
+    """Ranked lists side by side; with each title what to know of it, such as its number of ratings.
 
     Args:
-        columns: heading -> (title, note) from the first place down. A heading may have two lines.
-        marked: notes that are drawn in orange.
+        columns: heading -> (title, note) from the first place down.
+        marked: how the notes end that are drawn in orange.
+        below: the note stands below the title and not beside it.
     """
-    most = max(map(len, columns.values()))
-    ax = ax or plt.subplots(figsize=(8, 0.8 + 0.32 * most), layout="constrained")[1]
-    width = 8 / len(columns)
+    most, tall = max(map(len, columns.values())), 1.7 if below else 1.0
+    ax = ax or plt.subplots(figsize=(8, 0.8 + 0.32 * tall * most), layout="constrained")[1]
+    width, letters = 8 / len(columns), int(104 / len(columns))
     for number, (heading, films) in enumerate(columns.items()):
         left = number * width
         ax.text(left + 0.3, 0.15, heading, fontsize=10, weight="bold", va="bottom", parse_math=False)
         for place, (title, note) in enumerate(films, start=1):
+            bottom = -place * tall
             if place % 2:
-                ax.add_patch(Rectangle((left, -place), width - 0.12, 1, color="#F5F5F5"))
-            ax.text(left + 0.2, -place + 0.5, str(place), ha="right", va="center", fontsize=9, color=GREY)
-            short = cut(title, int(104 / len(columns)) - len(note) - 4)
-            ax.text(left + 0.3, -place + 0.5, short, va="center", fontsize=9, color=INK, parse_math=False)
-            colour = ORANGE if note in marked else GREY
-            ax.text(left + width - 0.18, -place + 0.5, note, ha="right", va="center", fontsize=9, color=colour)
-    ax.set(xlim=(-0.05, 8), ylim=(-most, 1.5))
+                ax.add_patch(Rectangle((left, bottom), width - 0.12, tall, color="#F5F5F5"))
+            y = bottom + (1.2 if below else 0.5)
+            ax.text(left + 0.2, y, str(place), ha="right", va="center", fontsize=9, color=GREY)
+            short = cut(title, letters - 4 - (0 if below else len(note)))
+            ax.text(left + 0.3, y, short, va="center", fontsize=9, color=INK, parse_math=False)
+            colour = ORANGE if note.endswith(tuple(marked)) else "#777777"
+            at, side = ((left + 0.3, bottom + 0.45), "left") if below else ((left + width - 0.18, y), "right")
+            ax.text(*at, cut(note, letters + 1), ha=side, va="center", fontsize=9, color=colour, parse_math=False)
+    ax.set(xlim=(-0.05, 8), ylim=(-most * tall, 1.5))
     ax.axis("off")
     return ax
 
@@ -101,54 +111,19 @@ def pipeline(steps: Mapping[str, str], film: str, end: str = "", ax: Axes | None
     return ax
 
 
-def near(values: Mapping[str, float], title: str, ax: Axes | None = None) -> Axes:
-    """A bar for each film, by its cosine to the one in the title, the number at its end."""
+def near(values: Mapping[str, float], label: str, digits: int = 2, ax: Axes | None = None) -> Axes:
+    """A bar for each film or model, by its cosine or another value of at most 1, the number at its end.
+
+    Args:
+        label: what the values are.
+        digits: decimals.
+    """
     ax = ax or plt.subplots(figsize=(7, 0.8 + 0.3 * len(values)), layout="constrained")[1]
     drawn = ax.barh(range(len(values)), list(values.values()), color=BLUE, height=0.7)
-    ax.bar_label(drawn, [f"{value:.2f}" for value in values.values()], padding=3, fontsize=9)
+    ax.bar_label(drawn, [f"{value:.{digits}f}" for value in values.values()], padding=3, fontsize=9)
     ax.set_yticks(range(len(values)), list(values), fontsize=9, parse_math=False)
-    ax.set(ylim=(len(values) - 0.5, -0.5), xlim=(min(0, *values.values()), 1.08), xlabel=f"cosine with {title}")
+    ax.set(ylim=(len(values) - 0.5, -0.5), xlim=(min(0, *values.values()), 1.15 * max(values.values())), xlabel=label)
     ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
-def loss(score: float, losses: Sequence[float]) -> np.ndarray:
-    """Left the loss over the score, for a film that was watched and one that was not, with its slope at this score;
-    right the mean loss step by step. The two Axes."""
-    axes = plt.subplots(1, 2, figsize=(8, 2.9), layout="constrained", width_ratios=[3, 2])[1]
-    s = np.linspace(-5, 5, 101)
-    p = 1 / (1 + np.exp(-score))
-    for label, colour, curve, value, slope, above in (
-        ("watched: $-\\log p$", BLUE, np.logaddexp(0, -s), np.logaddexp(0, -score), p - 1, 9),
-        ("not watched: $-\\log(1-p)$", ORANGE, np.logaddexp(0, s), np.logaddexp(0, score), p, -15),
-    ):
-        axes[0].plot(s, curve, color=colour, label=label)
-        axes[0].plot(score, value, "o", color=colour)
-        ends = np.array([score - 1, score + 1])
-        axes[0].plot(ends, value + slope * (ends - score), color=INK, linewidth=1.2)
-        note = f"loss {value:.2f}, slope {slope:+.2f}"
-        axes[0].annotate(note, (score, value), xytext=(9, above), textcoords="offset points", fontsize=9, color=colour)
-    axes[0].set(xlabel=f"score s (dot: {score:.2f}, so p = {p:.2f})", ylabel="loss of one cell", ylim=(-0.9, 5.6))
-    axes[0].legend(frameon=False, fontsize=9, loc="upper center")
-    axes[1].plot(range(1, len(losses) + 1), losses, color=INK)
-    axes[1].set(xlabel="training step", ylabel="mean loss of all cells")
-    axes[1].margins(y=0.2)
-    for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-    return axes
-
-
-def who(rows: Mapping[str, Sequence[bool]], ax: Axes | None = None) -> Axes:
-    """A row of users for each way to choose them: blue if the user did watch the film, and how many did."""
-    ax = ax or plt.subplots(figsize=(8, 0.5 + 0.5 * len(rows)), layout="constrained")[1]
-    for row, (name, found) in enumerate(rows.items()):
-        ax.text(-0.4, -row, name, ha="right", va="center", fontsize=10)
-        for place, hit in enumerate(found):
-            ax.plot(place, -row, "o", color=BLUE if hit else "#DDDDDD", markersize=11)
-        ax.text(len(found), -row, f"{sum(map(bool, found))} of {len(found)}", va="center", fontsize=10)
-    longest = max(map(len, (found for found in rows.values())))
-    ax.set(xlim=(-0.42 * max(map(len, rows)) - 0.5, longest + 2.6), ylim=(-len(rows) + 0.4, 0.6))
-    ax.axis("off")
     return ax
 
 
@@ -168,7 +143,120 @@ def waterfall(parts: Mapping[str, float], title: str, ax: Axes | None = None) ->
     ax.set_yticks(range(len(parts) + 1), [*parts, "score"], fontsize=9, parse_math=False)
     ax.axvline(0, color=INK, linewidth=0.8)
     ends = np.cumsum([0, *parts.values()])
-    ax.set(ylim=(len(parts) + 0.5, -0.5), xlim=(ends.min() - 0.25, ends.max() + 1.5), xlabel="score (log-odds)")
+    ax.set(
+        ylim=(len(parts) + 0.5, -0.5),
+        xlim=(ends.min() - 0.25, ends.max() + 1.5),
+        xlabel="logit; blue raises it, orange lowers it",
+    )
     ax.set_title(title, fontsize=10, parse_math=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def loss(score: float, ax: Axes | None = None) -> Axes:
+    """The loss over the score, for a film that was watched and one that was not, with its slope at this score."""
+    ax = ax or plt.subplots(figsize=(6, 2.9), layout="constrained")[1]
+    s = np.linspace(-5, 5, 101)
+    p = 1 / (1 + np.exp(-score))
+    for label, colour, curve, value, slope, above in (
+        ("watched: $-\\log p$", BLUE, np.logaddexp(0, -s), np.logaddexp(0, -score), p - 1, 9),
+        ("not watched: $-\\log(1-p)$", ORANGE, np.logaddexp(0, s), np.logaddexp(0, score), p, -15),
+    ):
+        ax.plot(s, curve, color=colour, label=label)
+        ax.plot(score, value, "o", color=colour)
+        ends = np.array([score - 1, score + 1])
+        ax.plot(ends, value + slope * (ends - score), color=INK, linewidth=1.2)
+        note = f"loss {value:.2f}, slope {slope:+.2f}"
+        ax.annotate(note, (score, value), xytext=(9, above), textcoords="offset points", fontsize=9, color=colour)
+    ax.set(xlabel=f"score s (dot: {score:.2f}, so p = {p:.3f})", ylabel="loss of one cell", ylim=(-0.9, 5.6))
+    ax.legend(frameon=False, fontsize=9, loc="upper center")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def column_and_row(c: float, b_user: Mapping[str, float], b_film: Mapping[str, float], ax: Axes | None = None) -> Axes:
+    """How one number, a column of users' biases and a row of films' biases become a table of scores; dark: high."""
+    ax = ax or plt.subplots(figsize=(8, 1.1 + 0.4 * len(b_user)), layout="constrained")[1]
+    column, row = np.array([*b_user.values()])[:, None], np.array([*b_film.values()])[None]
+    table = c + column + row
+    span = np.ptp(table) or 1.0
+    right = 4.6 + row.shape[1]
+
+    def cells(values: np.ndarray, left: float, top: float, shades: np.ndarray | None = None) -> None:
+        for (y, x), value in np.ndenumerate(values):
+            shade = 0.0 if shades is None else 0.75 * shades[y, x]
+            box = Rectangle((left + x, top - y - 1), 1, 1, facecolor=(*to_rgb(BLUE), shade), edgecolor="#BBBBBB")
+            ax.add_patch(box)
+            ink = "white" if shade > 0.5 else INK
+            ax.text(left + x + 0.5, top - y - 0.5, f"{value:.2f}", ha="center", va="center", fontsize=10, color=ink)
+
+    middle = -len(column) / 2
+    cells(column, 1.9, 0)
+    cells(row, 3.9, middle + 0.5)
+    cells(table, right, 0, (table - table.min()) / span)
+    ax.text(0.3, middle, f"c = {c:.2f}", ha="right", va="center", fontsize=10, color=INK)
+    for x, sign in ((0.55, "+"), (3.4, "+"), (right - 0.35, "=")):
+        ax.text(x, middle, sign, ha="center", va="center", fontsize=13, color=INK)
+    for y, user in enumerate(b_user):
+        ax.text(1.8, -y - 0.5, user, ha="right", va="center", fontsize=9, color=INK)
+    for left, top in ((3.9, middle + 0.5), (right, 0)):
+        for x, film in enumerate(b_film):
+            ax.text(
+                left + x + 0.5, top + 0.12, film.replace(" ", "\n"), ha="center", va="bottom", fontsize=9, color=INK
+            )
+    ax.set(xlim=(-0.9, right + row.shape[1] + 0.1), ylim=(-len(column) - 0.1, 1.7))
+    ax.axis("off")
+    return ax
+
+
+def who(
+    rows: Mapping[str, tuple[Sequence[bool], float]], guesses: Sequence[float] = (), ax: Axes | None = None
+) -> Axes:
+    """A row of users for each way to choose them: blue if the user did watch the film, then how many did, and how
+    many do on the average of many films.
+
+    Args:
+        rows: name -> (hits, mean); nan: no mean.
+        guesses: the reader's numbers, drawn as orange lines: of the second row and of the last ones.
+    """
+    ax = ax or plt.subplots(figsize=(8, 0.9 + 0.42 * len(rows)), layout="constrained")[1]
+    longest = max(len(hits) for hits, _ in rows.values())
+    for row, (name, (found, mean)) in enumerate(rows.items()):
+        ax.text(-0.9, -row, name, ha="right", va="center", fontsize=10)
+        for place, hit in enumerate(sorted(found, reverse=True)):
+            ax.plot(place, -row, "o", color=BLUE if hit else "#DDDDDD", markersize=9)
+        ax.text(longest + 1.6, -row, str(sum(map(bool, found))), ha="right", va="center", fontsize=10)
+        ax.text(longest + 4.8, -row, "" if np.isnan(mean) else f"{mean:.1f}", ha="right", va="center", fontsize=10)
+    places = [1, *range(len(rows) - len(guesses) + 1, len(rows))]
+    for row, guess in zip(places, guesses, strict=False):
+        ax.plot([guess - 0.5] * 2, [-row - 0.38, -row + 0.38], color=ORANGE, linewidth=3)
+    key = "a dot: a user; blue: did watch it" + ("; orange line: your guess" if len(guesses) else "")
+    ax.text(-0.4, 0.6, key, va="bottom", fontsize=9, color=INK)
+    ax.text(longest + 1.7, 0.6, "our film", ha="right", va="bottom", fontsize=9, weight="bold")
+    ax.text(longest + 5, 0.6, "mean", ha="right", va="bottom", fontsize=9, weight="bold")
+    ax.set(xlim=(-0.42 * max(map(len, rows)) - 1.6, longest + 5.2), ylim=(-len(rows) + 0.4, 1.3))
+    ax.axis("off")
+    return ax
+
+
+def gain(titles: Sequence[str], hits: Sequence[bool], total: int, heading: str, ax: Axes | None = None) -> Axes:
+    """nDCG of one list: a bar for the weight of each place, blue where the film was watched; the sum over the best sum.
+
+    Args:
+        titles, hits: of the places from the first down.
+        total: how many films the user watched; the best list begins with them.
+    """
+    ax = ax or plt.subplots(figsize=(7.4, 1 + 0.27 * len(titles)), layout="constrained")[1]
+    weights = 1 / np.log2(np.arange(len(titles)) + 2)
+    found, best = weights[np.array(hits, dtype=bool)].sum(), weights[: min(total, len(titles))].sum()
+    ax.barh(range(len(titles)), weights, color=[BLUE if hit else "#DDDDDD" for hit in hits], height=0.72)
+    for place, weight in enumerate(weights):
+        ax.text(weight + 0.02, place, f"{weight:.2f}", va="center", fontsize=9, color=INK if hits[place] else "#777777")
+    names = [f"{cut(title, 36)}  {place}" for place, title in enumerate(titles, start=1)]
+    ax.set_yticks(range(len(titles)), names, fontsize=9, parse_math=False)
+    ax.text(1.5, 0.5, f"blue: {found:.2f}\nbest list: {best:.2f}\nnDCG = {found / best:.2f}", va="top", fontsize=10)
+    ax.set(ylim=(len(titles) - 0.4, -0.6), xlim=(0, 2.1), xlabel="weight of the place; blue: did watch the film")
+    ax.set_xticks([0, 0.5, 1])
+    ax.set_title(heading, fontsize=10, parse_math=False)
     ax.spines[["top", "right"]].set_visible(False)
     return ax

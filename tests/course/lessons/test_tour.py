@@ -46,14 +46,6 @@ def test_biases_start_at_zero_and_vectors_do_not(split):
     assert torch.equal(again[2], P), "the same seed, the same start"
 
 
-def test_one_more_row_of_zeros():
-    assert tour.and_zero(torch.ones(2, 3))[2].tolist() == [0, 0, 0] and tour.and_zero(torch.ones(2)).tolist() == [
-        1,
-        1,
-        0,
-    ]
-
-
 def test_directions_are_those_in_which_the_texts_differ_most():
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(50, 5)) * [10, 5, 0.1, 0.1, 0.1] + 3
@@ -98,15 +90,6 @@ def test_the_best_rated_and_the_most_rated(split):
     assert [tour.noted(n) for n in (0, 1, 2)] == ["new", "1 rating", "2 ratings"]
 
 
-def test_lists_for_two_users_leave_out_what_they_have_seen(split):
-    first, second = torch.arange(6.0).flip(0).repeat(4, 1), torch.zeros(4, 6)
-    second[0, 2], second[2, 2] = 5, 5
-    lists = tour.for_two(split, first, second, users=(1, 4), k=2)
-    assert lists["first run: everybody"] == [("Alien", "3"), ("The Godfather", "2")]
-    assert lists["second run: user 1"] == [("Big", "2")], "the new films and their own two are left out"
-    assert lists["second run: user 4"] == [("Alien", "3"), ("The Godfather", "2")]
-
-
 def test_users_are_chosen_by_score_and_by_how_much_they_watch(split):
     met = tour.watched(split.train, split.dataset)
     met[3] = 1
@@ -119,34 +102,9 @@ def test_users_are_chosen_by_score_and_by_how_much_they_watch(split):
     assert sorted(tour.chosen(torch.zeros(4), met, k=4)["any users"]) == [0, 1, 2, 3]
 
 
-def test_hits_name_the_film_where_the_scores_are_worst():
-    met = torch.zeros(40, 3)
-    met[:20] = 1
-    really, scores = torch.zeros(40, 3), torch.zeros(40, 3)
-    really[20:, 0], scores[20:, 0] = 1, 1  # found by score
-    really[:20, 1], scores[20:, 1] = 1, 1  # found by watching much
-    text = tour.hits(scores, met, really, ["Alien", "Private Parts", "Ran"], least=5)
-    assert text.startswith("mean of 2 hidden films with 5 viewers or more: highest score 10.0 of 20")
-    assert "watch most 10.0" in text and text.endswith("Private Parts: 0 and 20")
-
-
 def test_parts_have_names():
     parts = tour.named([torch.tensor(-2.7), torch.ones(1), torch.tensor(0.5), torch.tensor(3.0)])
     assert list(parts.values()) == [pytest.approx(-2.7), 1.0, 0.5, 3.0] and "text, for this user" in parts
-
-
-def test_a_user_in_the_words_of_their_nearest_films(split):
-    text = tour.near_and_rated(split, 0, np.array([0.1, 0.9, 1.0, 1.0, 1.0, 1.0]), k=2)
-    assert text == "user 1, who has rated\nThe Godfather, Alien"
-
-
-def test_your_lists_are_of_known_and_of_new_films(split):
-    known = tour.watched(split.train, split.dataset).sum(0) > 0
-    lists = tour.yours(torch.arange(12.0).reshape(2, 6), known, [0], split, k=3)
-    assert lists["your films: known"] == [("Big", "2"), ("The Godfather", "2")], "Alien was typed"
-    assert lists["your films: unrated"] == lists["your sentence: unrated"]
-    assert lists["your films: unrated"] == [("Heat", "new"), ("Ran", "new"), ("Big", "new")]
-    assert tour.yours(torch.zeros(2, 6), known, [], split)["your films: known"][0] == ("Alien", "3"), "nothing typed"
 
 
 def test_the_way_of_a_film_begins_with_its_text():
@@ -157,13 +115,115 @@ def test_the_way_of_a_film_begins_with_its_text():
     assert list(way)[-1] == "list"
 
 
+def test_a_new_film_has_nothing_of_its_own():
+    known = torch.tensor([True, False])
+    assert tour.own(torch.ones(2, 3), known).tolist() == [[1] * 3, [0] * 3, [0] * 3]
+    assert tour.own(torch.full((2,), 5.0), known).tolist() == [5, 0, 0]
+
+
+def test_two_new_users_of_whom_one_has_watched_the_sentence():
+    rows, there = tour.two_users([1], torch.tensor([True, False, False]))
+    assert rows.tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]] and there.tolist() == [True, True, False, True]
+    assert not tour.two_users([], torch.tensor([True]))[0][0].any(), "nothing typed"
+
+
+def test_films_get_a_vector_and_a_bias_from_what_they_are_and_from_their_text():
+    known, x = torch.tensor([True, False]), torch.tensor([[1.0], [2.0], [3.0]])
+    W, w = torch.tensor([[10.0, 0.0]]), torch.tensor([0.5])
+    b_film, Q = torch.tensor([7.0, 7.0]), torch.ones(2, 2)
+    vectors, biases = tour.film_parts(x, known, (torch.zeros(1), b_film, torch.zeros(1), Q, W, w))
+    assert vectors.tolist() == [[11, 1], [20, 0], [30, 0]] and biases.tolist() == [7.5, 1.0, 1.5]
+
+
+def test_texts_without_their_titles():
+    texts = ["Star Trek: First Contact (1996). Action, Sci-Fi.", "Big (Grande) (1988). Comedy.", "unkonwn. unknown."]
+    assert tour.without_title(texts) == ["(1996). Action, Sci-Fi.", "(1988). Comedy.", "unkonwn. unknown."]
+
+
+def test_lists_for_two_users_leave_out_what_they_have_seen(split):
+    first, second = torch.arange(6.0).flip(0).repeat(4, 1), torch.zeros(4, 6)
+    second[0, 2], second[2, 2] = 5, 5
+    lists = tour.for_two(split, first, second, users=(1, 4), k=2)
+    assert lists["first run: everybody"] == [("Alien", "1990 Drama · 3"), ("The Godfather", "1990 Drama · 2")]
+    assert lists["second run: user 1"] == [("Big", "1990 Drama · 2")], "the new films and their own two are left out"
+    assert [title for title, _ in lists["second run: user 4"]] == ["Alien", "The Godfather"]
+
+
+def test_your_lists_are_of_known_and_of_new_films(split):
+    known = tour.watched(split.train, split.dataset).sum(0) > 0
+    lists = tour.yours(torch.arange(12.0).reshape(2, 6), known, [0], split, k=3)
+    assert [title for title, _ in lists["your films: known"]] == ["Big", "The Godfather"], "Alien was typed"
+    assert lists["your films: new"] == lists["your sentence: new"]
+    assert lists["your films: new"] == [(title, "1990 Drama · new") for title in ("Heat", "Ran", "Big")]
+    nothing = tour.yours(torch.zeros(2, 6), known, [], split)
+    assert nothing["your films: known"][0] == ("Alien", "1990 Drama · 3")
+
+
+@pytest.fixture
+def forty():
+    """40 users and 3 films: the first is watched by those with a high score, the second by those who watch most."""
+    met = torch.zeros(40, 4)
+    met[:20, :3] = 1
+    met[30:, 3] = 1  # the older film of the series of the first
+    really, scores = torch.zeros(40, 4), torch.zeros(40, 4)
+    really[20:, 0], scores[20:, 0] = 1, 1
+    really[:20, 1], scores[20:, 1] = 1, 1
+    return met, really, scores, ["Alien: Two", "Private Parts", "Ran", "Alien: One"]
+
+
+def test_twenty_are_found_in_each_way(forty):
+    met, really, scores, names = forty
+    met[:, 0] = 0
+    rows = tour.twenty({"text": scores}, met, really, names, film=0, least=5)
+    assert list(rows) == ["20 drawn users", "who watch most", "most Alien films", "score: text"]
+    assert [sum(rows[name].hits) for name in rows][1:] == [0, 10, 20] and len(rows["20 drawn users"].hits) == 20
+    assert rows["20 drawn users"].mean == pytest.approx(10), "half of the users watch each of the two films"
+    assert rows["who watch most"].mean == pytest.approx(10) and rows["score: text"].mean == pytest.approx(10)
+    assert np.isnan(rows["most Alien films"].mean)
+
+
+def test_films_are_named_for_which_the_score_finds_fewer(forty):
+    met, really, scores, names = forty
+    text = tour.by_film(scores, met, really, names, least=5)
+    assert text == "2 films, score against who watch most: more in 1, equal in 0, fewer in 1: Private Parts (0 and 20)"
+
+
+def test_seen_films_of_a_series_and_what_to_trust(split):
+    met = tour.watched(split.train, split.dataset)
+    star = tour.seen(met, tour.titles(split.dataset), "The God")
+    assert star.tolist() == [1, 0, 1, 0]
+    assert tour.fan(split.dataset, 2, star) == "user 3, who has seen 1 of 6 older Star Trek films"
+    ways = {"highest score": [0, 2], "who watch most": [1]}
+    text = tour.trust(torch.zeros(4), torch.tensor([1.0, 0, 0, 0]), star, ways)
+    assert text.splitlines() == [
+        "older Star Trek films seen: highest score 1.0, all users 0.5",
+        "all users: mean p 0.50, did watch 0.25",
+    ]
+
+
+def test_one_list_of_hidden_films_and_its_ndcg(split):
+    scores = torch.zeros(4, 6)
+    scores[3, 4] = 1
+    assert tour.one_list(split, scores, 4) == (["Ran", "Heat"], [True, True], 2)
+    assert tour.one_list(split, scores, 1)[1:] == ([False, False], 0)
+    really = tour.watched(split.test, split.dataset)
+    assert tour.ndcg({"right": scores}, really) == {"right": pytest.approx(1)}
+
+
+def test_biases_of_three_users_and_films():
+    ds = klm.load_dataset("movielens-100k")
+    b_user, b_film = torch.arange(943.0)[:, None].requires_grad_(), torch.arange(1682.0)
+    c, users, films = tour.some_biases(ds, torch.tensor(-2.5), b_user, b_film)
+    assert c == -2.5 and users == {"user 1": 0, "user 45": 44, "user 405": 404}
+    assert films["Toy Story"] == 0 and films["Santa with Muscles"] == tour.titles(ds).index("Santa with Muscles")
+
+
 def test_the_stored_folds_say_what_the_tour_says():
     runs = kept.load(course.stored("which_facts.json"))
-    names = {"text": "title text", "text and facts": "text and facts"}
-    differences, gains = tour.beside(runs, names, "genre, year")
-    assert list(differences) == list(names.values()) == list(gains) and len(differences) == 10
-    assert (differences > 0).all(axis=None), "exercise 0.3, d"
-    difference, *ends = gains["text and facts"]
-    assert difference == pytest.approx(differences["text and facts"].mean(), abs=1e-3) and min(ends) > 0
-    means = runs.values().mean()
-    assert round(means["genre, year"], 3) == 0.365 and round(means["text and facts"], 3) == 0.424
+    differences, gains = tour.beside(runs, tour.PAIRS)
+    assert list(differences) == [*tour.PAIRS] == list(gains) and len(differences) == 10
+    assert (differences["title"] > 0).all(), "exercise 0.3, c"
+    assert all(min(gain[1:]) > 0 for gain in gains.values()), "exercise 0.3, a and d: no line reaches 0"
+    assert [round(gains[name][0], 3) for name in ("both minus title", "both minus facts")] == [0.03, 0.026]
+    assert "genre, year 0.365, text and facts 0.424" in tour.said(runs, gains)
+    assert [round(value, 3) for value in tour.first_fold(runs).values()] == [0.409, 0.437]

@@ -84,31 +84,6 @@ def test_the_texts_of_six_steps_do_not_touch():
     assert all(a.x1 <= b.x0 for a, b in itertools.pairwise(boxes))
 
 
-def test_near_films_have_bars_and_numbers():
-    ax = tour_pictures.near({"Alien": 0.75, "Cash $$$": 0.25}, "Aliens")
-    assert [bar.get_width() for bar in ax.patches] == [0.75, 0.25] and texts(ax) == ["0.75", "0.25"]
-    assert "Aliens" in ax.get_xlabel() and ax.get_ylim()[0] > ax.get_ylim()[1]
-    ax.figure.canvas.draw()
-
-
-def test_the_loss_and_its_slope_at_a_score():
-    left, right = tour_pictures.loss(-2.73, [0.23, 0.2, 0.16])
-    p = 1 / (1 + np.exp(2.73))
-    assert texts(left) == [f"loss {-np.log(p):.2f}, slope {p - 1:+.2f}", f"loss {-np.log(1 - p):.2f}, slope {p:+.2f}"]
-    dots = [line.get_xydata()[0].tolist() for line in left.lines if line.get_marker() == "o"]
-    assert dots == [pytest.approx([-2.73, -np.log(p)]), pytest.approx([-2.73, -np.log(1 - p)])]
-    tangent = next(line.get_xydata() for line in left.lines if len(line.get_xdata()) == 2)
-    assert np.diff(tangent[:, 1])[0] / np.diff(tangent[:, 0])[0] == pytest.approx(p - 1)
-    assert right.lines[0].get_ydata().tolist() == [0.23, 0.2, 0.16]
-
-
-def test_each_user_is_a_dot_and_hits_are_counted():
-    ax = tour_pictures.who({"any users": [True, False, False], "highest score": [True, True, False]})
-    assert {"1 of 3", "2 of 3", "any users"} <= set(texts(ax)) and len(ax.lines) == 6
-    assert [line.get_color() == tour_pictures.BLUE for line in ax.lines] == [True, False, False, True, True, False]
-    assert inside(ax)
-
-
 def test_the_bars_of_a_waterfall_follow_each_other_and_end_at_the_score():
     ax = tour_pictures.waterfall({"c": -2.5, "user": 1.0, "text": 3.0}, "user 7 and Alien")
     bars = [(bar.get_x(), bar.get_width()) for bar in ax.patches]
@@ -116,3 +91,72 @@ def test_the_bars_of_a_waterfall_follow_each_other_and_end_at_the_score():
     assert texts(ax) == ["-2.50", "+1.00", "+3.00", "s = 1.50, p = 0.82"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["c", "user", "text", "score"]
     assert inside(ax)
+
+
+def test_near_films_have_bars_and_numbers():
+    ax = tour_pictures.near({"Alien": 0.75, "Cash $$$": 0.25}, "cosine with Aliens")
+    assert [bar.get_width() for bar in ax.patches] == [0.75, 0.25] and texts(ax) == ["0.75", "0.25"]
+    assert ax.get_xlabel() == "cosine with Aliens" and ax.get_ylim()[0] > ax.get_ylim()[1]
+    assert texts(tour_pictures.near({"Alien": 0.3421}, "nDCG", digits=3)) == ["0.342"] and inside(ax)
+
+
+def test_notes_below_the_titles_do_not_reach_the_next_column():
+    note = "1995 Animation, Children's · 452"
+    ax = tour_pictures.lists(
+        {f"list {n}": [("Toy Story", note), ("Heat", "1995 · new")] for n in range(3)}, ["new"], True
+    )
+    at = [text.get_position() for text in ax.texts if text.get_text() in ("Toy Story", note, "Heat", "1995 · new")][:4]
+    assert len({x for x, _ in at}) == 1 and [y for _, y in at] == sorted((y for _, y in at), reverse=True)
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.texts if text.get_text() == note]
+    grey = [box.get_window_extent() for box in ax.patches]
+    assert len(boxes) == 3 and all(box.x1 <= back.x1 for box, back in zip(boxes, grey, strict=True)), "not cut"
+    colours = {text.get_text(): text.get_color() for text in ax.texts}
+    assert colours["1995 · new"] == tour_pictures.ORANGE != colours[note] and inside(ax)
+
+
+def test_the_loss_and_its_slope_at_a_score():
+    ax = tour_pictures.loss(-2.73)
+    p = 1 / (1 + np.exp(2.73))
+    assert texts(ax) == [f"loss {-np.log(p):.2f}, slope {p - 1:+.2f}", f"loss {-np.log(1 - p):.2f}, slope {p:+.2f}"]
+    dots = [line.get_xydata()[0].tolist() for line in ax.lines if line.get_marker() == "o"]
+    assert dots == [pytest.approx([-2.73, -np.log(p)]), pytest.approx([-2.73, -np.log(1 - p)])]
+    tangent = next(line.get_xydata() for line in ax.lines if len(line.get_xdata()) == 2)
+    assert np.diff(tangent[:, 1])[0] / np.diff(tangent[:, 0])[0] == pytest.approx(p - 1)
+    assert "p = 0.061" in ax.get_xlabel()
+
+
+def test_a_column_and_a_row_become_a_table():
+    ax = tour_pictures.column_and_row(-2.5, {"user 1": 1.0, "user 2": -0.5}, {"Toy Story": 2.0, "Heat": 0.25})
+    found = texts(ax)
+    assert {"c = -2.50", "1.00", "-0.50", "2.00", "0.25"} <= set(found)
+    at = {text.get_text(): text.get_position() for text in ax.texts}
+    assert at["0.50"][1] == at["-1.25"][1] > at["-1.00"][1] == at["-2.75"][1], "a row of the table is a user"
+    assert at["0.50"][0] == at["-1.00"][0] < at["-1.25"][0] and found.count("Toy\nStory") == 2 and inside(ax)
+    shades = [box.get_facecolor()[3] for box in ax.patches[-4:]]
+    assert shades[0] == max(shades) and shades[3] == min(shades), "the highest score is dark"
+
+
+def test_each_user_is_a_dot_and_hits_are_counted():
+    rows = {"drawn": ([True, False, True], float("nan")), "most": ([True] * 3, 1.5), "text": ([False] * 3, 2.25)}
+    ax = tour_pictures.who(rows)
+    assert {"2", "3", "0", "1.5", "2.2", "drawn", "our film", "mean"} <= set(texts(ax)) and "nan" not in texts(ax)
+    blue = [line.get_color() == tour_pictures.BLUE for line in ax.lines]
+    assert blue == [True, True, False, *[True] * 3, *[False] * 3], "those who watched it first"
+    assert inside(ax) and not any("guess" in text for text in texts(ax))
+
+
+def test_guesses_are_lines_behind_so_many_dots():
+    rows = {name: ([True] * 20, 2.0) for name in "abcdef"}
+    ax = tour_pictures.who(rows, guesses=[12, 14, 17])
+    lines = [line for line in ax.lines if line.get_color() == tour_pictures.ORANGE]
+    places = [(line.get_xdata()[0], round(float(np.mean(line.get_ydata())))) for line in lines]
+    assert places == [(11.5, -1), (13.5, -4), (16.5, -5)] and any("your guess" in text for text in texts(ax))
+
+
+def test_the_gain_of_a_list_is_the_weight_of_its_hits():
+    ax = tour_pictures.gain(["Alien", "Heat", "Ran"], [False, True, True], total=2, heading="user 7")
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([1, 0.63, 0.5], abs=0.01)
+    assert len({bar.get_facecolor() for bar in ax.patches}) == 2
+    assert "blue: 1.13\nbest list: 1.63\nnDCG = 0.69" in texts(ax) and inside(ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["Alien  1", "Heat  2", "Ran  3"]
