@@ -41,9 +41,10 @@ def test_sections_say_whether_they_are_core():
 
 
 def test_exercises_and_what_the_machine_reads_are_apart():
-    card = new_markdown_cell("> **Exercise 1.1** · write · 8 minutes · more", metadata={"tags": ["exercise"]})
+    text_of = "> **Exercise 1.1** · write · 8 minutes · more"
+    cards = [new_markdown_cell(text_of, metadata={"tags": ["exercise"]}) for _ in range(2)]
     code = new_code_cell("name = " * 500, metadata={"tags": ["parameters"]})
-    assert minutes(notebook(card, card, code, text(900, "hint"), text(900, "footer"))) == Minutes(0, 0, 16)
+    assert minutes(notebook(*cards, code, text(900, "hint"), text(900, "footer"))) == Minutes(0, 0, 16)
 
 
 def test_the_header_is_read():

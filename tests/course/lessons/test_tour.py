@@ -222,8 +222,10 @@ def test_the_stored_folds_say_what_the_tour_says():
     runs = kept.load(course.stored("which_facts.json"))
     differences, gains = tour.beside(runs, tour.PAIRS)
     assert list(differences) == [*tour.PAIRS] == list(gains) and len(differences) == 10
-    assert (differences["title"] > 0).all(), "exercise 0.3, c"
+    assert (differences["text"] > 0).all(), "exercise 0.3, c"
     assert all(min(gain[1:]) > 0 for gain in gains.values()), "exercise 0.3, a and d: no line reaches 0"
-    assert [round(gains[name][0], 3) for name in ("both minus title", "both minus facts")] == [0.03, 0.026]
+    assert [round(gains[name][0], 3) for name in ("both minus text", "both minus facts")] == [0.03, 0.026]
     assert "genre, year 0.365, text and facts 0.424" in tour.said(runs, gains)
-    assert [round(value, 3) for value in tour.first_fold(runs).values()] == [0.409, 0.437]
+    same = kept.load(course.stored("facts.json"))  # its fold 0 is of seed 0, as the tour
+    assert "seed 0 |" in same.protocol and "seed 1 |" in runs.protocol
+    assert [round(value, 3) for value in tour.first_fold(same).values()] == [0.329, 0.336]
