@@ -33,7 +33,7 @@ OWN = SETTING["repository"].split("/")[1]  # a link that names the course is a l
 
 
 def budgets(notebook, path):
-    """60 small cells (the tour 25), 25 lines, 220 words, 500 KB of outputs."""
+    """60 small cells (the tour 25), 25 lines, 220 words, 400 KB of outputs."""
     own = [cell for cell in notebook.cells if not tags(cell) & BESIDES]
     if len(own) > (limit := 25 if path.name.startswith("00") else 60):
         yield f"{len(own)} cells besides exercises, {limit} are allowed"
@@ -43,8 +43,8 @@ def budgets(notebook, path):
             yield f"cell {cell.id}: {len(lines)} lines of code, 25 are allowed"
         if cell.cell_type == "markdown" and len(words) > 220:
             yield f"cell {cell.id}: {len(words)} words, 220 are allowed"
-    if (size := sum(len(json.dumps(cell.outputs)) for cell in code_cells(notebook))) >= 500_000:
-        yield f"{size} bytes of outputs, 500,000 are too many"
+    if (size := sum(len(json.dumps(cell.outputs)) for cell in code_cells(notebook))) >= 400_000:
+        yield f"{size} bytes of outputs, 400,000 are too many"
 
 
 def executed_in_sequence(notebook, path):
@@ -337,7 +337,7 @@ WRONG = [
     (budgets, lambda nb: nb.cells.extend(new_markdown_cell("x") for _ in range(25)), "cells besides"),
     (budgets, change(3, source="x = 1\n" * 26), "26 lines"),
     (budgets, change(0, source="word " * 221), "221 words"),
-    (budgets, output("stream", text="x" * 500_000), "bytes of outputs"),
+    (budgets, output("stream", text="x" * 400_000), "bytes of outputs"),
     (executed_in_sequence, change(3, execution_count=7), "execution counts"),
     (executed_in_sequence, change(3, execution_count=None), "execution counts"),
     (executed_in_sequence, output("error", ename="E", evalue="", traceback=[]), "error output"),
