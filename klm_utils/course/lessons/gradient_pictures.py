@@ -108,7 +108,7 @@ def step_sizes(errors: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def precisions(found: pd.DataFrame) -> Axes:
     """Loss and slope that a way of writing the loss gives, in each precision and at each place: right, off or lost.
 
-    found: what `loss_trials.in_precisions` measured, a row per (way, precision, place).
+    found: what `gradient_trials.in_precisions` measured, a row per (way, precision, place).
     """
     rows = list(dict.fromkeys(zip(found["way"], found["precision"], strict=True)))
     places = list(dict.fromkeys(found["place"]))
