@@ -1,9 +1,12 @@
 """What a user did before a moment: the history that a sequence model reads, with nothing of that moment in it."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import pandas as pd
 
 from klm_utils.data import rules
+from klm_utils.data.catalogue import find
 from klm_utils.errors import DataError, check_whole
 
 _RULES: rules.Rules = {"user_id": rules.IDS, "timestamp": rules.TIMES}
@@ -47,6 +50,22 @@ def histories(log: pd.DataFrame, targets: pd.DataFrame, length: int = 20) -> lis
     return [items[a:b] for a, b in zip(first.tolist(), stop.tolist(), strict=True)]
 
 
+def padded(histories: Sequence[Sequence], items: pd.Index, length: int) -> np.ndarray:
+    """The last items of each history as positions, the last one at the right, -1 before the first; int [n, length]."""
+    last = [list(history[-length:]) for history in histories]
+    grid = np.full((len(last), length), -1)
+    grid[np.arange(length) >= length - np.array([len(h) for h in last], dtype=int)[:, None]] = _places(last, items)
+    return grid
+
+
+def counted(histories: Sequence[Sequence], items: pd.Index) -> np.ndarray:
+    """How often each item stands in each history, float64 [n, items]."""
+    grid = np.zeros((len(histories), len(items)))
+    row = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+    np.add.at(grid, (row, _places(histories, items)), 1.0)
+    return grid
+
+
 def _checked(frame: pd.DataFrame, name: str, columns: list[str]) -> pd.DataFrame:
     """The columns with ids as int64 or text and times in seconds, or a DataError."""
     found = rules.shape_faults(frame, name, columns, least=0)
@@ -54,3 +73,8 @@ def _checked(frame: pd.DataFrame, name: str, columns: list[str]) -> pd.DataFrame
     if found:
         raise rules.complain(found)
     return frame.assign(user_id=rules.plain_ids(frame["user_id"]), timestamp=rules.time_values(frame["timestamp"]))
+
+
+def _places(histories: Iterable[Sequence], items: pd.Index) -> np.ndarray:
+    ids = [item for history in histories for item in history]
+    return find(items, pd.Index(ids, dtype=items.dtype), "histories") if ids else np.zeros(0, dtype=np.int64)

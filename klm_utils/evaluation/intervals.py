@@ -256,22 +256,34 @@ def logloss(
     users: np.ndarray, y: np.ndarray, p: np.ndarray, eps: float = EPS, items: np.ndarray | None = None
 ) -> Statistic:
     """Mean log loss of the rows, each row weighted like its user."""
+    return mean_over_rows(users, row_losses(y, p, eps), items, (0.0, np.inf))
+
+
+def mean_over_rows(
+    users: np.ndarray, values: np.ndarray, items: np.ndarray | None = None, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Statistic:
+    """Mean of one value per row, each row weighted like its user.
+
+    Args:
+        users, values: user and value of each row, [n].
+        items: item of each row, [n], for `two_way`.
+        bounds: the range of the metric.
+    """
     ids, user = _codes(users)
-    losses = row_losses(y, p, eps)
-    loss = np.bincount(user, weights=losses, minlength=len(ids))
+    total = np.bincount(user, weights=values, minlength=len(ids))
     rows = np.bincount(user, minlength=len(ids)).astype(float)
-    stat = Statistic(ids, _ratio(loss, rows), len(ids), (0.0, np.inf))
+    stat = Statistic(ids, _ratio(total, rows), len(ids), bounds)
     if items is None:
         return stat
     item_ids, item = _codes(items)
     shape = (len(ids), len(item_ids))
-    loss_of, rows_of = (sparse.csr_array((v, (user, item)), shape) for v in (losses, np.ones(len(losses))))
+    total_of, rows_of = (sparse.csr_array((v, (user, item)), shape) for v in (values, np.ones(len(values))))
 
     def crossed(by_user: np.ndarray, by_item: np.ndarray) -> np.ndarray:
-        total, count = (((of.T @ by_user.T) * by_item.T).sum(0) for of in (loss_of, rows_of))
+        total, count = (((of.T @ by_user.T) * by_item.T).sum(0) for of in (total_of, rows_of))
         return divide(total, count)
 
-    weighted = _rowwise(len(losses), lambda weights: divide(weights @ losses, weights.sum(1).astype(float)))
+    weighted = _rowwise(len(values), lambda weights: divide(weights @ values, weights.sum(1).astype(float)))
     return replace(stat, items=item_ids, crossed=crossed, rowwise=weighted)
 
 

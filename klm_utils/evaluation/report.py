@@ -147,7 +147,7 @@ def evaluate(
     name, protocol = ranking.model_name(model), f"{split.protocol} | {part}: {what}"
     setting, frame = (split.dataset.name, split.name, part, objective, k), getattr(split, part)
     shared = len(frame) / max(1, len(split.train))
-    report = report_of(statistics, name, protocol, setting, (_fingerprint(frame),), level, n_boot, seed)
+    report = report_of(statistics, name, protocol, setting, (fingerprint(frame),), level, n_boot, seed)
     return replace(report, by_run=(report.metrics,), shared=shared)
 
 
@@ -252,7 +252,7 @@ def _seen_and_new(split: Split, users: np.ndarray) -> dict[str, np.ndarray]:
     return {"seen_users": seen, "new_users": ~seen}
 
 
-def _fingerprint(frame: pd.DataFrame) -> str:
+def fingerprint(frame: pd.DataFrame) -> str:
     """Equal for equal (user, item, label) in equal order."""
     rows = pd.util.hash_pandas_object(frame[["user_id", "item_id", "label"]], index=False).to_numpy()
     with np.errstate(over="ignore"):

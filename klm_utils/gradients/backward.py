@@ -68,6 +68,8 @@ def gelu(x: Tensor) -> Step:
 def attention(x: Tensor, mask: Tensor, p: Mapping[str, Tensor], name: str, heads: int, grads: Grads) -> Step:
     """y = A V in each head, A = softmax(Q K' / sqrt(d)), padding masked with -inf; [n, t, w] -> [n, t, w].
 
+    mask: 0 at the tokens that nobody may read, [n, t]; or what each may not read, [n, t, t].
+
     Back: dV = A' dy, dA = dy V', dz = A (dA - sum(A dA)) through the softmax,
     dQ = dz K / sqrt(d), dK = dz' Q / sqrt(d).
     """
@@ -84,7 +86,7 @@ def attention(x: Tensor, mask: Tensor, p: Mapping[str, Tensor], name: str, heads
         linear(x, p, f"{name}.{part}", grads) for part in ("query", "key", "value")
     )
     q, k, v = parted(q), parted(k), parted(v)
-    z = (q @ k.mT / scale).masked_fill(mask[:, None, None, :] == 0, -torch.inf)
+    z = (q @ k.mT / scale).masked_fill(mask.reshape(n, 1, -1, t) == 0, -torch.inf)
     a = z.softmax(-1)
 
     def back(dy):
