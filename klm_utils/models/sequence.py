@@ -136,6 +136,11 @@ class SASRec(nn.Module):
         """Logits of all items at these states, [..., width] -> [..., items]."""
         return states @ table.T + self.bias
 
+    def surprise(self, states: Tensor, table: Tensor, target: Tensor, known: Tensor) -> Tensor:
+        """-log P(target), float [n]: softmax over the items that are known, bool [items]."""
+        z = self.scores(states, table).masked_fill(~known, -torch.inf)
+        return F.cross_entropy(z, target, reduction="none")
+
     @torch.no_grad()
     def predict(self, histories: Sequence[Sequence], batch: int = 256) -> np.ndarray:
         """Probability of each item to be the next one, float64 [histories, items]; of an empty history by the bias.

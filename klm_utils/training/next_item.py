@@ -101,8 +101,7 @@ def loss_of(model: SASRec, window: Tensor, known: Tensor, config: NextConfig, ot
     there = (history >= 0) & (target >= 0)
     states, target = model(history, table)[there], target[there]
     if others is None:
-        z = model.scores(states, table).masked_fill(~known, -torch.inf)
-        return F.cross_entropy(z, target, reduction="sum")
+        return model.surprise(states, table, target, known).sum()
     others = others[there]
     wrong = (states[:, None] * table[others]).sum(-1) + model.bias[others]
     right = (states * table[target]).sum(-1) + model.bias[target]
