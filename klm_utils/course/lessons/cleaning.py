@@ -171,5 +171,5 @@ def faults(cut: Callable, ds: RecDataset, seeds: int = 20) -> list[str]:
     if mean[0] > 0:
         found.append(f"{mean[0]:.0f} films have one id in train and another in test")
     if len(tests) < seeds:
-        found.append(f"{seeds} seeds give {len(tests)} split{'s' if len(tests) > 1 else ''}")
+        found.append(f"{seeds} different seeds give only {len(tests)} split{'s' if len(tests) > 1 else ''}")
     return found

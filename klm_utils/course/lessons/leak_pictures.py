@@ -63,12 +63,12 @@ def dots(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
         found: of `leaks.aucs`.
     """
     ax = ax or plt.subplots(figsize=(7.6, 0.8 + 0.4 * len(found)), layout="constrained")[1]
-    ax.axvline(found["auc"].iloc[0], color=GREY, linestyle=":", linewidth=1.2)
+    ax.axvline(found["auc"].iloc[0], color=GREY, linestyle=":", linewidth=1.2, zorder=0)
     for place, (_, row) in enumerate(found.iterrows()):
         colour = RED if row["low"] > found["high"].iloc[0] else GREY
         ax.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2)
         ax.plot(row["auc"], place, "o", color=colour, markersize=8)
-        told = {"va": "center", "fontsize": 9.5, "color": colour, "backgroundcolor": "white", "zorder": 1}
+        told = {"va": "center", "fontsize": 9.5, "color": colour, "bbox": {"color": "white", "pad": 1}, "zorder": 1}
         ax.text(row["high"] + 0.008, place, f"{row['auc']:.3f}", **told)
     ax.set_yticks(range(len(found)), [str(name) for name in found.index])
     ax.set(ylim=(len(found) - 0.5, -0.5), xlim=(0.48, 0.88), xlabel="AUC on the same test rows; 0.5 is chance")
@@ -116,7 +116,7 @@ def alarm_grid(alarms: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     ax = ax or plt.subplots(figsize=(8, 2.7), layout="constrained")[1]
     names = {
-        "alone": "one column alone:\nits AUC is above .7",
+        "alone": "one column alone: AUC\nabove .7 or below .3",
         "moved": "reversed labels of test:\na probability moves",
         "truth": "AUC minus that of the\ntrue probabilities: above 0",
     }

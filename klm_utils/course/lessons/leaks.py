@@ -78,7 +78,7 @@ def visit(ds: RecDataset, item, rows: int = 6) -> pd.DataFrame:
     end = log[(log["item_id"] == item) & (log["label"] == 1)].iloc[0]
     there = (log["user_id"] == end["user_id"]) & (log["list"] == end["list"])
     near = log[there & log["position"].between(end["position"] - rows + 1, end["position"])]
-    return pd.DataFrame({"title": near["item_id"].map(ds.items["title"]), "bought": near["label"]})
+    return pd.DataFrame({"title": near["item_id"].map(ds.items["title"]), "bought": near["label"].astype(int)})
 
 
 class Tree:

@@ -86,7 +86,7 @@ def test_twins_and_those_that_a_split_divides(films):
 
 def test_each_fault_of_a_split_is_told_even_beside_others(films):
     both = cleaning.faults(cleaning.careless, films, seeds=3)
-    assert both == ["7 films have one id in train and another in test", "3 seeds give 1 split"]
+    assert both == ["7 films have one id in train and another in test", "3 different seeds give only 1 split"]
 
     def by_rows(log, items, share, rng):
         test = rng.random(len(log)) < share
