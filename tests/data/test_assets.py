@@ -202,9 +202,10 @@ def test_no_path_leaves_the_folder(tmp_path, member):
     assert [file.name for file in tmp_path.rglob("*")] == ["evil.whl"]
 
 
-def test_offline_serves_what_is_there_and_starts_no_process(full, monkeypatch, no_pip):
-    monkeypatch.setenv("KLM_OFFLINE", "1")
-    assert assets.fetch(NAME) == full / "assets" / NAME
+def test_what_is_there_is_served_without_pip_and_offline_starts_no_process(full, monkeypatch, no_pip):
+    for offline in ("0", "1"):
+        monkeypatch.setenv("KLM_OFFLINE", offline)
+        assert assets.fetch(NAME) == full / "assets" / NAME and no_pip == []
     (full / "assets" / NAME / "ml-100k.kg").unlink()
     with pytest.raises(AssetError) as caught:
         assets.fetch(NAME)
@@ -224,11 +225,6 @@ def test_words_for_no_allow_the_network_and_all_others_forbid_it(monkeypatch, wo
     if word is not None:
         monkeypatch.setenv("KLM_OFFLINE", word)
     assert assets.offline() is forbidden
-
-
-def test_a_complete_cache_needs_no_pip(full, no_pip):
-    assets.fetch(NAME)
-    assert no_pip == []
 
 
 def test_the_last_lines_of_pip_are_in_the_error(empty, monkeypatch):
@@ -378,11 +374,15 @@ def test_pip_leaves_nothing_outside_of_the_cache_when_it_is_killed(tiny, empty, 
     assert not (empty / "wheels" / "tiny").exists() and (empty / "assets/tiny/deep/data.txt").read_text() == "data"
 
 
-def test_what_a_user_left_beside_the_wheel_stays(tiny, empty):
-    (empty / "wheels" / "tiny").mkdir(parents=True)
-    (empty / "wheels" / "tiny" / "my.whl").write_text("mine")
-    assert finished(tiny()) == (0, "", "")
-    assert [file.name for file in (empty / "wheels" / "tiny").iterdir()] == ["my.whl"]
+@pytest.mark.parametrize("mine", ["wheels/tiny/my.whl", "assets/tiny/notes.txt"])
+@pytest.mark.parametrize("when", ["before", "between two"])
+def test_what_a_user_put_there_stays(tiny, empty, mine, when):
+    if when == "between two":
+        assert finished(tiny()) == (0, "", "")
+    (empty / mine).parent.mkdir(parents=True, exist_ok=True)
+    (empty / mine).write_text("mine")
+    assert finished(tiny()) == (0, "", "") and (empty / mine).read_text() == "mine"
+    assert [file.name for file in (empty / "wheels").rglob("*") if file.is_file()] == ["my.whl"] * mine.endswith("whl")
 
 
 @pytest.mark.parametrize("mask", [0o077, 0o022])
@@ -396,9 +396,3 @@ def test_a_folder_in_place_of_a_member_is_named_with_what_to_do(tiny, empty):
     (empty / "assets" / "tiny" / "deep" / "data.txt").mkdir(parents=True)
     code, _, err = finished(tiny())
     assert code == 1 and "data.txt" in err and "move away what stands there" in err and "disk space" not in err
-
-
-def test_a_file_added_to_an_asset_is_left_there(tiny, empty):
-    assert finished(tiny()) == (0, "", "")
-    (empty / "assets" / "tiny" / "notes.txt").write_text("mine")
-    assert finished(tiny()) == (0, "", "") and (empty / "assets" / "tiny" / "notes.txt").read_text() == "mine"

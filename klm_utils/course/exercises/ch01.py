@@ -7,11 +7,11 @@ import pandas as pd
 
 import klm_utils as klm
 from klm_utils.course.exercises import attempt, head, same, verdict
-from klm_utils.course.lessons import cleaning
+from klm_utils.course.lessons import cleaning, leaks
+from klm_utils.course.lessons.leaks import Features
 from klm_utils.data.histories import histories
 from klm_utils.data.schema import RecDataset
 from klm_utils.data.splits import Split
-from klm_utils.errors import LeakError
 from klm_utils.evaluation.leaks import changes_with_labels
 
 _PROFILES = {  # what goes in -> what is to come out
@@ -162,12 +162,12 @@ def check_cold_items(fn: Callable) -> None:
     two = is_pair(got)
     train, test = got if two else (log, log.iloc[:0])
     rows = np.sort(np.concatenate([train.index, test.index]))
-    cold = test["item_id"].unique()
+    cold, careless = test["item_id"].unique(), cleaning.careless(log, items, 0.2, rng)[1]
     split_twins = items.loc[np.intersect1d(items.index, cold), "title"]
     left = items.loc[np.intersect1d(items.index, train["item_id"].unique()), "title"]
     verdict(
         [
-            (two and same(test.index, _careless(log, items, 0.2)[1].index), "not done yet: both faults are there"),
+            (two and same(test.index, careless.index), "not done yet: both faults are there"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
             (two and len(test) == 0, "nothing is in test"),
             (not two, f"return two DataFrames, train and test; got {head(got)}"),
@@ -192,11 +192,6 @@ def check_cold_items(fn: Callable) -> None:
         ],
         "no item of test was ever seen, not even under another name",
     )
-
-
-def _careless(log: pd.DataFrame, items: pd.DataFrame, share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The split of the card: ids drawn one by one, with a seed of its own."""
-    return cleaning.careless(log, items, share, np.random.default_rng(0))
 
 
 def check_lines(fn: Callable) -> None:
@@ -254,7 +249,7 @@ def check_grouping(fn: Callable) -> None:
     got = attempt(fn, list(_COLUMNS))
     plain = isinstance(got, list | tuple) and all(isinstance(g, str) for g in got)
     known = plain and len(got) > 0 and set(got) <= set(_COLUMNS) and len(set(got)) == len(got)
-    found = cleaning.worth_of_sharing(*sorted(got)) if known else {"worth": 0.0, "rows": 1.0}
+    found = leaks.worth_of_sharing(*sorted(got)) if known else {"worth": 0.0, "rows": 1.0}
     counted = f"worth {found['worth']:.3f}: a share is counted on {found['rows']:,.0f} rows"
     told = f"{counted}. On fewer, the row's own label weighs more"
     verdict(
@@ -268,97 +263,79 @@ def check_grouping(fn: Callable) -> None:
     )
 
 
-class _Table:
-    """A model that looks its answers up: one probability for each pair of the log."""
-
-    def __init__(self, log: pd.DataFrame, p: np.ndarray):
-        self.p = pd.Series(np.asarray(p, dtype=float), index=pd.MultiIndex.from_frame(log[["user_id", "item_id"]]))
-
-    def predict(self, user_ids, item_ids):
-        return self.p.reindex(pd.MultiIndex.from_arrays([user_ids, item_ids])).to_numpy()
-
-
-def suspects() -> tuple[dict, Split]:
-    """Five ways to fit, by name, two of them clean; and a split of a small made-up log of known probabilities."""
-    rng, n, many = np.random.default_rng(5), 60, 40
-    grid = pd.DataFrame({"user_id": np.repeat(np.arange(n), many), "item_id": np.tile(np.arange(many), n)})
-    true = 1 / (1 + np.exp(-rng.normal(0, 1.2, many)[grid["item_id"]] - rng.normal(0, 0.6, n)[grid["user_id"]]))
-    label = (rng.random(len(grid)) < true).astype(int)
-    log = grid.assign(timestamp=rng.permutation(len(grid)), rating=label.astype(float), label=label, p=true)
-    log = log.sort_values("timestamp", ignore_index=True)
+def suspects() -> tuple[dict[str, Features], Split]:
+    """Five tables of features by name, two of them clean; and a split of a small made-up log."""
+    rng, n, many = np.random.default_rng(5), 200, 40
+    log = pd.DataFrame({"user_id": np.repeat(np.arange(n), many), "item_id": np.tile(np.arange(many), n)})
+    true = 1 / (1 + np.exp(-rng.normal(0, 0.6, many)[log["item_id"]] - rng.normal(0, 0.6, n)[log["user_id"]]))
+    label = (rng.random(len(log)) < true).astype(int)
+    log = log.assign(timestamp=rng.permutation(len(log)), rating=label.astype(float), label=label)
+    log = log.assign(position=rng.integers(1, 20, len(log))).sort_values("timestamp", ignore_index=True)
     items = pd.DataFrame({"item_id": np.arange(many), "title": [f"item {i}" for i in range(many)]})
-    users = pd.DataFrame({"user_id": np.arange(n)})
-    ds = RecDataset.from_frames(items, users, log.drop(columns="p"), name="suspects", optimum=log["p"].to_numpy())
-    ticket = log["label"] * 1000 + np.arange(len(log)) % 997  # a number of the till: only a purchase gets a high one
+    items[["category", "subcategory", "brand"]] = "any"
+    ds = RecDataset.from_frames(items, pd.DataFrame({"user_id": np.arange(n)}), log, name="suspects")
+    ticket = (1 - log["label"]) * 1000 + np.arange(len(log)) % 997  # of the till: a purchase gets a low one
 
-    def share(rows, of):
-        counts = rows.groupby("item_id")["label"].agg(["sum", "size"]).reindex(of["item_id"], fill_value=0)
-        return (counts["sum"].to_numpy() + 1) / (counts["size"].to_numpy() + 2)
+    def till(split: Split) -> pd.DataFrame:
+        return split.dataset.interactions[["position"]].assign(ticket=ticket)
 
-    def all_rows(split):
-        every = split.dataset.interactions
-        return _Table(every, share(every, every))
-
-    def with_itself(split):
+    def ever(split: Split) -> pd.DataFrame:
         every = split.dataset.interactions
         mine = every[every["label"] == 1].groupby("user_id")["item_id"].agg(set)
         hit = [i in mine.get(u, set()) for u, i in every[["user_id", "item_id"]].itertuples(index=False)]
-        return _Table(every, np.where(hit, 0.8, 0.2))
+        return every[["position"]].assign(hit=hit)
 
-    fits = {
-        "one number for all": lambda split: _Table(log, np.full(len(log), split.train["label"].mean())),
-        "share of the item in all rows": all_rows,
-        "number of the ticket": lambda split: _Table(log, np.where(ticket >= 1000, 0.9, 0.1)),
-        "share of the item in train": lambda split: _Table(log, share(split.train, log)),
-        "is it in what the user ever bought": with_itself,
+    tables = {
+        "position": leaks.position,
+        "share of the item, all rows": leaks.share_by(["item_id"], "all"),
+        "number of the ticket": till,
+        "share of the item, strictly before": leaks.share_by(["item_id"], "before"),
+        "is it in what the user ever bought": ever,
     }
-    return fits, klm.split(ds, "random")
+    return tables, klm.split(ds, "random")
 
 
-def leaking(fits: dict, split: Split) -> list[str]:
-    """Reference: the names of those that set off an alarm."""
+def leaking(tables: dict[str, Features], split: Split, low: bool = True, border: float = leaks.TOO_GOOD) -> list:
+    """Reference: the names of those that set off an alarm; without `low` a column that is too bad sets off none."""
     found = []
-    for name, fit in fits.items():
-        try:
-            klm.evaluate(fit(split), split, n_boot=50)
-        except LeakError:
+    for name, fit in leaks.trees(tables).items():
+        aucs = [klm.metrics.auc(split.test["label"], one) for _, one in leaks.columns(tables[name], split).items()]
+        alone = max([*aucs, *(1 - auc for auc in aucs if low)])
+        if alone > border or changes_with_labels(fit, split) > 0:
             found.append(name)
-        else:
-            if changes_with_labels(fit, split) > 0:
-                found.append(name)
     return found
 
 
 def check_leaks(fn: Callable) -> None:
     """Say what is right or wrong with the learner's search for leaks."""
-    fits, split = suspects()
-    got = attempt(fn, fits, split)
+    tables, split = suspects()
+    got = attempt(fn, tables, split)
     names = set(got) if isinstance(got, list | tuple | set) and all(isinstance(g, str) for g in got) else None
     every, future, ticket = (
-        "share of the item in all rows",
+        "share of the item, all rows",
         "is it in what the user ever bought",
         "number of the ticket",
     )
-    clean = {"one number for all", "share of the item in train"}
+    clean = {"position", "share of the item, strictly before"}
     verdict(
         [
             (names == set(), "not done yet: nobody is accused"),
-            (
-                isinstance(got, LeakError),
-                "the alarm of klm.evaluate is an exception: catch LeakError, note the name, go on",
-            ),
             (isinstance(got, Exception), f"it raises {head(got)}"),
             (names is None, f"return a list of names; got {head(got)}"),
-            (names == set(fits), "everybody is accused; two of the five are honest"),
+            (names == set(tables), "everybody is accused; two of the five are honest"),
             (
                 names == {future, ticket},
-                f"{every!r} knows answers and is still worse than the truth: refit with other labels",
+                f"{every!r} knows answers, and no column of it is too good alone: reverse the labels too",
             ),
             (
                 names == {future, every},
-                f"{ticket!r} was made before the fit: reversing labels cannot move it, the truth can",
+                f"{ticket!r} was written before the fit: reversed labels cannot move it. Look at the column: "
+                "an AUC near 0 tells as much as one near 1",
             ),
-            (bool(names and names & clean), f"{sorted(names & clean) if names else ''} read nothing but train: honest"),
+            (
+                bool(names and names & clean),
+                f"{sorted(names & clean) if names else ''} read nothing but train: honest. Is your border too low?",
+            ),
             (
                 names != {every, future, ticket},
                 f"expected {sorted((every, future, ticket))}, got {sorted(names or ())}",

@@ -1,13 +1,12 @@
-"""The drawings of notebook 01, with the reader's own rows and numbers in them. Each returns its Axes."""
+"""The drawings of tables, logs and lists in notebook 01, with the reader's own rows in them. Each returns its Axes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from klm_utils.data.shop.cleaning import Cleaned
 from klm_utils.plots import COLOURS
@@ -53,9 +52,18 @@ WIDTHS = {  # of the columns that are drawn
 }
 
 
-def order(ax: Axes | None = None) -> Axes:
+def panels(*heights: float, columns: int = 1) -> list:
+    """The Axes of one figure: a line of the given height (in inches) each, with as many `columns`.
+
+    A line has its own margins, so the long labels of one do not narrow the others.
+    """
+    figure = plt.figure(figsize=(8, sum(heights)), layout="constrained")
+    lines = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    return [line.subplots(1, columns) for line in lines]
+
+
+def order(ax: Axes) -> Axes:
     """One visitor, repaired in two orders: range before places loses the age, places before range keeps it."""
-    ax = ax or plt.subplots(figsize=(8, 1.9), layout="constrained")[1]
     raw = "age 4\ntier 26"
     lanes = [
         ("range first", [raw, "age missing\ntier 26", "age missing\ntier 26"], ["range", "places"], RED),
@@ -66,7 +74,7 @@ def order(ax: Axes | None = None) -> Axes:
         ax.text(0, top + 0.4, name, va="center", fontsize=10, color=colour)
         for place, state in enumerate(states):
             last = place == len(states) - 1
-            _box(ax, 1.6 + 2.6 * place, top, 1.6, state, colour if last else PALE, "white" if last else INK, 9.5)
+            box(ax, 1.6 + 2.6 * place, top, 1.6, state, colour if last else PALE, "white" if last else INK, 9.5)
         for place, step in enumerate(steps):
             left = 3.25 + 2.6 * place
             ax.annotate("", (left + 0.9, top + 0.4), (left, top + 0.4), arrowprops={"arrowstyle": "->", "color": GREY})
@@ -138,16 +146,15 @@ def _cut(text: str, most: int) -> str:
     return text + "..."
 
 
-def funnel(raw: Mapping[str, pd.DataFrame], done: Cleaned, ax: Axes | None = None) -> Axes:
+def funnel(raw: Mapping[str, pd.DataFrame], done: Cleaned, ax: Axes) -> Axes:
     """A lane per table: rows in, what each rule found, rows out; the colour is what was done."""
-    ax = ax or plt.subplots(figsize=(8, 3.6), layout="constrained")[1]
     for lane, name in enumerate(raw):
         top, left = -1.25 * lane, 1.95
-        _box(ax, 0, top, 1.8, f"{name}\n{len(raw[name]):,} rows in", "#DDDDDD", INK)
+        box(ax, 0, top, 1.8, f"{name}\n{len(raw[name]):,} rows in", "#DDDDDD", INK)
         for (rule, action), rows in done.report[done.report["table"] == name].groupby(["rule", "action"], sort=False):
-            _box(ax, left, top, 0.98, f"{rule}\n{len(rows)}", ACTIONS[str(action)], "white")
+            box(ax, left, top, 0.98, f"{rule}\n{len(rows)}", ACTIONS[str(action)], "white")
             left += 1.05
-        _box(ax, 8.75, top, 1.45, f"{len(getattr(done, name)):,}\nrows out", "#DDDDDD", INK)
+        box(ax, 8.75, top, 1.45, f"{len(getattr(done, name)):,}\nrows out", "#DDDDDD", INK)
         ax.annotate("", (8.72, top + 0.4), (left, top + 0.4), arrowprops={"arrowstyle": "->", "color": GREY})
     for action, colour in ACTIONS.items():
         ax.scatter([], [], marker="s", s=60, color=colour, label=action)
@@ -157,21 +164,22 @@ def funnel(raw: Mapping[str, pd.DataFrame], done: Cleaned, ax: Axes | None = Non
     return ax
 
 
-def _box(ax: Axes, left: float, bottom: float, width: float, text: str, colour: str, ink: str, size: float = 9) -> None:
+def box(ax: Axes, left: float, bottom: float, width: float, text: str, colour: str, ink: str, size: float = 9) -> None:
+    """A box with rounded corners and its text in the middle."""
     ax.add_patch(FancyBboxPatch((left + 0.05, bottom + 0.05), width - 0.1, 0.7, "round,pad=0.04", color=colour))
     place = (left + width / 2, bottom + 0.4)
     ax.text(*place, text, ha="center", va="center", fontsize=size, color=ink, parse_math=False)
 
 
-def tail_and_floor(counts: np.ndarray, ratings: pd.Series) -> np.ndarray:
+def tail_and_floor(counts: np.ndarray, ratings: pd.Series, axes: np.ndarray) -> np.ndarray:
     """Left how often each film was rated, most first, and where half of all is reached; right the ratings of a user,
-    with the fewest marked; two Axes.
+    with the fewest marked.
 
     Args:
         counts: ratings of each film, int [films], in any order.
         ratings: ratings of each user, [users].
+        axes: two, to draw on.
     """
-    axes = plt.subplots(1, 2, figsize=(8, 2.9), layout="constrained")[1]
     counts = np.sort(np.asarray(counts))[::-1]
     half = int((counts.cumsum() < counts.sum() / 2).sum()) + 1
     places = np.arange(1, len(counts) + 1)
@@ -185,7 +193,7 @@ def tail_and_floor(counts: np.ndarray, ratings: pd.Series) -> np.ndarray:
     axes[1].axvline(ratings.min(), color=RED, linewidth=1.2)
     top = axes[1].get_ylim()[1]
     said = f"nobody has fewer than {ratings.min()}:\nsuch users were left out"
-    axes[1].text(ratings.min() + 12, 0.95 * top, said, va="top", fontsize=9, color=RED)
+    axes[1].text(ratings.min() + 30, 0.95 * top, said, va="top", fontsize=9, color=RED)
     more = f"ratings of a user ({(ratings > 410).sum()} users have more than 410)"
     axes[1].set(xlabel=more, ylabel="users", xlim=(0, 420))
     for ax in axes:
@@ -193,14 +201,16 @@ def tail_and_floor(counts: np.ndarray, ratings: pd.Series) -> np.ndarray:
     return axes
 
 
-def waves(days: Mapping[str, pd.DataFrame], notes: Mapping[str, tuple[float, float, str]]) -> np.ndarray:
-    """Rows of each day, those of users who came that very day in blue; a panel per data set; its Axes.
+def waves(
+    days: Mapping[str, pd.DataFrame], notes: Mapping[str, tuple[float, float, str]], axes: np.ndarray
+) -> np.ndarray:
+    """Rows of each day, those of users who came that very day in blue; a panel per data set.
 
     Args:
         days: name -> of `cleaning.of_days`.
         notes: name -> (day, rows, text): what to write, and where.
+        axes: as many as there are data sets.
     """
-    axes = plt.subplots(1, len(days), figsize=(8, 2.7), layout="constrained", squeeze=False)[1][0]
     for ax, (name, frame) in zip(axes, days.items(), strict=True):
         ax.bar(frame.index, frame["first"], width=1, color=BLUE, label="on the user's first day")
         ax.bar(
@@ -244,218 +254,12 @@ def timeline(near: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def sentence(rows: Sequence[tuple[Mapping, Mapping[str, str]]], naive: str, ax: Axes | None = None) -> Axes:
-    """The fields of each row, and below each the part of the sentence that it becomes; one without value leaves none.
-
-    Args:
-        rows: pairs of (field -> value as it stands in the table, field -> its part of the sentence, "" where missing).
-        naive: what Python's own text of the last row would be.
-    """
-    ax = ax or plt.subplots(figsize=(8, 1.1 + 1.3 * len(rows)), layout="constrained")[1]
-    for line, (row, parts) in enumerate(rows):
-        top = -2.15 * line
-        for place, (field, value) in enumerate(row.items()):
-            part = parts[field]
-            if not line:
-                ax.text(place + 0.5, 2.62, field, ha="center", fontsize=9, color=GREY)
-            _box(ax, place + 0.02, top + 1.7, 0.96, _lines(str(value)), PALE if part else "#F6D5C4", INK)
-            if part:
-                arrow = {"arrowstyle": "->", "color": GREY}
-                ax.annotate("", (place + 0.5, top + 1.3), (place + 0.5, top + 1.68), arrowprops=arrow)
-                _box(ax, place + 0.02, top + 0.5, 0.96, _lines(part), BLUE, "white")
-            else:
-                ax.text(place + 0.5, top + 0.9, "nothing", ha="center", va="center", fontsize=9, color=RED)
-    last = -2.15 * (len(rows) - 1)
-    ax.text(0.02, last + 0.0, f"naive:  {naive}", fontsize=9, color=RED, parse_math=False)
-    told = "template:  " + "".join(rows[-1][1].values())
-    ax.text(0.02, last - 0.45, told, fontsize=9, color=BLUE, parse_math=False)
-    ax.set(xlim=(0, len(rows[0][0])), ylim=(last - 0.7, 2.95))
-    ax.axis("off")
-    return ax
-
-
-def _lines(text: str, most: int = 18) -> str:
-    """The text in two lines where it is long."""
-    if _width(text) <= most:
-        return text
-    at = next(i for i in range(len(text)) if _width(text[: i + 1]) > most)
-    rest = text[at:] if _width(text[at:]) <= most else _cut(text[at:], most)
-    return text[:at] + "\n" + rest
-
-
-def twins(titles: Sequence[str], ids: Sequence[tuple], rows: Sequence[tuple[int, int]], ax: Axes | None = None) -> Axes:
-    """Films that have two ids: one box per id with its number of ratings, an equals sign between.
-
-    Args:
-        titles: of the films, [n]; ids, rows: for each film its two ids and how often each was rated.
-    """
-    ax = ax or plt.subplots(figsize=(7.2, 0.5 + 0.62 * len(titles)), layout="constrained")[1]
-    for line, (title, pair, counts) in enumerate(zip(titles, ids, rows, strict=True)):
-        bottom = -line * 0.95
-        ax.text(0, bottom + 0.4, title, va="center", fontsize=10, parse_math=False)
-        for place, (one, count, colour) in enumerate(zip(pair, counts, (BLUE, "#888888"), strict=True)):
-            _box(ax, 3.2 + 2.8 * place, bottom, 2.3, f"id {one}: {count} ratings", colour, "white", 9.5)
-        ax.text(5.75, bottom + 0.4, "=", ha="center", va="center", fontsize=14)
-    ax.text(4.35, 0.95, "test: is this film new?", ha="center", fontsize=9.5, color=BLUE)
-    ax.text(7.15, 0.95, "train has it", ha="center", fontsize=9.5, color=GREY)
-    ax.set(xlim=(-0.1, 8.6), ylim=(-0.95 * len(titles) + 0.85, 1.3))
-    ax.axis("off")
-    return ax
-
-
-def pipeline(ax: Axes | None = None) -> Axes:
-    """Log, split, features, model, score; where each of the three leaks leaves, and that all enter the features."""
-    ax = ax or plt.subplots(figsize=(8, 3.4), layout="constrained")[1]
-    steps = ["raw tables", "log\n(all rows)", "split", "features", "model", "AUC"]
-    for place, step in enumerate(steps):
-        _box(ax, 1.7 * place, 1.2, 1.35, step, "#CFE3F2", INK, 10)
-        if place:
-            ax.annotate("", (1.7 * place, 1.6), (1.7 * place - 0.35, 1.6), arrowprops={"arrowstyle": "->"})
-    notes = {  # where it leaves, where it enters, at what height
-        "A": (0.65, 5.75, 3.2, "an id written after the purchase"),
-        "B": (2.35, 5.6, 0.0, "a share of all rows"),
-        "C": (2.35, 5.95, -1.1, "a count over all rows"),
-    }
-    shape: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "color": RED, "linewidth": 1.8}
-    for name, (start, tip, level, text) in notes.items():
-        edge = 2.08 if level > 1 else 1.12
-        ax.plot([start, start, tip], [edge, level, level], color=RED, linewidth=1.8)
-        ax.add_patch(FancyArrowPatch((tip, level), (tip, edge), shrinkA=0, shrinkB=0, **shape))
-        ax.text(start + 0.12, level + 0.1, f"{name}: {text}", fontsize=9.5, color=RED, va="bottom")
-    ax.set(xlim=(-0.1, 10.1), ylim=(-1.25, 3.75))
-    ax.axis("off")
-    return ax
-
-
-def dumbbells(found: pd.DataFrame, ceiling: float, ax: Axes | None = None) -> Axes:
-    """The AUC of each leak's honest form (grey) and of the leak (red), with what lies between; the line is the ceiling.
-
-    Args:
-        found: of `cleaning.worth`.
-        ceiling: AUC of the true probabilities.
-    """
-    ax = ax or plt.subplots(figsize=(8, 0.9 + 0.5 * len(found)), layout="constrained")[1]
-    for place, (_, row) in enumerate(found.iterrows()):
-        ax.plot([row["honest"], row["leak"]], [place, place], color=RED, linewidth=3, alpha=0.4)
-        ax.plot(row["honest"], place, "o", color=GREY, markersize=9, label=None if place else "honest form")
-        ax.plot(row["leak"], place, "o", color=RED, markersize=9, label=None if place else "with the leak")
-        told = f"+{row['worth']:.3f}  [{row['low']:+.3f}, {row['high']:+.3f}]"
-        ax.text(1.03, place, told, va="center", fontsize=9.5, color=RED, family="monospace")
-    ax.axvline(ceiling, color=INK, linestyle=":", linewidth=1.2)
-    ax.text(ceiling + 0.005, -0.62, f"true probabilities {ceiling:.3f}", fontsize=9, va="bottom", color=INK)
-    ax.set_yticks(range(len(found)), [str(name) for name in found.index])
-    ax.set(ylim=(len(found) - 0.4, -0.65), xlim=(0.48, 1.02), xlabel="AUC on the same test rows; 0.5 is chance")
-    ax.legend(frameon=False, fontsize=9, loc="center right")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
-def dots(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """The AUC of some tables of features, a dot with its interval each; the dotted line is the first of them.
-
-    Args:
-        found: of `cleaning.aucs`.
-    """
-    ax = ax or plt.subplots(figsize=(7.6, 0.8 + 0.4 * len(found)), layout="constrained")[1]
-    ax.axvline(found["auc"].iloc[0], color=GREY, linestyle=":", linewidth=1.2)
-    for place, (_, row) in enumerate(found.iterrows()):
-        colour = RED if row["low"] > found["high"].iloc[0] else GREY
-        ax.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2)
-        ax.plot(row["auc"], place, "o", color=colour, markersize=8)
-        ax.text(row["high"] + 0.008, place, f"{row['auc']:.3f}", va="center", fontsize=9.5, color=colour)
-    ax.set_yticks(range(len(found)), [str(name) for name in found.index])
-    ax.set(ylim=(len(found) - 0.5, -0.5), xlim=(0.48, 0.88), xlabel="AUC on the same test rows; 0.5 is chance")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
-def knob(
-    points: Mapping[str, pd.Series],
-    chance: pd.Series,
-    mine: Mapping[str, pd.Series] | None = None,
-    ax: Axes | None = None,
-) -> Axes:
-    """What a share counted on all rows is worth, over the mean number of rows that it is counted on.
-
-    Args:
-        points: name of the grouping -> of `cleaning.worth_of_sharing`.
-        chance: of `cleaning.worth_of_chance`; the grey line.
-        mine: the reader's own, drawn as a star.
-    """
-    ax = ax or plt.subplots(figsize=(7.6, 3.2), layout="constrained")[1]
-    ax.plot(chance.index, chance, "o-", color="#BBBBBB", markersize=4, zorder=1, label="random groups of rows")
-    for name, row in points.items():
-        ax.vlines(row["rows"], row["low"], row["high"], color=BLUE, linewidth=2)
-        ax.plot(row["rows"], row["worth"], "o", color=BLUE)
-        ax.annotate(name, (row["rows"], row["worth"]), (6, 7), textcoords="offset points", fontsize=9)
-    for name, row in (mine or {}).items():
-        ax.vlines(row["rows"], row["low"], row["high"], color=RED, linewidth=2)
-        ax.scatter(row["rows"], row["worth"], marker="*", color=RED, s=180, zorder=3)
-        ax.scatter([], [], marker="*", color=RED, s=60, label=f"yours: {name}")
-    ax.legend(frameon=False, fontsize=9)
-    ax.axhline(0, color=INK, linewidth=0.8, linestyle=":")
-    ax.set(xscale="log", xlabel="rows that one share is counted on (mean)", ylabel="AUC, leak minus honest")
-    rows, worth = zip(*((row["rows"], row["worth"]) for row in [*points.values(), *(mine or {}).values()]), strict=True)
-    ax.set(xlim=(0.7, 4 * max(rows)), ylim=(-0.04, 1.15 * max(*worth, chance.max())))
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
-def alarm_grid(alarms: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Which alarm finds what: a row per alarm, a column per table of features; red where it finds a leak.
-
-    Args:
-        alarms: of `cleaning.alarms`.
-    """
-    ax = ax or plt.subplots(figsize=(8, 2.7), layout="constrained")[1]
-    names = {
-        "alone": "one column alone:\nits AUC is above .7",
-        "moved": "reversed labels of test:\na probability moves",
-        "truth": "AUC minus that of the\ntrue probabilities: above 0",
-    }
-    for line, (key, name) in enumerate(names.items()):
-        ax.text(-0.08, -line - 0.5, name, ha="right", va="center", fontsize=9.5)
-        for place, (_, row) in enumerate(alarms.iterrows()):
-            rings = bool(row[f"{key}_heard"])
-            ax.add_patch(Rectangle((place + 0.02, -line - 0.95), 0.96, 0.9, color=RED if rings else PALE))
-            number = f"{row[key]:+.3f}" if key == "truth" else f"{row[key]:.3f}"
-            told = f"{number}\n{'found' if rings else 'nothing'}"
-            at = (place + 0.5, -line - 0.5)
-            ax.text(*at, told, ha="center", va="center", fontsize=9.5, color="white" if rings else GREY)
-    for place, name in enumerate(alarms.index):
-        ax.text(place + 0.5, 0.1, str(name), ha="center", va="bottom", fontsize=10)
-    ax.set(xlim=(-1.75, len(alarms)), ylim=(-3.05, 0.5))
-    ax.axis("off")
-    return ax
-
-
-def coverage_bars(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """For each kind of knowledge: do the new goods have a value (grey), and is it one that the older ones have (blue)?
-
-    Args:
-        found: of `cleaning.coverage`.
-    """
-    ax = ax or plt.subplots(figsize=(7.6, 0.8 + 0.38 * len(found)), layout="constrained")[1]
-    rows = np.arange(len(found))
-    ax.barh(rows - 0.19, 100 * found["newer"], 0.36, color="#BBBBBB", label="new goods have a value")
-    ax.barh(rows + 0.19, 100 * found["met"], 0.36, color=BLUE, label="... that an older one has too")
-    for row, (newer, met) in enumerate(zip(found["newer"], found["met"], strict=True)):
-        for shift, value in ((-0.19, newer), (0.19, met)):
-            ax.text(100 * value + 1, row + shift, f"{value:.0%}", va="center", fontsize=9)
-    ax.set_yticks(rows, [str(name) for name in found.index])
-    ax.set(ylim=(len(found) - 0.4, -0.6), xlim=(0, 112), xlabel="per cent of the new goods")
-    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
-def pairs(named: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def pairs(named: pd.DataFrame, ax: Axes) -> Axes:
     """Facts as the graph states them: the film on the left, an arrow, its alleged sequel on the right.
 
     Args:
         named: `film`, `sequel`, of `cleaning.sequels`.
     """
-    ax = ax or plt.subplots(figsize=(7.6, 0.4 + 0.36 * len(named)), layout="constrained")[1]
     for line, row in enumerate(named.itertuples()):
         ax.add_patch(Rectangle((0, -line - 0.85), 4.2, 0.7, color=PALE))
         ax.add_patch(Rectangle((5.8, -line - 0.85), 4.2, 0.7, color="#F6D5C4"))
@@ -469,13 +273,12 @@ def pairs(named: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def alike(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def alike(found: pd.DataFrame, ax: Axes) -> Axes:
     """Common genres of each kind of pair (a dot), and the band of 95 % of the shuffles (grey).
 
     Args:
         found: of `cleaning.common_genres`.
     """
-    ax = ax or plt.subplots(figsize=(7.6, 0.9 + 0.45 * len(found)), layout="constrained")[1]
     for place, (_, row) in enumerate(found.iterrows()):
         ax.plot([row["low"], row["high"]], [place, place], color="#BBBBBB", linewidth=12, solid_capstyle="butt")
         colour = BLUE if row["alike"] > row["high"] else RED
