@@ -65,6 +65,7 @@ class SASRec(nn.Module):
     """
 
     name = "SASRec"
+    vectors: Tensor | None
 
     def __init__(
         self,
@@ -94,8 +95,9 @@ class SASRec(nn.Module):
             self.free = nn.Parameter(torch.randn(len(self.items), width) / math.sqrt(width)) if ids else None
             self.places = nn.Parameter(0.02 * torch.randn(length, width))
             self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(blocks))
-            self.register_buffer("vectors", None if vectors is None else self._rows(vectors, "vectors"))
-            self.map = None if vectors is None else nn.Linear(self.vectors.shape[1], width)
+            known = None if vectors is None else self._rows(vectors, "vectors")
+            self.register_buffer("vectors", known)
+            self.map = None if known is None else nn.Linear(known.shape[1], width)
         if start is not None and self.free is not None:
             if (first := self._rows(start, "start")).shape != self.free.shape:
                 found, expected = tuple(first.shape), f"{tuple(self.free.shape)}"
@@ -154,8 +156,8 @@ class SASRec(nn.Module):
         self.eval()
         table, out = self.table(), np.empty((len(histories), len(self.items)))
         for at in range(0, len(histories), batch):
-            history = padded(histories[at : at + batch], self.items, self.length)
-            history = torch.from_numpy(history).to(table.device)
+            last = padded(histories[at : at + batch], self.items, self.length)
+            history = torch.from_numpy(last).to(table.device)
             z = self.scores(self(history, table)[:, -1], table)
             z[history[:, -1] < 0] = self.bias
             out[at : at + batch] = z.double().softmax(-1).cpu().numpy()

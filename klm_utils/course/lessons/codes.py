@@ -65,6 +65,11 @@ class Speller(SASRec):
     """
 
     name = "speller"
+    vectors: Tensor
+    map: nn.Linear
+    codes: Tensor
+    leaf: Tensor
+    sharers: Tensor
 
     def __init__(self, items: Sequence, codes: np.ndarray, known: np.ndarray, *, width: int = 64, **options):
         levels, size = codes.shape[1], int(codes.max()) + 1

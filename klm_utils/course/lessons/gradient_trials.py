@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ TEXTS = [
     "pulp fiction crime drama",
     "toy story animation comedy",
 ]
-SMALL = {  # a BERT with random weights
+SMALL: dict[str, Any] = {  # a BERT with random weights
     "vocab_size": 30, "max_position_embeddings": 12, "initializer_range": 0.5, "hidden_size": 8, "num_hidden_layers": 2,
     "num_attention_heads": 2, "intermediate_size": 16,
 }  # fmt: skip
@@ -192,7 +193,7 @@ def one_output(seed: int) -> dict[str, float]:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = BertConfig(**SMALL, num_labels=1)
+        config = BertConfig(**SMALL | {"num_labels": 1})
         classifier, y = BertForSequenceClassification(config).eval(), torch.tensor([1.0, 0.0, 0.0, 1.0])
         with torch.no_grad():
             out = classifier(input_ids=torch.randint(1, 30, (4, 6)), labels=y)

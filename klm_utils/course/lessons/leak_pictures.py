@@ -68,8 +68,9 @@ def dots(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
         colour = RED if row["low"] > found["high"].iloc[0] else GREY
         ax.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2)
         ax.plot(row["auc"], place, "o", color=colour, markersize=8)
-        told = {"va": "center", "fontsize": 9.5, "color": colour, "bbox": {"color": "white", "pad": 1}, "zorder": 1}
-        ax.text(row["high"] + 0.008, place, f"{row['auc']:.3f}", **told)
+        behind = {"color": "white", "pad": 1}
+        place_of = row["high"] + 0.008, place
+        ax.text(*place_of, f"{row['auc']:.3f}", va="center", fontsize=9.5, color=colour, bbox=behind, zorder=1)
     ax.set_yticks(range(len(found)), [str(name) for name in found.index])
     ax.set(ylim=(len(found) - 0.5, -0.5), xlim=(0.48, 0.88), xlabel="AUC on the same test rows; 0.5 is chance")
     ax.spines[["top", "right"]].set_visible(False)
