@@ -90,6 +90,14 @@ def bodies(ds: RecDataset, users: ArrayLike, items: ArrayLike, times: ArrayLike,
     return np.column_stack([partner[u, of_item[i]] < t, in_season, -(first[u, of_item[i]] < t).astype(int)]) * 1.0
 
 
+def shares(says: np.ndarray, y: np.ndarray) -> pd.DataFrame:
+    """How many rows each rule speaks of, and the share bought where it says "buys", where not, where it is silent."""
+    table = pd.DataFrame({"rows of train": (says != 0).sum(0)}, index=RULES)
+    for name, sign in (("share bought: says buys", 1), ("says not", -1), ("silent", 0)):
+        table[name] = [pd.Series(y[own == sign], dtype=float).mean() for own in says.T]
+    return table
+
+
 def wrong_table(ds: RecDataset, seed: int = 0) -> dict[str, str]:
     """Each kind under the name of another: the table of complements keeps its shape, and says nothing true."""
     names = sorted(set(ds.items["kind"].str[0]))

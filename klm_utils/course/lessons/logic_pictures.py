@@ -1,4 +1,4 @@
-"""The drawings of what rules do, for notebook 07. Each returns its Axes."""
+"""The drawings of what rules do, for notebook 07b. Each returns its Axes."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -53,27 +53,6 @@ def over_lambda(
     return axes
 
 
-def list_gains(lists: Mapping[str, Mapping[str, Sequence[float]]]) -> Axes:
-    """Expected purchases of a list of ten minus those without rules, over lambda, and as a line those of the filter.
-
-    Args:
-        lists: "lists" of docs/results/rules.json; bands are intervals over its users.
-    """
-    ax = plt.subplots(figsize=(6.4, 3.1), layout="constrained")[1]
-    for kind, colour, marker in zip(("loss", "feature + loss"), COLOURS, "os", strict=False):
-        own = [key for key in lists if key.rpartition(", ")[0] == kind]
-        value, low, high = np.array([lists[key]["purchases minus none"] for key in own]).T
-        ax.plot(range(len(own)), value, marker=marker, color=colour, label=f"{kind} (three rules)")
-        ax.fill_between(range(len(own)), low, high, color=colour, alpha=0.2, linewidth=0)
-    ax.axhline(lists["loss, filtered, 0"]["purchases minus none"][0], color=COLOURS[2], label="filter (one rule)")
-    ax.axhline(0, color="#777777", linewidth=0.8, linestyle=":")
-    ax.set_xticks(range(len(own)), [key.rpartition(", ")[2] for key in own])
-    ax.set(xlabel=STEPS, ylabel="purchases of ten, minus no rule")
-    ax.legend(frameon=False, fontsize=9)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
 def few_rows(found: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], rows: str = "1000") -> Axes:
     """Distance from the truth minus that of the feature alone, over lambda, for a few rows of train; a colour per rule.
 
@@ -100,18 +79,6 @@ def paired(values: np.ndarray) -> tuple[float, float, float]:
     """The mean of differences, one per user, and its 95 % interval for other users."""
     half = 1.96 * values.std(ddof=1) / len(values) ** 0.5
     return values.mean(), values.mean() - half, values.mean() + half
-
-
-def answers(p: Mapping[str, float]) -> Axes:
-    """Probabilities of one row, a bar and a number for each entry."""
-    ax = plt.subplots(figsize=(6.4, 0.7 + 0.3 * len(p)), layout="constrained")[1]
-    ax.barh(range(len(p)), list(p.values()), color=[*COLOURS[: len(p) - 1], "#777777"], height=0.6)
-    for place, value in enumerate(p.values()):
-        ax.text(value + 0.01, place, f"{value:.3f}", va="center", fontsize=9)
-    ax.set_yticks(range(len(p)), list(p))
-    ax.set(xlabel="probability that they buy it", xlim=(0, max(p.values()) * 1.2), ylim=(len(p) - 0.5, -0.5))
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
 
 
 def truth_cost(points: Mapping[str, tuple[float, float]], ax: Axes | None = None) -> Axes:

@@ -203,15 +203,6 @@ def test_lists_of_a_model_that_reads_one_rule(ds, says):
     )
 
 
-def test_gains_of_lists_are_drawn_over_lambda():
-    own = {"loss, 0": [0, 0, 0], "loss, 1": [-0.5, -1, 0.1], "loss, filtered, 0": [0.2, 0.1, 0.3]}
-    own |= {"feature + loss, 0": [0.6, 0.5, 0.7], "feature + loss, 1": [0.3, 0.2, 0.4]}
-    ax = logic_pictures.list_gains({key: {"purchases minus none": row} for key, row in own.items()})
-    assert [line.get_ydata()[0] for line in ax.lines] == [0, 0.6, 0.2, 0]
-    assert ax.lines[0].get_ydata()[1] == -0.5 and [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1"]
-    plt.close("all")
-
-
 def test_few_rows_have_their_intervals():
     own = {kind: {"1000": {"0.1": [at, at - 1, at + 1], "feature alone": 9}} for at, kind in enumerate(FEW_KINDS)}
     ax = logic_pictures.few_rows(own)
@@ -221,10 +212,14 @@ def test_few_rows_have_their_intervals():
     plt.close("all")
 
 
-def test_answers_and_paired_differences():
-    ax = logic_pictures.answers({"no rule": 0.1, "shop": 0.4})
-    assert [bar.get_width() for bar in ax.patches] == [0.1, 0.4]
-    assert [text.get_text() for text in ax.texts] == ["0.100", "0.400"]
+def test_paired_differences():
     mean, low, high = logic_pictures.paired(np.array([0.0, 2.0, 0.0, 2.0]))
     assert mean == 1 and high - mean == pytest.approx(mean - low) == pytest.approx(1.96 * (4 / 3) ** 0.5 / 2)
-    plt.close("all")
+
+
+def test_shares_of_what_a_rule_says():
+    says, y = np.array([[1.0, 0, 0], [1, -1, 0], [0, -1, 0], [0, 1, 0]]), np.array([1, 0, 0, 1])
+    table = logic.shares(says, y)
+    assert table["rows of train"].tolist() == [2, 3, 0] and table["silent"].tolist() == [0.5, 1, 0.5]
+    assert table.loc["complement", "share bought: says buys"] == 0.5 and table.loc["season", "says not"] == 0
+    assert np.isnan(table.loc["same type", "says not"])
