@@ -176,6 +176,11 @@ class Logistic:
         return self.strength[:, None] + 1.96 * spread[:, None] * [-1, 1]
 
 
+def strengths(model: Logistic, x: np.ndarray, says: np.ndarray) -> np.ndarray:
+    """Strength, low and high of each rule that the model reads, [rules, 3], at the rows of train."""
+    return np.column_stack([model.strength, model.intervals(x, says)])
+
+
 def given_taste(optimum: np.ndarray, says: np.ndarray, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Strengths, [rules], and their 95 % intervals, [rules, 2], if everything else is known: the true log-odds without
     the rules are taken as given. Simulated data only."""

@@ -158,14 +158,17 @@ def test_pictures():
     test = {"a, loss, 0": {"auc": [0.6, 0.5, 0.7]}, "a, loss, 0.1": {"auc": [0.5, 0, 1]}, "loss, 0": {"auc": [0, 0, 0]}}
     run = logic_pictures.by_lambda(test, "a, loss")
     assert run["auc"].to_dict() == {0.0: 0.6, 0.1: 0.5} and run["auc low"].to_dict() == {0.0: 0.5, 0.1: 0.0}
-    (ax,) = logic_pictures.over_lambda({"true": run}, {"auc": "area"}, {"auc": 0.55})
-    assert len(ax.lines) == 2 and ax.get_ylabel() == "area" and ax.texts[0].get_text() == "the truth"
-    assert ax.texts[0].get_position()[0] < 0.5 and ax.lines[1].get_ydata()[0] == 0.55
+    own = {"violation": [0.6, 0.5, 0.7], "strength": [2.0, 1.5, 2.5]}
+    test = {"loss, 0": own, "loss, 1": {"violation": [0.5, 0, 1], "strength": [3.0, 2.5, 3.5]}, "truth, 0": own}
+    ax, other = logic_pictures.over_lambda(test, {"true": "loss"}, ["violation", "strength"])
+    assert len(ax.lines) == 2 and len(other.lines) == 1 and other.get_ylabel() == "strength, log-odds"
+    assert [text.get_text() for text in ax.texts] == ["0.600", "0.500", "the truth 0.600"]
+    assert [text.get_text() for text in other.texts] == ["2.00", "3.00"] and ax.lines[1].get_ydata()[0] == 0.6
     band = ax.collections[0].get_paths()[0].vertices
     assert {0.5, 0.7, 0.0, 1.0} <= set(np.round(band[:, 1], 3))
     assert "not to scale" in ax.get_xlabel() and ax.figure.legends[0].get_texts()[0].get_text() == "true"
-    ends = logic.STATED[:, None] + [-0.1, 0.1]
-    ax = logic_pictures.strengths({"one": (logic.STATED, ends), "two": (logic.STATED, ends)})
+    ends = logic.STATED[:, None] + [0, -0.1, 0.1]
+    ax = logic_pictures.strengths({"one": ends, "two": ends})
     assert [label.get_text() for label in ax.get_yticklabels()] == list(logic.RULES)
     plt.close("all")
 
