@@ -10,6 +10,32 @@ from klm_utils.evaluation.experiment import Runs
 
 Pairs = Mapping[str, tuple[str, str]]
 
+WAYS = {  # of docs/results/graph.json: how the facts enter beside the text
+    "counted": "text, facts counted",
+    "TransE": "text, TransE",
+    "TransE of others": "text, TransE of others",
+    "layer": "text, relational",
+    "layer of others": "text, relational of others",
+}
+BETWEEN = {
+    "TransE minus TransE of others": (WAYS["TransE"], WAYS["TransE of others"]),
+    "TransE minus counted": (WAYS["TransE"], WAYS["counted"]),
+    "layer minus TransE": (WAYS["layer"], WAYS["TransE"]),
+}
+PARTS = {  # of docs/results/graph_parts.json
+    "attention alone minus TransE": ("attention", "TransE"),
+    "matrices alone minus TransE": ("matrices", "TransE"),
+}
+TREES = {  # of docs/results/kbert.json
+    "tree - same words": ("text, facts as trees", "text, facts read plainly, same words"),
+    "tree - text without facts": ("text, facts as trees", "text"),
+    "tree of others - tree": ("text, facts of others as trees", "text, facts as trees"),
+}
+TREE_PARTS = {  # of docs/results/kbert_parts.json
+    "mask alone - same words": ("mask", "plain"),
+    "soft positions alone - same words": ("positions", "plain"),
+}
+
 
 def told(gains: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
     """The same rows, (difference, low, high, ...), each name with its difference behind it."""

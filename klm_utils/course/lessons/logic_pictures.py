@@ -90,6 +90,17 @@ def few_rows(found: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], r
     return ax
 
 
+def three_rules(lists: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Sequence[float]]:
+    """What all three rules bring to a list, (purchases minus none, low, high): as a feature, as a loss by lambda.
+
+    Args:
+        lists: "lists" of docs/results/rules.json.
+    """
+    names = {"feature + loss, 0": "feature, three rules"}
+    names |= {f"loss, {lam}": f"loss, three, lambda {lam}" for lam in ("0.1", "0.3", "1", "3")}
+    return {name: lists[key]["purchases minus none"] for key, name in names.items()}
+
+
 def paired(values: np.ndarray) -> tuple[float, float, float]:
     """The mean of differences, one per user, and its 95 % interval for other users."""
     half = 1.96 * values.std(ddof=1) / len(values) ** 0.5

@@ -23,6 +23,17 @@ def test_a_difference_stands_behind_its_name(runs):
     assert ends == runs.gains(("layer", "TransE"))["layer minus TransE"]
 
 
+STORED = {"graph": forests.BETWEEN, "graph_parts": forests.PARTS}
+STORED |= {"kbert": forests.TREES, "kbert_parts": forests.TREE_PARTS}
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_the_pairs_of_the_notebook_are_stored(name):
+    runs = kept.load(course.stored(f"{name}.json"))
+    assert {variant for pair in STORED[name].values() for variant in pair} <= {*runs.variants}
+    assert name != "graph" or {*forests.WAYS.values()} <= {*runs.variants}
+
+
 def test_a_dot_for_each_fold(runs):
     ax = forests.folds(runs, {"graph": "TransE", "layer": "layer"}, "text", "gain")
     values = runs.values()

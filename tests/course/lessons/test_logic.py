@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import klm_utils as klm
+from klm_utils import course
 from klm_utils.course.lessons import logic, logic_pictures
 from klm_utils.data import shop
 from klm_utils.data.shop.world import in_season
@@ -213,6 +214,12 @@ def test_few_rows_have_their_intervals():
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["three true rules", "complement", "wrong complement"]
     plt.close("all")
+
+
+def test_lists_of_three_rules_by_their_names():
+    found = logic_pictures.three_rules(course.results("rules")["lists"])
+    assert [*found][:2] == ["feature, three rules", "loss, three, lambda 0.1"] and len(found) == 5
+    assert all(low <= value <= high for value, low, high in found.values())
 
 
 def test_paired_differences():
