@@ -53,7 +53,7 @@ def over_lambda(
             for at in (0, len(run) - 1):
                 value = run[column].iloc[at]
                 above = value >= np.mean([other[column].iloc[at] for other in runs.values()])
-                where, va = (0, 5 if above else -5), "bottom" if above else "top"
+                where, va = (0, 5 if above else -7), "bottom" if above else "top"
                 written = f"{value:.2f}" if column == "strength" else f"{value:.3f}"
                 ax.annotate(written, (at, value), where, textcoords="offset points", va=va, ha="center", fontsize=8)
         if column == "violation":
