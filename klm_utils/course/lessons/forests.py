@@ -1,6 +1,7 @@
 """Differences of stored runs as notebook 07b draws them: the number stands behind the name of its row."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -37,12 +38,12 @@ TREE_PARTS = {  # of docs/results/kbert_parts.json
 }
 
 
-def told(gains: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
+def told(gains: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
     """The same rows, (difference, low, high, ...), each name with its difference behind it."""
     return {f"{name}  {gain[0]:+.3f}": gain for name, gain in gains.items()}
 
 
-def differences(runs: Runs, pairs: Pairs) -> dict[str, Sequence[float]]:
+def differences(runs: Runs, pairs: Pairs) -> dict[str, Sequence[Any]]:
     """Rows of `plots.forest`: name -> (difference, low, high, low, high) of the first of a pair minus the second."""
     return told({name: runs.gains(pair)[" minus ".join(pair)] for name, pair in pairs.items()})
 
