@@ -176,9 +176,36 @@ def bars(attention: pd.Series, most: int = 8, always: str = "director", ax: Axes
     ax.axvline(alike, color="black", linestyle=":")
     ax.invert_yaxis()
     named = f" and each {always}" if len(attention) > most else ""
-    ax.set_xlabel(f"weight of the fact, the {min(most, len(names))} heaviest of {len(whole)}{named}; dotted: all alike")
+    ax.set_xlabel(
+        f"weight of the fact, the {min(most, len(names))} heaviest of {len(whole)}{named};\ndotted: all alike"
+    )
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def one_fact(kinds: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """What one fact of each relation gains by attention, of `attention_by_kind`; the dotted line is a plain mean."""
+    ax = ax or plt.subplots(figsize=(4, 2.9), layout="constrained")[1]
+    gains = kinds["one fact"].sort_values(ascending=False)
+    ax.barh(range(len(gains)), gains, color=[COLOURS[int(name == "director")] for name in gains.index])
+    for place, gain in enumerate(gains):
+        ax.text(gain + 0.03, place, f"{gain:.2f}", va="center", fontsize=9)
+    ax.set_yticks(range(len(gains)), [str(name) for name in gains.index], fontsize=9, parse_math=False)
+    ax.axvline(1, color="black", linestyle=":")
+    ax.invert_yaxis()
+    ax.set(xlabel=f"weight of one fact by that in a plain mean;\nmean of {kinds.index.name}")
+    ax.set_xlim(0, max(1, gains.max()) * 1.2)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def weights(attention: pd.Series, kinds: pd.DataFrame) -> np.ndarray:
+    """One film's `bars`, and beside them what one fact gains as a mean of many films, `one_fact`."""
+    wide = {"width_ratios": [1.5, 1]}
+    axes = plt.subplots(1, 2, figsize=(8.4, 3), gridspec_kw=wide, layout="constrained")[1]
+    bars(attention, ax=axes[0])
+    one_fact(kinds, axes[1])
+    return axes
 
 
 def tree_drawing(tree: Tree, ax: Axes | None = None) -> Axes:

@@ -90,6 +90,14 @@ def bodies(ds: RecDataset, users: ArrayLike, items: ArrayLike, times: ArrayLike,
     return np.column_stack([partner[u, of_item[i]] < t, in_season, -(first[u, of_item[i]] < t).astype(int)]) * 1.0
 
 
+def shares(says: np.ndarray, y: np.ndarray) -> pd.DataFrame:
+    """How many rows each rule speaks of, and the share bought where it says "buys", where not, where it is silent."""
+    table = pd.DataFrame({"rows of train": (says != 0).sum(0)}, index=RULES)
+    for name, sign in (("share bought: says buys", 1), ("says not", -1), ("silent", 0)):
+        table[name] = [pd.Series(y[own == sign], dtype=float).mean() for own in says.T]
+    return table
+
+
 def wrong_table(ds: RecDataset, seed: int = 0) -> dict[str, str]:
     """Each kind under the name of another: the table of complements keeps its shape, and says nothing true."""
     names = sorted(set(ds.items["kind"].str[0]))
@@ -166,6 +174,11 @@ class Logistic:
         own = np.eye(len(curvature))[:, 1 : self.free]
         spread = np.sqrt(np.diag(own.T @ solve(curvature, own, assume_a="pos")))
         return self.strength[:, None] + 1.96 * spread[:, None] * [-1, 1]
+
+
+def strengths(model: Logistic, x: np.ndarray, says: np.ndarray) -> np.ndarray:
+    """Strength, low and high of each rule that the model reads, [rules, 3], at the rows of train."""
+    return np.column_stack([model.strength, model.intervals(x, says)])
 
 
 def given_taste(optimum: np.ndarray, says: np.ndarray, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The drawings of what rules do, for notebook 07. Each returns its Axes."""
+"""The drawings of what rules do, for notebook 07b. Each returns its Axes."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,6 +11,11 @@ from klm_utils.course.lessons.logic import RULES, STATED, implies
 from klm_utils.plots import COLOURS
 
 STEPS = "lambda (steps are not to scale)"
+MEASURES = {
+    "violation": "violation of the true rules",
+    "distance": "distance from the truth, nats",
+    "strength": "strength, log-odds",
+}
 
 
 def by_lambda(test: Mapping[str, Mapping[str, Sequence[float]]], kind: str) -> pd.DataFrame:
@@ -29,49 +34,38 @@ def by_lambda(test: Mapping[str, Mapping[str, Sequence[float]]], kind: str) -> p
 
 
 def over_lambda(
-    runs: Mapping[str, pd.DataFrame], columns: Mapping[str, str], truth: Mapping[str, float] | None = None
+    test: Mapping[str, Mapping[str, Sequence[float]]], kinds: Mapping[str, str], columns: Sequence[str]
 ) -> np.ndarray:
-    """One panel for each measure, over lambda, one line for each run, and its interval as a band.
+    """One panel for each measure, over lambda, one line for each kind of model, and its interval as a band.
+
+    The first and the last value are written beside the line. The violation of the true probabilities is dotted.
 
     Args:
-        runs: of `by_lambda`. columns: measure -> what stands at its axis. truth: measure -> what the true
-            probabilities have, dotted.
+        test: "test" of docs/results/rules.json. kinds: name -> kind, as for `by_lambda`. columns: names in `MEASURES`.
     """
     axes = plt.subplots(1, len(columns), figsize=(3.7 * len(columns), 2.9), layout="constrained", squeeze=False)[1][0]
-    for ax, (column, label) in zip(axes, columns.items(), strict=True):
+    runs = {name: by_lambda(test, kind) for name, kind in kinds.items()}
+    for ax, column in zip(axes, columns, strict=True):
         for (name, run), colour, marker in zip(runs.items(), COLOURS, "os^Dvp", strict=False):
             ax.plot(range(len(run)), run[column], marker=marker, color=colour, label=name)
             ends = run[f"{column} low"], run[f"{column} high"]
             ax.fill_between(range(len(run)), *ends, color=colour, alpha=0.2, linewidth=0)
-        if column in (truth or {}):
-            ax.axhline(truth[column], color="#555555", linestyle=":")  # type: ignore[index]
-            ax.text(0.35, truth[column], "the truth", va="bottom", fontsize=9, color="#555555")  # type: ignore[index]
+            for at in (0, len(run) - 1):
+                value = run[column].iloc[at]
+                above = value >= np.mean([other[column].iloc[at] for other in runs.values()])
+                where, va = (0, 5 if above else -7), "bottom" if above else "top"
+                written = f"{value:.2f}" if column == "strength" else f"{value:.3f}"
+                ax.annotate(written, (at, value), where, textcoords="offset points", va=va, ha="center", fontsize=8)
+        if column == "violation":
+            truth = test["truth, 0"][column][0]
+            ax.axhline(truth, color="#555555", linestyle=":")
+            ax.text(len(run) / 2 - 0.5, truth, f"the truth {truth:.3f}", va="bottom", ha="center", fontsize=9)
         ax.set_xticks(range(len(run)), [f"{lam:g}" for lam in run.index])
-        ax.set(xlabel=STEPS, ylabel=label)
+        ax.margins(x=0.12, y=0.14)
+        ax.set(xlabel=STEPS, ylabel=MEASURES[column])
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     return axes
-
-
-def list_gains(lists: Mapping[str, Mapping[str, Sequence[float]]]) -> Axes:
-    """Expected purchases of a list of ten minus those without rules, over lambda, and as a line those of the filter.
-
-    Args:
-        lists: "lists" of docs/results/rules.json; bands are intervals over its users.
-    """
-    ax = plt.subplots(figsize=(6.4, 3.1), layout="constrained")[1]
-    for kind, colour, marker in zip(("loss", "feature + loss"), COLOURS, "os", strict=False):
-        own = [key for key in lists if key.rpartition(", ")[0] == kind]
-        value, low, high = np.array([lists[key]["purchases minus none"] for key in own]).T
-        ax.plot(range(len(own)), value, marker=marker, color=colour, label=f"{kind} (three rules)")
-        ax.fill_between(range(len(own)), low, high, color=colour, alpha=0.2, linewidth=0)
-    ax.axhline(lists["loss, filtered, 0"]["purchases minus none"][0], color=COLOURS[2], label="filter (one rule)")
-    ax.axhline(0, color="#777777", linewidth=0.8, linestyle=":")
-    ax.set_xticks(range(len(own)), [key.rpartition(", ")[2] for key in own])
-    ax.set(xlabel=STEPS, ylabel="purchases of ten, minus no rule")
-    ax.legend(frameon=False, fontsize=9)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
 
 
 def few_rows(found: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], rows: str = "1000") -> Axes:
@@ -96,22 +90,21 @@ def few_rows(found: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], r
     return ax
 
 
+def three_rules(lists: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Sequence[float]]:
+    """What all three rules bring to a list, (purchases minus none, low, high): as a feature, as a loss by lambda.
+
+    Args:
+        lists: "lists" of docs/results/rules.json.
+    """
+    names = {"feature + loss, 0": "feature, three rules"}
+    names |= {f"loss, {lam}": f"loss, three, lambda {lam}" for lam in ("0.1", "0.3", "1", "3")}
+    return {name: lists[key]["purchases minus none"] for key, name in names.items()}
+
+
 def paired(values: np.ndarray) -> tuple[float, float, float]:
     """The mean of differences, one per user, and its 95 % interval for other users."""
     half = 1.96 * values.std(ddof=1) / len(values) ** 0.5
     return values.mean(), values.mean() - half, values.mean() + half
-
-
-def answers(p: Mapping[str, float]) -> Axes:
-    """Probabilities of one row, a bar and a number for each entry."""
-    ax = plt.subplots(figsize=(6.4, 0.7 + 0.3 * len(p)), layout="constrained")[1]
-    ax.barh(range(len(p)), list(p.values()), color=[*COLOURS[: len(p) - 1], "#777777"], height=0.6)
-    for place, value in enumerate(p.values()):
-        ax.text(value + 0.01, place, f"{value:.3f}", va="center", fontsize=9)
-    ax.set_yticks(range(len(p)), list(p))
-    ax.set(xlabel="probability that they buy it", xlim=(0, max(p.values()) * 1.2), ylim=(len(p) - 0.5, -0.5))
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
 
 
 def truth_cost(points: Mapping[str, tuple[float, float]], ax: Axes | None = None) -> Axes:
@@ -159,15 +152,19 @@ def tug(share: float, lambdas: Sequence[float], settles: Callable[[float, float,
     return ax
 
 
-def strengths(found: Mapping[str, tuple[np.ndarray, np.ndarray]], ax: Axes | None = None) -> Axes:
-    """Learnt strengths with their intervals, a row per rule and a colour per way to learn them; bars: the stated."""
-    ax = ax or plt.subplots(figsize=(6.4, 2.4), layout="constrained")[1]
+def strengths(found: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
+    """Learnt strengths with their intervals, a row per rule and a colour per way to learn them; bars: the stated.
+
+    Args:
+        found: way -> (strength, low, high) of each rule, [rules, 3].
+    """
+    ax = ax or plt.subplots(figsize=(6.8, 1.2 + 0.5 * len(found)), layout="constrained")[1]
     for row, stated in enumerate(STATED):
-        ax.plot([stated, stated], [row - 0.35, row + 0.35], color="black", linewidth=2, label=None if row else "stated")
-        for way, ((value, ends), colour, marker) in enumerate(zip(found.values(), COLOURS, "os^Dvp", strict=False)):
-            y, label = row + 0.22 * (way - (len(found) - 1) / 2), None if row else list(found)[way]
-            ax.plot(ends[row], [y, y], color=colour, linewidth=2.5)
-            ax.plot(value[row], y, marker, color=colour, label=label)
+        ax.plot([stated, stated], [row - 0.4, row + 0.4], color="black", linewidth=2, label=None if row else "stated")
+        for way, ((name, own), colour, marker) in enumerate(zip(found.items(), COLOURS, "os^Dvp", strict=False)):
+            y, (value, low, high) = row + 0.2 * (way - (len(found) - 1) / 2), own[row]
+            ax.plot([low, high], [y, y], color=colour, linewidth=2.5)
+            ax.plot(value, y, marker, color=colour, label=None if row else name)
     ax.set_yticks(range(len(RULES)), RULES)
     ax.set(xlabel="log-odds for what the rule says", ylim=(len(RULES) - 0.5, -0.5))
     ax.axvline(0, color="#777777", linewidth=0.8, linestyle=":")

@@ -110,6 +110,17 @@ def test_attention_by_kind_is_the_mean_over_films_that_have_all():
         graph_pictures.attention_by_kind(layer, films[1:])
 
 
+def test_weights_of_a_film_beside_those_of_many():
+    layer = RelationalLayer(TransE(TRIPLES, width=4, epochs=3))
+    film = [("by", "x"), ("in", "y")]
+    kinds = graph_pictures.attention_by_kind(layer, [film])
+    left, right = graph_pictures.weights(layer.attention(film), kinds)
+    assert [bar.get_width() for bar in left.patches] == layer.attention(film).tolist()
+    assert [bar.get_width() for bar in right.patches] == sorted(kinds["one fact"], reverse=True)
+    assert [text.get_text() for text in right.texts] == [f"{bar.get_width():.2f}" for bar in right.patches]
+    assert right.lines[0].get_xdata()[0] == 1 and "mean of 1 films" in right.get_xlabel()
+
+
 def small_tree():
     branches, title = np.array([0, 0, 0, 1, 1, 2, 0]), np.array([0, 1, 0, 0, 0, 0, 0], dtype=bool)
     tokens = ["[CLS]", "alien", ".", "by", "scott", "weaver", "[SEP]"]

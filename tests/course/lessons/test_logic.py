@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import klm_utils as klm
+from klm_utils import course
 from klm_utils.course.lessons import logic, logic_pictures
 from klm_utils.data import shop
 from klm_utils.data.shop.world import in_season
@@ -158,14 +159,17 @@ def test_pictures():
     test = {"a, loss, 0": {"auc": [0.6, 0.5, 0.7]}, "a, loss, 0.1": {"auc": [0.5, 0, 1]}, "loss, 0": {"auc": [0, 0, 0]}}
     run = logic_pictures.by_lambda(test, "a, loss")
     assert run["auc"].to_dict() == {0.0: 0.6, 0.1: 0.5} and run["auc low"].to_dict() == {0.0: 0.5, 0.1: 0.0}
-    (ax,) = logic_pictures.over_lambda({"true": run}, {"auc": "area"}, {"auc": 0.55})
-    assert len(ax.lines) == 2 and ax.get_ylabel() == "area" and ax.texts[0].get_text() == "the truth"
-    assert ax.texts[0].get_position()[0] < 0.5 and ax.lines[1].get_ydata()[0] == 0.55
+    own = {"violation": [0.6, 0.5, 0.7], "strength": [2.0, 1.5, 2.5]}
+    test = {"loss, 0": own, "loss, 1": {"violation": [0.5, 0, 1], "strength": [3.0, 2.5, 3.5]}, "truth, 0": own}
+    ax, other = logic_pictures.over_lambda(test, {"true": "loss"}, ["violation", "strength"])
+    assert len(ax.lines) == 2 and len(other.lines) == 1 and other.get_ylabel() == "strength, log-odds"
+    assert [text.get_text() for text in ax.texts] == ["0.600", "0.500", "the truth 0.600"]
+    assert [text.get_text() for text in other.texts] == ["2.00", "3.00"] and ax.lines[1].get_ydata()[0] == 0.6
     band = ax.collections[0].get_paths()[0].vertices
     assert {0.5, 0.7, 0.0, 1.0} <= set(np.round(band[:, 1], 3))
     assert "not to scale" in ax.get_xlabel() and ax.figure.legends[0].get_texts()[0].get_text() == "true"
-    ends = logic.STATED[:, None] + [-0.1, 0.1]
-    ax = logic_pictures.strengths({"one": (logic.STATED, ends), "two": (logic.STATED, ends)})
+    ends = logic.STATED[:, None] + [0, -0.1, 0.1]
+    ax = logic_pictures.strengths({"one": ends, "two": ends})
     assert [label.get_text() for label in ax.get_yticklabels()] == list(logic.RULES)
     plt.close("all")
 
@@ -203,15 +207,6 @@ def test_lists_of_a_model_that_reads_one_rule(ds, says):
     )
 
 
-def test_gains_of_lists_are_drawn_over_lambda():
-    own = {"loss, 0": [0, 0, 0], "loss, 1": [-0.5, -1, 0.1], "loss, filtered, 0": [0.2, 0.1, 0.3]}
-    own |= {"feature + loss, 0": [0.6, 0.5, 0.7], "feature + loss, 1": [0.3, 0.2, 0.4]}
-    ax = logic_pictures.list_gains({key: {"purchases minus none": row} for key, row in own.items()})
-    assert [line.get_ydata()[0] for line in ax.lines] == [0, 0.6, 0.2, 0]
-    assert ax.lines[0].get_ydata()[1] == -0.5 and [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1"]
-    plt.close("all")
-
-
 def test_few_rows_have_their_intervals():
     own = {kind: {"1000": {"0.1": [at, at - 1, at + 1], "feature alone": 9}} for at, kind in enumerate(FEW_KINDS)}
     ax = logic_pictures.few_rows(own)
@@ -221,10 +216,20 @@ def test_few_rows_have_their_intervals():
     plt.close("all")
 
 
-def test_answers_and_paired_differences():
-    ax = logic_pictures.answers({"no rule": 0.1, "shop": 0.4})
-    assert [bar.get_width() for bar in ax.patches] == [0.1, 0.4]
-    assert [text.get_text() for text in ax.texts] == ["0.100", "0.400"]
+def test_lists_of_three_rules_by_their_names():
+    found = logic_pictures.three_rules(course.results("rules")["lists"])
+    assert [*found][:2] == ["feature, three rules", "loss, three, lambda 0.1"] and len(found) == 5
+    assert all(low <= value <= high for value, low, high in found.values())
+
+
+def test_paired_differences():
     mean, low, high = logic_pictures.paired(np.array([0.0, 2.0, 0.0, 2.0]))
     assert mean == 1 and high - mean == pytest.approx(mean - low) == pytest.approx(1.96 * (4 / 3) ** 0.5 / 2)
-    plt.close("all")
+
+
+def test_shares_of_what_a_rule_says():
+    says, y = np.array([[1.0, 0, 0], [1, -1, 0], [0, -1, 0], [0, 1, 0]]), np.array([1, 0, 0, 1])
+    table = logic.shares(says, y)
+    assert table["rows of train"].tolist() == [2, 3, 0] and table["silent"].tolist() == [0.5, 1, 0.5]
+    assert table.loc["complement", "share bought: says buys"] == 0.5 and table.loc["season", "says not"] == 0
+    assert np.isnan(table.loc["same type", "says not"])
