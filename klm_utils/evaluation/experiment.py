@@ -225,6 +225,7 @@ def run(
     n_boot: int = 1000,
     keep: str | PathLike | None = None,
     stamp: str = "",
+    measure: Callable[..., Report] = evaluate,
 ) -> Runs:
     """Build every variant on every split, and measure it there.
 
@@ -233,6 +234,7 @@ def run(
         splits: one, several, or {number: split}, of equal protocol but for the seed or fold.
         seeds: with which each variant is built on each split; by default the number, or place, of the split.
         k, part, objective, level, n_boot: see `evaluate`.
+        measure: in place of `evaluate`; called with the model, the split and these arguments, objective if given.
         keep: a file to write each run to once it is measured, with the headline metric of each user and no other; what
             it holds already is not run again, if it has the same `stamp`: what made it, such as a checksum of the code.
 
@@ -244,7 +246,8 @@ def run(
     check_kind("run(variants)", variants, Mapping, "{name: build(split, seed)}", '{"mine": build}')
     for name, build in variants.items():
         check_kind(f"run(variants), {name}", build, Callable, "build(split, seed) -> a fitted model", "a function")
-    how: dict[str, Any] = {"k": k, "part": part, "objective": objective, "level": level, "n_boot": n_boot}
+    how: dict[str, Any] = {"k": k, "part": part, "level": level, "n_boot": n_boot}
+    how |= {} if objective is None else {"objective": objective}
     several = [splits] if isinstance(splits, Split) else splits
     numbered = several.items() if isinstance(several, Mapping) else enumerate(several)
     runs: list[Run] = [] if keep is None else list(kept.load(keep, stamp).runs)
@@ -262,7 +265,7 @@ def run(
                     start = time.perf_counter()
                     models[name] = build(split, seed)
                     seconds = time.perf_counter() - start
-                    report = evaluate(models[name], split, **how)
+                    report = measure(models[name], split, **how)
                     runs.append(Run(name, at, seed, seconds, report))
                     if keep is not None:
                         runs[-1] = kept.as_kept(runs[-1], tuple(report.metrics)[:1])

@@ -35,6 +35,7 @@ class Statistic:
     value: weights [draws, users] -> values [draws]; weights of one give the metric itself. nan where undefined.
     bounds: the range of the metric.
     values: of a mean over users the value of each, float [users], nan where undefined; else None.
+    rows: of a mean over rows the user, the item and the value of each; else None.
     items, crossed: of a metric of rows the items it depends on, [items], and the metric where a row counts as often as
         its user times its item: weights [draws, users], [draws, items] -> values [draws]; else None.
     rowwise: of a metric of rows its values where rows are drawn one by one: seed, draws -> [draws]; equal seeds draw
@@ -48,6 +49,7 @@ class Statistic:
     support: int
     bounds: tuple[float, float] = (0.0, 1.0)
     values: np.ndarray | None = None
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     items: np.ndarray | None = None
     crossed: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     rowwise: Callable[[int, int], np.ndarray] | None = None
@@ -271,8 +273,8 @@ def mean_over_rows(
     """
     ids, user = _codes(users)
     total = np.bincount(user, weights=values, minlength=len(ids))
-    rows = np.bincount(user, minlength=len(ids)).astype(float)
-    stat = Statistic(ids, _ratio(total, rows), len(ids), bounds)
+    count = np.bincount(user, minlength=len(ids)).astype(float)
+    stat = Statistic(ids, _ratio(total, count), len(ids), bounds)
     if items is None:
         return stat
     item_ids, item = _codes(items)
@@ -284,7 +286,8 @@ def mean_over_rows(
         return divide(total, count)
 
     weighted = _rowwise(len(values), lambda weights: divide(weights @ values, weights.sum(1).astype(float)))
-    return replace(stat, items=item_ids, crossed=crossed, rowwise=weighted)
+    rows = np.asarray(users), np.asarray(items), np.asarray(values, dtype=np.float64)
+    return replace(stat, rows=rows, items=item_ids, crossed=crossed, rowwise=weighted)
 
 
 def row_losses(y: np.ndarray, p: np.ndarray, eps: float = EPS) -> np.ndarray:

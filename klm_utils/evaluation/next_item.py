@@ -23,6 +23,7 @@ def evaluate_next(
     *,
     part: str = "test",
     ties: str = "none",
+    most: int | None = None,
     level: float = 0.95,
     n_boot: int = 1000,
     seed: int = 0,
@@ -39,6 +40,7 @@ def evaluate_next(
         part: "test" or "valid".
         ties: "none": what bears the same second as the row is not before it. "order": all that stands above it in the
             log is, as sequence papers have it, although the order within a second is that of a file.
+        most: so many rows at most, drawn by chance, the same for every model; None: all.
         level, n_boot, seed: the intervals; seed also orders tied scores.
 
     Returns:
@@ -56,7 +58,7 @@ def evaluate_next(
     check_choice("part", part, ("test", "valid"))
     check_choice("ties", ties, ("none", "order"))
     intervals.check_draws(level, n_boot, seed)
-    rows, items = asked(split, part, ties), split.dataset.items.index
+    rows, items = asked(split, part, ties, most), split.dataset.items.index
     if not items.equals(getattr(model, "items", None)):
         what, remedy = "the model does not score the items of this data set", "build it with split.dataset.items.index"
         raise ConfigError(what, "evaluate_next(model)", type(model).__name__, f"items: {len(items)} ids", remedy)
@@ -87,8 +89,11 @@ def rank_next(model, rows: pd.DataFrame, k: int = 10, seed: int = 0) -> dict[str
     return {name: np.concatenate(values) for name, values in zip(names, zip(*found, strict=True), strict=True)}
 
 
-def asked(split: Split, part: str = "test", ties: str = "none") -> pd.DataFrame:
-    """The chosen rows of a part with their `history`, a list of ids; without rows of no history, and of items met."""
+def asked(split: Split, part: str = "test", ties: str = "none", most: int | None = None) -> pd.DataFrame:
+    """The chosen rows of a part with their `history`, a list of ids; without rows of no history, and of items met.
+
+    most: so many of them at most, drawn by chance; None: all.
+    """
     before = [split.train, split.shown, split.valid, split.test][: 3 if part == "valid" else 4]
     log = split.dataset.chosen(pd.concat([frame for frame in before if len(frame)]).sort_index())
     rows = split.dataset.chosen(getattr(split, part)).copy()
@@ -102,7 +107,10 @@ def asked(split: Split, part: str = "test", ties: str = "none") -> pd.DataFrame:
     if not any(new):
         where, expected = f"split.{part} of {split.name!r}", "a chosen row of an item not met, after another choice"
         raise DataError("There is nothing to ask about", where, f"{len(rows)} rows", expected, "use more data")
-    return rows[new]
+    rows = rows[new]
+    if most is None or len(rows) <= check_whole("most", most):
+        return rows
+    return rows.iloc[np.sort(np.random.default_rng(0).permutation(len(rows))[:most])]
 
 
 def sequences(split: Split) -> list[list]:

@@ -87,18 +87,27 @@ def windows(histories: list[list], items, length: int) -> Tensor:
     return torch.from_numpy(padded(pieces, items, length + 1))
 
 
-def loss_of(model: SASRec, window: Tensor, known: Tensor, config: NextConfig, others: Tensor | None) -> Tensor:
+def loss_of(
+    model: SASRec,
+    window: Tensor,
+    known: Tensor,
+    config: NextConfig,
+    others: Tensor | None = None,
+    hidden: Tensor | None = None,
+) -> Tensor:
     """Sum of the losses of the windows' targets.
 
     Args:
         window: int [b, t + 1].
         known: which items train has, bool [items]; the others are no alternatives.
         others: drawn items, int [b, t, negatives], for a loss that needs them.
+        hidden: places that a history does not show, bool [b, t + 1].
 
     Source: see `NextConfig`.
     """
     history, target, table = window[:, :-1], window[:, 1:], model.table()
     there = (history >= 0) & (target >= 0)
+    history = history if hidden is None else history.masked_fill(hidden[:, :-1], -1)
     states, target = model(history, table)[there], target[there]
     if others is None:
         return model.surprise(states, table, target, known).sum()
@@ -143,8 +152,7 @@ def fit_next(
     path = None if checkpoint_dir is None else Path(checkpoint_dir).expanduser() / RUN
     if path and path.exists():
         run.load(path)
-    valid = asked(split, "valid", config.ties)
-    valid = valid.iloc[np.random.default_rng(0).permutation(len(valid))[:ASKED]]
+    valid = asked(split, "valid", config.ties, ASKED)
     before = copied(run.weights)
     try:
         while not run.ended():
@@ -219,7 +227,7 @@ class _Run:
         self.optimizer.zero_grad()
         if len(window):
             window = window.to(device)
-            loss = loss_of(self.model, window, self.known.to(device), self.config, others)
+            loss = loss_of(self.model, window, self.known.to(device), self.config, others, hidden)
             (loss / size).backward()
         loss = distributed.add_up(list(self.weights.values()), loss.detach())
         torch.nn.utils.clip_grad_norm_(self.weights.values(), self.config.clip or math.inf)

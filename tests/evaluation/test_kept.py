@@ -8,7 +8,11 @@ import pytest
 import klm_utils as klm
 from klm_utils.errors import CheckpointError
 from klm_utils.evaluation import experiment, kept
+from klm_utils.evaluation.next_item import evaluate_next, sequences
 from klm_utils.models import baselines
+from klm_utils.models.next_item import Markov
+
+AS = {"little": 1.0, "much": 100.0}  # of a Markov table
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +78,15 @@ def test_what_is_no_file_of_runs_is_refused(folds, tmp_path, text):
             call()
     with pytest.raises(CheckpointError, match="no runs"):
         kept.load(tmp_path / "nothing.json")
+
+
+def test_means_over_rows_keep_their_items(small, tmp_path):
+    split = klm.split(small, "temporal")
+    build = {
+        name: lambda split, seed, a=a: Markov(small.items.index, a).fit(sequences(split)) for name, a in AS.items()
+    }
+    runs = experiment.run(build, split, n_boot=50, measure=evaluate_next)
+    kept.save(tmp_path / "runs.json", runs)
+    one, other = (r.gain("much", "little") for r in (runs, kept.load(tmp_path / "runs.json")))
+    assert one.how == other.how == "two-way" and np.isfinite(one.others).all()
+    np.testing.assert_allclose((*other.others, other.low), (*one.others, one.low), atol=2e-5)

@@ -59,7 +59,7 @@ def test_losses_from_their_definitions(cycle):
     known = torch.arange(40) < 30
     z = model.scores(model(window[:, :-1], model.table())[0, 2:], model.table())
     softmax = F.cross_entropy(z[:, :30], torch.tensor([4, 5]), reduction="sum")
-    torch.testing.assert_close(loss_of(model, window, known, NextConfig(), None), softmax)
+    torch.testing.assert_close(loss_of(model, window, known, NextConfig()), softmax)
     bce = -F.logsigmoid(z[0, 4]) - F.logsigmoid(z[1, 5]) - F.logsigmoid(-z[0, 9])
     torch.testing.assert_close(loss_of(model, window, known, NextConfig("bce"), others), bce)
     no_trust = NextConfig("gbce", trust=0.0)
