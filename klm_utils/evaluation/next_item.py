@@ -22,6 +22,7 @@ def evaluate_next(
     k: int = 10,
     *,
     part: str = "test",
+    among: str = "all",
     ties: str = "none",
     most: int | None = None,
     level: float = 0.95,
@@ -38,6 +39,7 @@ def evaluate_next(
         split: a `Split`.
         k: length of the lists.
         part: "test" or "valid".
+        among: "all" items, or those of the "part": the new ones of a cold_item split among themselves.
         ties: "none": what bears the same second as the row is not before it. "order": all that stands above it in the
             log is, as sequence papers have it, although the order within a second is that of a file.
         most: so many rows at most, drawn by chance, the same for every model; None: all.
@@ -56,31 +58,41 @@ def evaluate_next(
     check_split("evaluate_next(split)", split)
     k, seed = check_whole("k", k), check_seed(seed, "seed")
     check_choice("part", part, ("test", "valid"))
+    check_choice("among", among, ("all", "part"))
     check_choice("ties", ties, ("none", "order"))
     intervals.check_draws(level, n_boot, seed)
     rows, items = asked(split, part, ties, most), split.dataset.items.index
     if not items.equals(getattr(model, "items", None)):
         what, remedy = "the model does not score the items of this data set", "build it with split.dataset.items.index"
         raise ConfigError(what, "evaluate_next(model)", type(model).__name__, f"items: {len(items)} ids", remedy)
-    values = rank_next(model, rows, k, seed)
+    candidates = items.isin(getattr(split, part)["item_id"]) if among == "part" else None
+    values = rank_next(model, rows, k, seed, candidates)
     users, of = rows["user_id"].to_numpy(), rows["item_id"].to_numpy()
     statistics = {name: intervals.mean_over_rows(users, value, of) for name, value in values.items()}
     how = "what bears the same second is not before it" if ties == "none" else "by the order of the log"
     what = f"{len(rows)} choices of {rows['user_id'].nunique()} users, each from those before it ({how})"
-    protocol = f"{split.protocol} | {part}: {what}; full ranking of all {len(items)} items, without those met before"
+    which = f"all {len(items)} items" if candidates is None else f"the {candidates.sum()} items of the part"
+    protocol = f"{split.protocol} | {part}: {what}; full ranking of {which}, without those met before"
     setting = (split.dataset.name, split.name, part, "interaction", k)
     report = report_of(statistics, model_name(model), protocol, setting, (fingerprint(rows),), level, n_boot, seed)
     return replace(report, by_run=(report.metrics,), shared=len(rows) / max(1, len(split.train)))
 
 
-def rank_next(model, rows: pd.DataFrame, k: int = 10, seed: int = 0) -> dict[str, np.ndarray]:
-    """ndcg@k, hit_rate@k and reciprocal rank (mrr) of each row of `asked`, float [rows] each."""
+def rank_next(
+    model, rows: pd.DataFrame, k: int = 10, seed: int = 0, candidates: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """ndcg@k, hit_rate@k and reciprocal rank (mrr) of each row of `asked`, float [rows] each.
+
+    candidates: which items are ranked, bool [items]; None: all.
+    """
     past, target = rows["history"].tolist(), find(model.items, rows["item_id"], "rows")
     names, rng, found = (f"ndcg@{k}", f"hit_rate@{k}", "mrr"), np.random.default_rng(seed), []
     for at in range(0, len(rows), AT_ONCE):
         chunk = slice(at, at + AT_ONCE)
         scores = _scores(model, past[chunk], len(model.items))
         scores[counted(past[chunk], model.items) > 0] = -np.inf
+        if candidates is not None:
+            scores[:, ~candidates] = -np.inf
         relevant = np.zeros(scores.shape)
         relevant[np.arange(len(scores)), target[chunk]] = 1
         hits, count, _ = metrics.ranked_hits(relevant, scores, rng)

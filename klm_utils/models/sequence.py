@@ -128,7 +128,7 @@ class SASRec(nn.Module):
         (_, t), real = history.shape, history >= 0
         seen = torch.ones(t, t, dtype=torch.bool, device=history.device).tril() & real[:, None, :]
         seen = seen | torch.eye(t, dtype=torch.bool, device=history.device)  # padding reads itself: nobody reads it
-        x = math.sqrt(table.shape[1]) * table[history.clamp_min(0)] * real[..., None] + self.places[self.length - t :]
+        x = math.sqrt(table.shape[1]) * table[history.clamp_min(0)] + self.places[self.length - t :]
         x = F.dropout(x, self.dropout, self.training)
         for block in self.blocks:
             x = block(x, seen)

@@ -46,7 +46,6 @@ class NextConfig:
     epochs, patience: at most so many; stop after so many without a better valid.
     batch: windows at a step. lr, decay: of AdamW. clip: longest gradient.
     average: share of the running average of the weights that stays at each step; it is what valid sees.
-    forget: share of the items of a history that a step hides, anew each time.
     ties: as in `evaluate_next`, for valid.
 
     Source: Petrov and Macdonald 2023, gSASRec, eq. 19 (beta from `trust`); Klenitskiy and Vasilev 2023, Turning dross
@@ -63,7 +62,6 @@ class NextConfig:
     decay: float = 0.0
     clip: float = 1.0
     average: float = 0.98
-    forget: float = 0.0
     ties: str = "none"
     seed: int = 0
 
@@ -72,7 +70,7 @@ class NextConfig:
         check_choice("ties", self.ties, ("none", "order"))
         for name in ("negatives", "epochs", "patience", "batch"):
             check_whole(f"NextConfig({name})", getattr(self, name))
-        for name, most in {"trust": 1.0, "average": 1.0, "forget": 0.9, "decay": math.inf, "clip": math.inf}.items():
+        for name, most in {"trust": 1.0, "average": 1.0, "decay": math.inf, "clip": math.inf}.items():
             check_number(f"NextConfig({name})", getattr(self, name), 0, most)
         check_number("NextConfig(lr)", self.lr, 1e-12, 1.0)
         check_seed(self.seed, "NextConfig(seed)")
@@ -87,27 +85,18 @@ def windows(histories: list[list], items, length: int) -> Tensor:
     return torch.from_numpy(padded(pieces, items, length + 1))
 
 
-def loss_of(
-    model: SASRec,
-    window: Tensor,
-    known: Tensor,
-    config: NextConfig,
-    others: Tensor | None = None,
-    hidden: Tensor | None = None,
-) -> Tensor:
+def loss_of(model: SASRec, window: Tensor, known: Tensor, config: NextConfig, others: Tensor | None = None) -> Tensor:
     """Sum of the losses of the windows' targets.
 
     Args:
         window: int [b, t + 1].
         known: which items train has, bool [items]; the others are no alternatives.
         others: drawn items, int [b, t, negatives], for a loss that needs them.
-        hidden: places that a history does not show, bool [b, t + 1].
 
     Source: see `NextConfig`.
     """
     history, target, table = window[:, :-1], window[:, 1:], model.table()
     there = (history >= 0) & (target >= 0)
-    history = history if hidden is None else history.masked_fill(hidden[:, :-1], -1)
     states, target = model(history, table)[there], target[there]
     if others is None:
         return model.surprise(states, table, target, known).sum()
@@ -220,14 +209,13 @@ class _Run:
             known = self.known.nonzero()[:, 0]
             shape = (len(window), window.shape[1] - 1, self.config.negatives)
             others = distributed.part(known[torch.randint(len(known), shape, generator=draw)])
-        hidden = torch.rand(window.shape, generator=draw) < self.config.forget
-        window, hidden = distributed.part(window), distributed.part(hidden)
+        window = distributed.part(window)
         device = self.model.bias.device
         loss = torch.zeros((), device=device)
         self.optimizer.zero_grad()
         if len(window):
             window = window.to(device)
-            loss = loss_of(self.model, window, self.known.to(device), self.config, others, hidden)
+            loss = loss_of(self.model, window, self.known.to(device), self.config, others)
             (loss / size).backward()
         loss = distributed.add_up(list(self.weights.values()), loss.detach())
         torch.nn.utils.clip_grad_norm_(self.weights.values(), self.config.clip or math.inf)

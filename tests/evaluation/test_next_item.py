@@ -50,6 +50,13 @@ def test_ranks_are_among_what_is_new(log):
     assert rank_next(backwards, rows, 1)["mrr"].tolist() == [1 / 3, 1.0, 1 / 2]
 
 
+def test_items_of_the_part_can_be_ranked_among_themselves(log):
+    model = SimpleNamespace(items=log.dataset.items.index, predict=lambda past: np.tile([1.0, 2, 3, 4], (len(past), 1)))
+    found = {among: evaluate_next(model, log, 1, part="valid", among=among, n_boot=2) for among in ("all", "part")}
+    assert found["all"].metrics["mrr"] == pytest.approx((1 / 3 + 1 / 2) / 2), "d is better, and b and c are asked"
+    assert found["part"].metrics["mrr"] == pytest.approx((1 / 2 + 1) / 2)
+
+
 def test_a_report_has_both_intervals(log):
     model = SimpleNamespace(items=log.dataset.items.index, predict=lambda past: np.ones((len(past), 4)), name="same")
     report = evaluate_next(model, log, n_boot=20)

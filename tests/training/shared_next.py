@@ -25,7 +25,7 @@ if __name__ == "__main__":
         dist.init_process_group("gloo")
     split = klm.split(planted(), "temporal")
     model = SASRec(split.dataset.items.index, width=8, length=5, dropout=0.0)
-    config = NextConfig(loss=LOSS, negatives=3, epochs=3, batch=7, lr=0.01, forget=0.1)
+    config = NextConfig(loss=LOSS, negatives=3, epochs=3, batch=7, lr=0.01)
     rows = fit_next(model, split, config, FOLDER / "run")
     files.write_tensors(
         FOLDER / f"rank_{distributed.rank()}.safetensors", dict(model.named_parameters()), {"rows": rows}
