@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
+from klm_utils import plots
 from klm_utils.course.lessons.fusion_boxes import SOURCES, Boxes
 from klm_utils.plots import COLOURS
 
@@ -315,6 +316,14 @@ def four_tables(tables: Mapping[str, Mapping[str, Sequence[float]]], label: str)
         _rows(ax, rows, names)
         ax.set_title(title, fontsize=10)
     figure.supxlabel(label, fontsize=10)
+    return axes
+
+
+def worth_and_folds(rows: Mapping[str, Sequence[float]], label: str, folds: pd.DataFrame, test: Sequence[float]) -> Any:
+    """Above as `differences`; below the one column of `folds` as dots, with its mean and both intervals; the Axes."""
+    axes = plt.subplots(2, 1, figsize=(7, 3.6), layout="constrained", sharex=True)[1]
+    differences(rows, label, ax=axes[0])
+    plots.dots(folds, "AUC, new films; a dot is one fold", {folds.columns[0]: test}, ax=axes[1])
     return axes
 
 

@@ -219,6 +219,22 @@ def weights_of_past(
     }
 
 
+def for_the_pictures(trials: Trials, tables: Mapping[str, Runs]) -> dict[str, dict]:
+    """What docs/results/03.json keeps of a `bake_off` at full scale: AUC, ceilings of the shop, differences."""
+    ways = {key: runs.only(*WAYS) for key, runs in tables.items()}
+    kept: dict[str, dict] = {"auc": {}, "ceilings": {}, "results": {}}
+    for key, runs in ways.items():
+        kept["auc"][key] = {name: row[0] for name, row in runs.to_rows().items()}
+        if key.startswith("shop"):
+            kept["ceilings"][key] = round(trials.ceiling(runs), 4)
+        controls = tables[key].only("dot", *CONTROLS)
+        kept["results"] |= {key: runs.to_rows("concat"), f"against dot, {key}": runs.to_rows("dot")}
+        kept["results"][f"within users, {key}"] = runs.to_rows("concat", "user_auc")
+        kept["results"][f"controls, {key}"] = controls.to_rows("dot")
+        kept["results"][f"controls within users, {key}"] = controls.to_rows("dot", "user_auc")
+    return kept
+
+
 def half(item: torch.Tensor, text: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """No gate: half of each, whatever the film."""
     return (item + text) / 2
@@ -289,6 +305,14 @@ def graph_rows(forms: Sequence[str]) -> dict[str, Options]:
     return rows
 
 
+def graph_results(found: Runs, forms: Sequence[str]) -> Rows:
+    """The rows of `graph_rows` minus "no graph", and of each form true minus shuffled."""
+    rows = found.to_rows("no graph")
+    for form in forms:
+        (rows[f"{form}, true minus shuffled"],) = found.gains((f"{form}, true", f"{form}, shuffled")).values()
+    return rows
+
+
 def wrong_graph() -> dict[str, Options]:
     """Rows for `measure`: MovieLens without its mislinked graph, with it as linked, and shuffled.
 
@@ -332,6 +356,27 @@ def losses_of_auc(model: KLMRecommender, cut: Split, names: Sequence[str], deals
         for one, old in zip(tables, before, strict=True):
             one.copy_(old)
     return lost
+
+
+def importance(runs: Runs, name: str) -> dict[str, tuple[float, float, float]]:
+    """Of each of `INPUTS` the `losses_of_auc` of this variant's last model: mean, smallest, largest."""
+    model, cut = runs.models[name], list(runs.splits.values())[-1]
+    lost = {label: losses_of_auc(model, cut, names) for label, names in INPUTS.items()}
+    return {label: (float(np.mean(own)), min(own), max(own)) for label, own in lost.items()}
+
+
+def on_train_and_test(runs: Runs) -> pd.DataFrame:
+    """AUC of the rows of train and of test, columns, of the last model of each variant, rows."""
+    cut = list(runs.splits.values())[-1]
+    parts = {"train": cut.train, "test": cut.test}
+    found = {
+        name: {
+            part: metrics.auc(rows["label"], model.predict(rows["user_id"], rows["item_id"]))
+            for part, rows in parts.items()
+        }
+        for name, model in runs.models.items()
+    }
+    return pd.DataFrame(found).T
 
 
 def chosen(on_valid: pd.DataFrame, near: float = 0.002) -> str:

@@ -101,6 +101,9 @@ def test_the_product_over_the_whole_history_is_dot(trials, ds, split, encoder):
             scores = [one.grid(torch.arange(5), torch.arange(20)) for one in (own, dot)]
             assert torch.allclose(*scores, atol=1e-5) == same
     found = lesson.bake_off(trials, {ds.name: ["random"]})[f"{ds.name}, random"]
+    kept = lesson.for_the_pictures(trials, {f"{ds.name}, random": found})
+    assert set(kept["auc"][f"{ds.name}, random"]) == set(lesson.WAYS) and not kept["ceilings"]
+    assert list(kept["results"][f"controls, {ds.name}, random"]) == list(lesson.CONTROLS)
     assert found.variants == [*lesson.WAYS, *lesson.CONTROLS] and list(lesson.WAYS)[-1] == "dot"
 
 
@@ -113,12 +116,21 @@ def test_no_weight_goes_to_the_film_itself():
     assert fading[2] == pytest.approx(2 * fading[0])
 
 
+def test_each_model_is_measured_on_train_and_on_test(trials, ds):
+    runs = trials.measure(ds.name, "random", {"dot": {}, "gate": {"fusion": "gate"}})
+    found = lesson.on_train_and_test(runs)
+    assert list(found.index) == ["dot", "gate"] and list(found.columns) == ["train", "test"]
+    assert found.loc["gate", "test"] == pytest.approx(runs.values()["gate"].item(), abs=1e-6)
+
+
 def test_shuffling_an_input_leaves_the_model_as_it_was(trials, ds):
     cut, (model, _) = trials.cut(ds, "random", 0), trials.train(ds, "random", 0)
     before = model.predict(cut.test["user_id"], cut.test["item_id"])
     lost = {name: lesson.losses_of_auc(model, cut, own, deals=2) for name, own in lesson.INPUTS.items()}
     assert np.array_equal(before, model.predict(cut.test["user_id"], cut.test["item_id"]))
     assert lost["item id"] != [0, 0] and all(len(own) == 2 for own in lost.values())
+    mean, least, most = lesson.importance(trials.measure(ds.name, "random", {"dot": {}}), "dot")["item id"]
+    assert least <= mean <= most
 
 
 def test_learned_weights_leave_the_target_out(trials, ds):

@@ -117,6 +117,14 @@ def test_four_tables_share_one_scale_and_grey_contains_zero():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["gate", "tags", "dot"]
 
 
+def test_folds_stand_below_what_the_columns_cost():
+    rows = {"as linked": (-0.02, -0.03, -0.01, -0.04, -0.005)}
+    folds = pd.DataFrame({"test": [0.01, -0.02, 0.03]})
+    above, below = pictures.worth_and_folds(rows, "AUC", folds, (0.01, 0.0, 0.02, -0.01, 0.03))
+    assert above.get_xlabel() == "AUC" and above.get_xlim() == below.get_xlim()
+    assert [label.get_text() for label in above.get_yticklabels()] == ["as linked"]
+
+
 def test_gates_have_a_dot_per_film_and_a_median_per_group():
     films = pd.DataFrame({"rows": [0, 0, 20, 25, 150], "gate": [0.4, 0.6, 0.7, 0.8, 0.9]})
     ax = pictures.gates(films)
