@@ -323,7 +323,7 @@ def worth_and_folds(rows: Mapping[str, Sequence[float]], label: str, folds: pd.D
     """Above as `differences`; below the one column of `folds` as dots, with its mean and both intervals; the Axes."""
     axes = plt.subplots(2, 1, figsize=(7, 3.6), layout="constrained", sharex=True)[1]
     differences(rows, label, ax=axes[0])
-    plots.dots(folds, "AUC, new films; a dot is one fold", {folds.columns[0]: test}, ax=axes[1])
+    plots.dots(folds, "AUC, new films", {folds.columns[0]: test}, ax=axes[1])
     return axes
 
 
