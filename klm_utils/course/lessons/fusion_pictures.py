@@ -1,4 +1,4 @@
-"""Drawings of notebook 03: lists, sums, packed tokens, fusion layers, timelines, what a score is made of."""
+"""Drawings of notebook 03: lists, sums, fusion layers, timelines, differences with their intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
+from klm_utils import plots
 from klm_utils.course.lessons.fusion_boxes import SOURCES, Boxes
 from klm_utils.plots import COLOURS
 
@@ -119,45 +120,6 @@ def agreement(taus: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Ax
     return _plain(ax)
 
 
-def packed(rows: Mapping[str, Sequence[str]], masks: Mapping[str, Sequence[int]], ax: Axes | None = None) -> Axes:
-    """Token by token what a language model is given; below each row its mask. Padding is grey, [CLS] and [SEP] blue.
-
-    masks: of the same names, as long as they are: where a mask is shorter than its row, the rest has none.
-    """
-    ax = ax or plt.subplots(figsize=(8, 1.15 * len(rows) + 0.2), layout="constrained")[1]
-    for line, (name, tokens) in enumerate(rows.items()):
-        y = -2.1 * line
-        ax.text(0, y + 1.05, name, va="bottom", fontsize=10)
-        for place, token in enumerate(tokens):
-            special, padding = token in ("[CLS]", "[SEP]"), token == "[PAD]"
-            colour = COLOURS[0] if special else PALE if padding else "#F5D7C3"
-            ax.add_patch(Rectangle((place, y + 0.3), 0.94, 0.7, color=colour))
-            shown = "·" if padding else token.strip("[]")
-            light = "white" if special else INK
-            ax.text(
-                place + 0.47,
-                y + 0.65,
-                shown,
-                ha="center",
-                va="center",
-                fontsize=7.5 if len(shown) > 6 else 9,
-                color=light,
-            )
-            there = str(masks[name][place]) if place < len(masks[name]) else "?"
-            ax.text(
-                place + 0.47,
-                y + 0.1,
-                there,
-                ha="center",
-                va="center",
-                fontsize=9,
-                color=COLOURS[1] if there == "?" else LINE,
-            )
-    ax.set(xlim=(-0.05, max(map(len, rows.values()))), ylim=(-2.1 * len(rows) + 2.0, 1.6))
-    ax.axis("off")
-    return ax
-
-
 def layer(name: str, boxes: Boxes, notes: Mapping[str, str] | None = None, ax: Axes | None = None) -> Axes:
     """A fusion layer, from what is known (below) to the score (above), with the numbers of one person and one film.
 
@@ -185,11 +147,12 @@ def layer(name: str, boxes: Boxes, notes: Mapping[str, str] | None = None, ax: A
 
 
 def layers(names: Sequence[str], boxes: Mapping[str, Boxes], notes: Mapping[str, Mapping[str, str]]) -> np.ndarray:
-    """`layer` for each of these, side by side; the Axes."""
-    _figure, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3.6), layout="constrained", squeeze=False)
-    for name, ax in zip(names, axes[0], strict=True):
+    """`layer` for each of these, two in a row; the Axes."""
+    rows = -(-len(names) // 2)
+    axes = plt.subplots(rows, 2, figsize=(8, 3.2 * rows), layout="constrained", squeeze=False)[1]
+    for name, ax in zip(names, axes.flat, strict=True):
         layer(name, boxes[name], notes.get(name), ax)
-    return axes[0]
+    return axes
 
 
 def _numbers(values: np.ndarray) -> str:
@@ -249,12 +212,9 @@ def timeline(titles: Sequence[str], weights: Mapping[str, Sequence[float]]) -> n
     return axes[:, 0]
 
 
-def own_history(titles: Sequence[str], target: str, leak: bool = True, ax: Axes | None = None) -> Axes:
-    """A row of train and the history that goes in with it: the target is among what the person chose.
-
-    leak: draw the row of train, and the arrow from the target to it.
-    """
-    ax = ax or plt.subplots(figsize=(8, 1.9 if leak else 0.95), layout="constrained")[1]
+def own_history(titles: Sequence[str], target: str, ax: Axes | None = None) -> Axes:
+    """A row of train and the history that goes in with it: the target is among what the person chose."""
+    ax = ax or plt.subplots(figsize=(8, 1.9), layout="constrained")[1]
     for place, title in enumerate(titles):
         itself = title == target
         ax.add_patch(Rectangle((place, 0), 0.95, 0.75, color=COLOURS[1] if itself else PALE))
@@ -262,11 +222,9 @@ def own_history(titles: Sequence[str], target: str, leak: bool = True, ax: Axes 
         ax.text(place + 0.475, 0.37, _wrapped(title), color="white" if itself else INK, **own)
     at = list(titles).index(target) + 0.475
     middle = len(titles) / 2
-    ax.text(len(titles) - 0.05, 0.82, "history" if leak else "the last one", ha="right", fontsize=10)
-    ax.set(xlim=(0, len(titles)), ylim=(0, 2.05 if leak else 1.05))
+    ax.text(len(titles) - 0.05, 0.82, "history, the last one here", ha="right", fontsize=10)
+    ax.set(xlim=(0, len(titles)), ylim=(0, 2.05))
     ax.axis("off")
-    if not leak:
-        return ax
     ax.text(middle, 1.85, f"row of train: will they like {target}?", ha="center", va="center", fontsize=10)
     style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "color": COLOURS[1], "linewidth": 2}
     ax.add_patch(FancyArrowPatch((at, 0.78), (middle, 1.7), **style))
@@ -297,29 +255,6 @@ def train_and_test(values: pd.DataFrame, label: str, ax: Axes | None = None) -> 
     ax.set_xticks([0, 1], list(values.columns))
     ax.set(xlim=(-0.35, 1.9), ylabel=label)
     ax.margins(y=0.2)
-    return _plain(ax)
-
-
-def waterfall(parts: pd.Series, ax: Axes | None = None) -> Axes:
-    """A score as a sum: each part begins where the one above it ends; the last bar is the score itself.
-
-    parts: name -> part, in log-odds, the first from 0.
-    """
-    ax = ax or plt.subplots(figsize=(7.4, 0.8 + 0.33 * (len(parts) + 1)), layout="constrained")[1]
-    start = 0.0
-    for row, (_name, value) in enumerate(parts.items()):
-        colour = "#999999" if row == 0 else COLOURS[0] if value > 0 else COLOURS[1]
-        ax.barh(row, value, left=start, color=colour, height=0.7)
-        ax.text(max(start, start + value), row, f" {value:+.2f}", va="center", fontsize=9)
-        start += value
-        ax.plot([start, start], [row + 0.35, row + 0.65], color=LINE, linewidth=0.8)
-    ax.barh(len(parts), start, color=INK, height=0.7)
-    ax.text(max(start, 0), len(parts), f" {start:+.2f}", va="center", fontsize=9)
-    ax.set_yticks(range(len(parts) + 1), [*(short(str(name), 40) for name in parts.index), "logit: the sum"])
-    ax.set_xlabel("log-odds")
-    ax.set(ylim=(len(parts) + 0.6, -0.6))
-    ax.axvline(0, color="black", linewidth=0.8)
-    ax.margins(x=0.12)
     return _plain(ax)
 
 
@@ -381,6 +316,14 @@ def four_tables(tables: Mapping[str, Mapping[str, Sequence[float]]], label: str)
         _rows(ax, rows, names)
         ax.set_title(title, fontsize=10)
     figure.supxlabel(label, fontsize=10)
+    return axes
+
+
+def worth_and_folds(rows: Mapping[str, Sequence[float]], label: str, folds: pd.DataFrame, test: Sequence[float]) -> Any:
+    """Above as `differences`; below the one column of `folds` as dots, with its mean and both intervals; the Axes."""
+    axes = plt.subplots(2, 1, figsize=(7, 3.6), layout="constrained", sharex=True)[1]
+    differences(rows, label, ax=axes[0])
+    plots.dots(folds, "AUC, new films", {folds.columns[0]: test}, ax=axes[1])
     return axes
 
 

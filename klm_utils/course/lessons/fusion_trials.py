@@ -4,7 +4,6 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from scipy import stats
 
 from klm_utils.course.lessons.fusion_boxes import pairs, past_weights
 from klm_utils.data import load_dataset, shop
-from klm_utils.data.schema import RecDataset, title_text
+from klm_utils.data.schema import RecDataset
 from klm_utils.data.splits import Split, split
 from klm_utils.embedding.backbones import load_backbone, trim_vocabulary
 from klm_utils.embedding.encoder import TextEncoder
@@ -38,24 +37,28 @@ INPUTS = {
     "history": ["history"],
 }
 FREEBASE = [f"film.film.{name}" for name in ("genre", "directed_by", "country", "language", "rating")]
-PEOPLE = {2: "woman, 53", 38: "woman, 28", 83: "man, 40", 239: "artist, 39", 548: "writer, 51"}  # of MovieLens
-WRITER = 548
 HISTORIES: dict[str, dict[str, Any]] = {
     "none": {"fusion": "hadamard", "past": 0},
     "mean of 10": {"fusion": "hadamard"},
     "recency, .7": {"fusion": "hadamard", "recency": 0.7},
     "target attention": {"fusion": "target"},
 }
-PROFILES: dict[str, dict[str, Any]] = {name: {"profile": name} for name in ("features", "text", "both")}
-PROFILES["text, 128 components"] = {"profile": "text", "text_width": 128}
+PASTS = {  # rows of the full-scale run, and what they are called in the picture
+    "mean of 10": "hadamard: mean of ten",
+    "recency, .7": "hadamard: recency, r = .7",
+    "target attention": "target attention",
+    "dot, all": "dot: all films shown",
+}
+TABLES = {
+    "movielens-100k, random": "films, known",
+    "movielens-100k, cold_item": "films, new",
+    "shop, random": "shop, known",
+    "shop, cold_item": "shop, new",
+}
 KINDS = {name: {"knowledge": name} for name in ("absent", "shuffled", "random", "true")}
+WAYS: dict[str, dict[str, Any]] = {name: {"fusion": name} for name in LAYERS} | {"dot": {}}
 
 Options = Mapping[str, Any] | Callable[[RecDataset, int], Mapping[str, Any]]
-
-
-def titles(ds: RecDataset) -> pd.Series:
-    """The titles as people write them, by item id."""
-    return ds.items["title"].map(title_text)
 
 
 def encoders() -> dict[str, TextEncoder]:
@@ -174,6 +177,17 @@ class OwnGate(torch.nn.Module):
         return ((x.user + x.past_mean) * mixed).sum(-1)
 
 
+class Product(torch.nn.Module):
+    """The score of `dot` in the tables of a layer, which hold the last films of a history and not all of it."""
+
+    def __init__(self, width: int, hidden: int = 32):
+        super().__init__()
+
+    def forward(self, x: Inputs) -> torch.Tensor:
+        past = (x.past_mask[:, None, :] @ x.past)[:, 0] * x.past_mask.sum(1, keepdim=True).clamp_min(1).rsqrt()
+        return ((x.user + past) * (x.item + x.text + (x.tag_mask[:, None, :] @ x.tags)[:, 0])).sum(-1)
+
+
 @contextmanager
 def added(name: str, layer: Any):
     """A further fusion, for as long as this lasts."""
@@ -182,6 +196,43 @@ def added(name: str, layer: Any):
         yield
     finally:
         del LAYERS[name], FUSIONS[name]
+
+
+def bake_off(trials: Trials, splits: Mapping[str, Sequence[str]]) -> dict[str, Runs]:
+    """{"data set, protocol": the runs of `WAYS` and of `CONTROLS`}."""
+    with added("dot, last ten", Product):
+        rows = WAYS | CONTROLS
+        return {f"{name}, {kind}": trials.measure(name, kind, rows) for name, kinds in splits.items() for kind in kinds}
+
+
+def weights_of_past(
+    past: torch.Tensor, film: int, texts: torch.Tensor, learned: torch.Tensor, recency: float, attention: Callable
+) -> dict[str, torch.Tensor]:
+    """{way: a weight for each film of the past, 0 for the film itself}; texts [films, d] are those of all films."""
+    there = (past != film).float()
+    fading = there * recency ** (there.sum() - there.cumsum(0))
+    return {
+        "all alike": there / there.sum(),
+        "recency, with your r": fading / fading.sum(),
+        "attention by text, with your weights": attention(texts[[film]], texts[past][None], there[None])[0],
+        f"target attention, as learned, divided by its sum {learned.sum():.1f}": learned / learned.sum(),
+    }
+
+
+def for_the_pictures(trials: Trials, tables: Mapping[str, Runs]) -> dict[str, dict]:
+    """What docs/results/03.json keeps of a `bake_off` at full scale: AUC, ceilings of the shop, differences."""
+    ways = {key: runs.only(*WAYS) for key, runs in tables.items()}
+    kept: dict[str, dict] = {"auc": {}, "ceilings": {}, "results": {}}
+    for key, runs in ways.items():
+        kept["auc"][key] = {name: row[0] for name, row in runs.to_rows().items()}
+        if key.startswith("shop"):
+            kept["ceilings"][key] = round(trials.ceiling(runs), 4)
+        controls = tables[key].only("dot", *CONTROLS)
+        kept["results"] |= {key: runs.to_rows("concat"), f"against dot, {key}": runs.to_rows("dot")}
+        kept["results"][f"within users, {key}"] = runs.to_rows("concat", "user_auc")
+        kept["results"][f"controls, {key}"] = controls.to_rows("dot")
+        kept["results"][f"controls within users, {key}"] = controls.to_rows("dot", "user_auc")
+    return kept
 
 
 def half(item: torch.Tensor, text: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -212,6 +263,19 @@ def forget(model: KLMRecommender) -> None:
     model.fusion.history.requires_grad_(False).zero_()
 
 
+def only_biases(model: KLMRecommender) -> None:
+    """Before training: the vectors of people are zero and stay so. Nothing is multiplied; the biases remain."""
+    for table in (model.fusion.user_ids, model.fusion.user_map, model.fusion.user_text_map, model.fusion.history):
+        table.requires_grad_(False).zero_()
+
+
+CONTROLS: dict[str, dict[str, Any]] = {
+    "dot, last ten": {"fusion": "dot, last ten"},
+    "concat, a tenth of the decay": {"fusion": "concat", "decay": 0.1},
+    "biases only": {"change": only_biases},
+}
+
+
 def leave_in(model: KLMRecommender) -> None:
     """Before training: the target stays in its own history. This is the fault of section 6."""
     fusion: Any = model.fusion
@@ -238,6 +302,14 @@ def graph_rows(forms: Sequence[str]) -> dict[str, Options]:
     rows |= {f"{form}, {kind}": with_graph(kind, form) for form in forms for kind in ("true", "shuffled")}
     if "text" in forms:
         rows["text, true, 128 components"] = with_graph("true", "text", width=128)
+    return rows
+
+
+def graph_results(found: Runs, forms: Sequence[str]) -> Rows:
+    """The rows of `graph_rows` minus "no graph", and of each form true minus shuffled."""
+    rows = found.to_rows("no graph")
+    for form in forms:
+        (rows[f"{form}, true minus shuffled"],) = found.gains((f"{form}, true", f"{form}, shuffled")).values()
     return rows
 
 
@@ -286,61 +358,30 @@ def losses_of_auc(model: KLMRecommender, cut: Split, names: Sequence[str], deals
     return lost
 
 
-def auc_on(part: pd.DataFrame, model: KLMRecommender) -> float:
-    """AUC of the labels of these rows."""
-    return metrics.auc(part["label"], model.predict(part["user_id"], part["item_id"]))
+def importance(runs: Runs, name: str) -> dict[str, tuple[float, float, float]]:
+    """Of each of `INPUTS` the `losses_of_auc` of this variant's last model: mean, smallest, largest."""
+    model, cut = runs.models[name], list(runs.splits.values())[-1]
+    lost = {label: losses_of_auc(model, cut, names) for label, names in INPUTS.items()}
+    return {label: (float(np.mean(own)), min(own), max(own)) for label, own in lost.items()}
+
+
+def on_train_and_test(runs: Runs) -> pd.DataFrame:
+    """AUC of the rows of train and of test, columns, of the last model of each variant, rows."""
+    cut = list(runs.splits.values())[-1]
+    parts = {"train": cut.train, "test": cut.test}
+    found = {
+        name: {
+            part: metrics.auc(rows["label"], model.predict(rows["user_id"], rows["item_id"]))
+            for part, rows in parts.items()
+        }
+        for name, model in runs.models.items()
+    }
+    return pd.DataFrame(found).T
 
 
 def chosen(on_valid: pd.DataFrame, near: float = 0.002) -> str:
     """Of the layers whose AUC on valid is within `near` of the highest, the fastest."""
     return str(on_valid["seconds"][on_valid["valid"] > on_valid["valid"].max() - near].idxmin())
-
-
-def known_by_many(model: KLMRecommender, cut: Split, least: int = 150) -> np.ndarray:
-    """Positions of the films with so many rows in train."""
-    rows = cut.train["item_id"].value_counts()
-    return np.flatnonzero(model.items.index.map(rows).to_numpy() >= least)
-
-
-def best(scores: torch.Tensor, among: np.ndarray, ds: RecDataset, k: int = 5) -> list[list[str]]:
-    """The titles of the k best of these films in each row of scores [users, items]."""
-    names = titles(ds).to_numpy()
-    return [[names[i] for i in among[np.argsort(-row[among], kind="stable")[:k]]] for row in scores.numpy()]
-
-
-def rated(lists: Mapping[str, Sequence[str]], cut: Split) -> int:
-    """How many titles of these lists of `PEOPLE` their own person has rated in train."""
-    names = titles(cut.dataset)
-    rows = cut.train[cut.train["user_id"].isin(list(PEOPLE))]
-    own = set(zip(rows["user_id"].map(PEOPLE), rows["item_id"].map(names), strict=True))
-    return sum((person, title) in own for person, shown in lists.items() for title in shown)
-
-
-def place(ds: RecDataset, title: str) -> int:
-    """The position of the first film of this title."""
-    return int(np.flatnonzero(titles(ds) == title)[0])
-
-
-def parts_of(model: KLMRecommender, user, item, strongest: int = 3) -> pd.Series:
-    """`explain` in log-odds, with the film's biases in a row of their own, and the history in a few rows.
-
-    Of the history the strongest films have a row each, and all others have one together.
-    """
-    parts = model.explain(user, item).rename({"average": "constant", "user": "bias of the person"})
-    at = torch.as_tensor(model.items.index.get_indexer([item]))
-    vectors = model.fusion.item_rows(at, None, (None, None))
-    biases = {name: own[0, -1].item() * model.scale.item() for name, own in vectors.items() if name in parts}
-    parts = parts.sub(pd.Series(biases), fill_value=0.0)[parts.index]
-    parts = pd.concat([parts.iloc[:2], pd.Series({"bias of the film": sum(biases.values())}), parts.iloc[2:]]).rename(
-        {name: f"{name} · person" for name in biases}
-    )
-    history = parts[parts.index.str.startswith("history: ")]
-    top = history[history.abs().nlargest(strongest).index]
-    short = parts.drop(history.index)
-    short = short[short != 0]
-    names = ["seen: " + title_text(name.removeprefix("history: ")) for name in top.index]
-    rest = {f"all {len(history) - len(top)} other films seen": history.sum() - top.sum()}
-    return pd.concat([short, pd.Series(top.to_numpy(), index=names), pd.Series(rest)])
 
 
 def surviving(tables: Mapping[str, Rows], level: float = 0.95) -> dict[str, int]:
@@ -354,51 +395,4 @@ def surviving(tables: Mapping[str, Rows], level: float = 0.95) -> dict[str, int]
         "differences": len(rows),
         "item interval excludes 0": sum(low > 0 or high < 0 for *_, low, high in rows),
         "and after Holm's correction": int((np.array(intervals.holm(p)) < 1 - level).sum()),
-    }
-
-
-# section 1: the vectors of a trained model, joined or multiplied
-
-
-@torch.no_grad()
-def vectors(model: KLMRecommender) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a trained `dot` model knows of each film [items, d] and of each person, their history too [users, d]."""
-    fusion = model.fusion
-    items, users = torch.arange(len(model.items)), torch.arange(len(model.users))
-    history = fusion.totals(users) * fusion.history_size[:, None].clamp_min(1).rsqrt()
-    rows = fusion.whole_rows(items, None, (None, None))
-    return rows[:, :-1].double(), (fusion.user_rows(users, (None, None))[0] + history).double()
-
-
-def joined_fit(films: torch.Tensor, people: torch.Tensor, model: KLMRecommender, cut: Split):
-    """The linear layer on [film; person] that is best for the ratings of train: weight [2d] and bias."""
-    users, items = model.positions(cut.train["user_id"], cut.train["item_id"])
-    x = torch.cat([films[items], people[users], torch.ones(len(items), 1)], dim=1)
-    rating = torch.tensor(cut.train["rating"].to_numpy(), dtype=torch.float64)
-    solution = torch.linalg.lstsq(x, rating[:, None]).solution[:, 0]
-    return solution[:-1], solution[-1]
-
-
-def kendall(scores: torch.Tensor) -> list[float]:
-    """Kendall's tau of the lists of every two users; scores [users, items], whose last bits are rounded away."""
-    lists = scores.detach().double().round(decimals=5).numpy()
-    return [float(stats.kendalltau(lists[a], lists[b]).statistic) for a, b in combinations(range(len(lists)), 2)]
-
-
-def ways(width: int, seed: int) -> dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
-    """Seven ways to score a film [n, width] for a person [n, width], with random weights; [n]."""
-    torch.manual_seed(seed)
-    linear, wider = torch.nn.Linear(2 * width, 1), torch.nn.Linear(3 * width, 1)
-    deep = torch.nn.Sequential(torch.nn.Linear(2 * width, 64), torch.nn.Linear(64, 1))
-    mlp = torch.nn.Sequential(torch.nn.Linear(2 * width, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
-    bent = [torch.nn.Sequential(torch.nn.Linear(width, 64), torch.nn.ReLU()) for _ in range(2)]
-    last = torch.nn.Linear(128, 1)
-    return {
-        "a: linear([film; person])": lambda i, u: linear(torch.cat([i, u], -1))[..., 0],
-        "b: two linear layers": lambda i, u: deep(torch.cat([i, u], -1))[..., 0],
-        "c: sigmoid of the linear layer": lambda i, u: linear(torch.cat([i, u], -1))[..., 0].sigmoid(),
-        "d: linear, ReLU, linear (MLP)": lambda i, u: mlp(torch.cat([i, u], -1))[..., 0],
-        "e: linear([film; person; film * person])": lambda i, u: wider(torch.cat([i, u, i * u], -1))[..., 0],
-        "f: film · person": lambda i, u: (i * u).sum(-1),
-        "g: linear([ReLU(A film); ReLU(B person)])": lambda i, u: last(torch.cat([bent[0](i), bent[1](u)], -1))[..., 0],
     }

@@ -58,28 +58,6 @@ def test_notes_name_the_tags_that_are_there(drawn):
     assert set(named) <= {"plus", "minus"} and notes["hadamard"]["product"].count("× w") == 2
 
 
-def test_the_joined_layer_is_a_sum_and_gives_one_order(drawn, split, ds):
-    films, people = lesson.vectors(drawn.model)
-    weight, bias = lesson.joined_fit(films, people, drawn.model, split)
-    a, b = ch03.additive(weight, bias, films, people)
-    scores = a + b[:4, None]
-    assert min(lesson.kendall(scores)) == 1.0
-    users, items = drawn.model.positions(split.train["user_id"], split.train["item_id"])
-    error = torch.tensor(split.train["rating"].to_numpy()) - a[items] - b[users]
-    assert abs(error.mean()) < 1e-6, "least squares with a bias"
-    assert [len(own) for own in lesson.best(scores, np.arange(10), ds, k=3)] == [3] * 4
-
-
-def test_the_seven_ways_are_what_the_exercise_says():
-    torch.manual_seed(0)
-    films, people = torch.randn(50, 8), torch.randn(4, 8)
-    same = ""
-    for name, way in lesson.ways(8, seed=0).items():
-        scores = torch.stack([way(films, one.expand(50, -1)) for one in people])
-        same += name[0] if min(lesson.kendall(scores)) > 0.999 else ""
-    assert same == ch03.SAME_FOR_ALL
-
-
 def test_nothing_is_trained_twice_and_the_readers_gate_is_trained_each_time(trials, ds):
     runs = trials.measure(ds.name, "random", {"dot": {}, "gate": {"fusion": "gate"}})
     assert trials.measure(ds.name, "random", {"dot": {}}).models["dot"] is runs.models["dot"]
@@ -104,12 +82,55 @@ def test_a_model_that_forgets_has_no_past_and_one_that_leaves_in_meets_nobody(tr
     assert not model.fusion.met(users, items).any()
 
 
+def test_without_vectors_of_people_the_biases_are_trained_and_nothing_is_multiplied(trials, ds):
+    model = trials.train(ds, "random", 0, change=lesson.only_biases)[0]
+    fusion = model.fusion
+    assert not fusion.user_ids.any() and not fusion.history.any() and fusion.user_bias.any() and fusion.item_bias.any()
+    scores = fusion.grid(torch.arange(3), torch.arange(20))
+    assert torch.allclose(scores - scores[:, :1], (scores - scores[:, :1])[0].expand(3, -1), atol=1e-5)
+
+
+def test_the_product_over_the_whole_history_is_dot(trials, ds, split, encoder):
+    with lesson.added("dot, last ten", lesson.Product):
+        for past, same in ((10**6, True), (1, False)):
+            own = klm.KLMRecommender.from_split(split, encoder=encoder, fusion="dot, last ten", past=past).fusion
+            dot = klm.KLMRecommender.from_split(split, encoder=encoder).fusion
+            with torch.no_grad():
+                dot.history.mul_(10)
+            own.load_state_dict(dot.state_dict(), strict=False)
+            scores = [one.grid(torch.arange(5), torch.arange(20)) for one in (own, dot)]
+            assert torch.allclose(*scores, atol=1e-5) == same
+    found = lesson.bake_off(trials, {ds.name: ["random"]})[f"{ds.name}, random"]
+    kept = lesson.for_the_pictures(trials, {f"{ds.name}, random": found})
+    assert set(kept["auc"][f"{ds.name}, random"]) == set(lesson.WAYS) and not kept["ceilings"]
+    assert list(kept["results"][f"controls, {ds.name}, random"]) == list(lesson.CONTROLS)
+    assert found.variants == [*lesson.WAYS, *lesson.CONTROLS] and list(lesson.WAYS)[-1] == "dot"
+
+
+def test_no_weight_goes_to_the_film_itself():
+    past, texts = torch.tensor([4, 2, 7]), torch.eye(9)
+    ways = lesson.weights_of_past(past, 2, texts, torch.tensor([1.0, 0.0, 3.0]), 0.5, ch03.weights)
+    assert [way[1].item() for way in ways.values()] == [0.0] * 4
+    assert [round(way.sum().item(), 5) for way in ways.values()] == [1.0] * 4
+    fading = ways["recency, with your r"]
+    assert fading[2] == pytest.approx(2 * fading[0])
+
+
+def test_each_model_is_measured_on_train_and_on_test(trials, ds):
+    runs = trials.measure(ds.name, "random", {"dot": {}, "gate": {"fusion": "gate"}})
+    found = lesson.on_train_and_test(runs)
+    assert list(found.index) == ["dot", "gate"] and list(found.columns) == ["train", "test"]
+    assert found.loc["gate", "test"] == pytest.approx(runs.values()["gate"].item(), abs=1e-6)
+
+
 def test_shuffling_an_input_leaves_the_model_as_it_was(trials, ds):
     cut, (model, _) = trials.cut(ds, "random", 0), trials.train(ds, "random", 0)
     before = model.predict(cut.test["user_id"], cut.test["item_id"])
     lost = {name: lesson.losses_of_auc(model, cut, own, deals=2) for name, own in lesson.INPUTS.items()}
     assert np.array_equal(before, model.predict(cut.test["user_id"], cut.test["item_id"]))
     assert lost["item id"] != [0, 0] and all(len(own) == 2 for own in lost.values())
+    mean, least, most = lesson.importance(trials.measure(ds.name, "random", {"dot": {}}), "dot")["item id"]
+    assert least <= mean <= most
 
 
 def test_learned_weights_leave_the_target_out(trials, ds):
@@ -119,36 +140,9 @@ def test_learned_weights_leave_the_target_out(trials, ds):
     assert weights[0] == 0 and weights[1:].abs().min() > 0 and len(past) == len(weights)
 
 
-def test_the_parts_of_a_score_add_up_to_the_logit(trials, ds):
-    model, _ = trials.train(ds, "random", 0)
-    user, item = ds.interactions[["user_id", "item_id"]].iloc[0]
-    parts = lesson.parts_of(model, user, item)
-    probability = model.predict([user], [item])[0]
-    assert parts.sum() == pytest.approx(np.log(probability / (1 - probability)), abs=1e-4)
-    assert parts.index.str.startswith("seen: ").sum() == 3
-    assert list(parts.index[:3]) == ["constant", "bias of the person", "bias of the film"]
-    item_vectors = model.fusion.item_rows(torch.tensor([model.items.index.get_loc(item)]), None, (None, None))
-    bias = sum(own[0, -1].item() for own in item_vectors.values()) * model.scale.item()
-    assert parts["bias of the film"] == pytest.approx(bias, abs=1e-5) and "item id · person" in parts.index
-
-
 def test_holm_leaves_fewer_differences_than_single_intervals():
     rows = {"a": [0.1, 0, 0, 0.05, 0.15], "b": [0.03, 0, 0, 0.001, 0.059], "c": [0.0, 0, 0, -0.1, 0.1]}
     assert list(lesson.surviving({"films": rows}).values()) == [3, 2, 1]
-
-
-def test_titles_are_written_as_people_write_them(movielens):
-    found = lesson.titles(movielens)
-    assert found.iloc[lesson.place(movielens, "The Godfather")] == "The Godfather"
-    assert set(lesson.PEOPLE) <= set(movielens.users.index) and lesson.WRITER in lesson.PEOPLE
-    writer = movielens.users.loc[lesson.WRITER]
-    assert lesson.PEOPLE[lesson.WRITER] == f"{writer['occupation']}, {writer['age']}"
-
-
-def test_rated_counts_what_the_same_person_has_rated(movielens):
-    cut = klm.split(movielens, "random", seed=0)
-    person = lesson.PEOPLE[lesson.WRITER]
-    assert lesson.rated({person: ["Alien", "Aladdin"], lesson.PEOPLE[38]: ["Alien", "Aladdin"]}, cut) == 2
 
 
 def test_dealt_genres_are_those_of_other_films(movielens):

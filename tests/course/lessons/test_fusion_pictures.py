@@ -61,11 +61,6 @@ def test_one_list_for_all_is_orange():
     assert ax.lines[1].get_xdata().tolist() == [0.1, 0.9]
 
 
-def test_tokens_have_their_mask_below_and_a_question_where_there_is_none():
-    ax = pictures.packed({"joined": ["[CLS]", "alien", "[PAD]", "[CLS]"]}, {"joined": [1, 1]})
-    assert texts(ax) == ["joined", "CLS", "1", "alien", "1", "·", "?", "CLS", "?"]
-
-
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_layer_shows_every_box_with_its_numbers_and_an_arrow_from_each_source(name):
     ax = pictures.layer(name, numbers(name))
@@ -79,9 +74,8 @@ def test_a_layer_shows_every_box_with_its_numbers_and_an_arrow_from_each_source(
 
 
 def test_a_note_replaces_the_numbers_of_a_box():
-    ax, _ = pictures.layers(
-        ("tags", "dot"), {"tags": numbers("tags"), "dot": numbers("dot")}, {"tags": {"attention": "Horror 0.4"}}
-    )
+    both = {"tags": numbers("tags"), "dot": numbers("dot")}
+    ((ax, _),) = pictures.layers(("tags", "dot"), both, {"tags": {"attention": "Horror 0.4"}})
     assert "attention\nHorror 0.4" in texts(ax)
 
 
@@ -100,8 +94,6 @@ def test_the_target_is_marked_in_its_own_history():
     films = [patch for patch in ax.patches if not isinstance(patch, FancyArrowPatch)]
     marked = [patch.get_x() for patch in films if to_hex(patch.get_facecolor()) == COLOURS[1].lower()]
     assert marked == [1] and any("will they like The Godfather?" in text for text in texts(ax))
-    ax = pictures.own_history(["Alien", "The Godfather"], "The Godfather", leak=False)
-    assert len(ax.patches) == 2 and texts(ax) == ["Alien", "The\nGodfather", "the last one"], "no row of train"
 
 
 def test_train_and_test_are_joined_by_a_line():
@@ -110,13 +102,6 @@ def test_train_and_test_are_joined_by_a_line():
     assert ax.lines[1].get_ydata().tolist() == [0.9, 0.6] and {"0.900", "0.600  in", "0.690  out"} <= set(texts(ax))
     heights = {text.get_text(): text.get_position()[1] for text in ax.texts}
     assert heights["0.600  in"] < 0.6 and heights["0.690  out"] > 0.69, "pushed apart"
-
-
-def test_a_waterfall_ends_at_the_sum():
-    ax = pictures.waterfall(pd.Series({"average": 0.5, "id": 1.0, "text": -0.25}))
-    bars = [(bar.get_x(), bar.get_width()) for bar in ax.patches]
-    assert bars == [(0.0, 0.5), (0.5, 1.0), (1.5, -0.25), (0.0, 1.25)]
-    assert texts(ax) == [" +0.50", " +1.00", " -0.25", " +1.25"]
 
 
 def test_four_tables_share_one_scale_and_grey_contains_zero():
@@ -130,6 +115,14 @@ def test_four_tables_share_one_scale_and_grey_contains_zero():
     dots = [line for line in ax.lines if line.get_marker() == "o"]
     assert [dot.get_color() for dot in dots] == [COLOURS[1], "#999999", COLOURS[0]] and ax.get_xlabel() == "AUC"
     assert [label.get_text() for label in ax.get_yticklabels()] == ["gate", "tags", "dot"]
+
+
+def test_folds_stand_below_what_the_columns_cost():
+    rows = {"as linked": (-0.02, -0.03, -0.01, -0.04, -0.005)}
+    folds = pd.DataFrame({"test": [0.01, -0.02, 0.03]})
+    above, below = pictures.worth_and_folds(rows, "AUC", folds, (0.01, 0.0, 0.02, -0.01, 0.03))
+    assert above.get_xlabel() == "AUC" and above.get_xlim() == below.get_xlim()
+    assert [label.get_text() for label in above.get_yticklabels()] == ["as linked"]
 
 
 def test_gates_have_a_dot_per_film_and_a_median_per_group():
