@@ -14,11 +14,12 @@ import answers_ch04
 import answers_ch05
 import answers_ch06
 import answers_ch07
+import answers_ch08
 import numpy as np
 import pytest
 import torch
 
-from klm_utils.course.exercises import DONE, STUB, ch00, ch01, ch02, ch03, ch04, ch05, ch06, ch07, verdict
+from klm_utils.course.exercises import DONE, STUB, ch00, ch01, ch02, ch03, ch04, ch05, ch06, ch07, ch08, verdict
 
 BEST = ch05.check_best_epoch
 
@@ -95,6 +96,7 @@ ANSWERS = (
     answers_ch05,
     answers_ch06,
     answers_ch07,
+    answers_ch08,
 )
 for chapter in ANSWERS:
     TABLES |= chapter.TABLES
@@ -132,7 +134,7 @@ ANYTHING = [  # what a slip may return in any exercise, and what the message mus
 ]
 
 
-CHAPTERS = (ch00, ch01, ch02, ch03, ch04, ch05, ch06, ch07)
+CHAPTERS = (ch00, ch01, ch02, ch03, ch04, ch05, ch06, ch07, ch08)
 
 
 @dataclass

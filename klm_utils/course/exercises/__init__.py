@@ -82,6 +82,14 @@ def is_zero(value: object) -> bool:
     return array is not None and _numeric(array) and array.size > 0 and not array.any()
 
 
+def letters(got: object) -> set[str] | None:
+    """The letters of an answer such as "bd" or ["b", "d"]; None if it is no such thing."""
+    entries: list[Any] = list(got) if isinstance(got, str | list | tuple | set) else [None]
+    if not all(isinstance(one, str) and len(one) == 1 for one in entries):
+        return None
+    return {one.lower() for one in entries if one not in " ,"}
+
+
 def head(value: object, n: int = 3) -> str:
     """A value on one line, in a few words: first entries and shape, or the exception with the line that raised it."""
     if isinstance(value, BaseException):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from klm_utils.course.exercises import attempt, head, is_zero, same, shape, verdict
+from klm_utils.course.exercises import attempt, head, is_zero, letters, same, shape, verdict
 from klm_utils.data.films import FACTS, KNOWN
 
 PAIRS = {
@@ -23,14 +23,6 @@ TWO_FILMS = {
 NOW = "when the film comes out"
 
 
-def _letters(got: object) -> set[str] | None:
-    """The letters of an answer such as "bd" or ["b", "d"]; None if it is no such thing."""
-    entries: list[Any] = list(got) if isinstance(got, str | list | tuple | set) else [None]
-    if not all(isinstance(one, str) and len(one) == 1 for one in entries):
-        return None
-    return {one.lower() for one in entries if one not in " ,"}
-
-
 def _names(got: object) -> set[str] | None:
     listed = isinstance(got, list | tuple | set) and all(isinstance(name, str) for name in got)
     return set(got) if listed else None  # type: ignore[call-overload]
@@ -39,7 +31,7 @@ def _names(got: object) -> set[str] | None:
 def check_pairs(fn: Callable) -> None:
     """Say which pair is no single film, or is missing."""
     got = attempt(fn, PAIRS)
-    chosen = _letters(got)
+    chosen = letters(got)
     wrong = sorted((chosen or set()) & set(TWO_FILMS))
     verdict(
         [
@@ -137,7 +129,7 @@ UNPROVED = {
 def check_sentences(fn: Callable) -> None:
     """Say which sentence the tables do not support, or which is missing."""
     got = attempt(fn, SENTENCES)
-    chosen = _letters(got)
+    chosen = letters(got)
     wrong = sorted((chosen or set()) & set(UNPROVED))
     verdict(
         [
