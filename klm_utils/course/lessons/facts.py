@@ -180,7 +180,7 @@ def _box(ax: Axes, left: float, height: float, width: float, text: str, colour: 
 
 
 def examples(
-    found: pd.DataFrame, ours: pd.DataFrame, theirs: pd.DataFrame, ratings: pd.Series, room: int = 80
+    found: pd.DataFrame, ours: pd.DataFrame, theirs: pd.DataFrame, ratings: pd.Series, room: int = 70
 ) -> dict[str, str]:
     """Of each rule a film that the two tables write differently: the one with the most ratings that fits the room.
 
