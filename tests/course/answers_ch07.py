@@ -20,6 +20,7 @@ pairs = [
     (lambda pairs: "b", "d: one letter differs"),
 ]
 
+later = ch07.KNOWN["critics"]
 alarms = [
     (ch07.alarm, DONE),
     (lambda columns, known: {c for c in columns if c not in known or known[c] != NOW}, DONE),
@@ -32,6 +33,7 @@ alarms = [
     (lambda columns, known: ["critics"], "critics and oscars come later"),
     (lambda columns, known: [c for c in columns if known.get(c, NOW) != NOW], "ring for it too"),
     (lambda columns, known: [c for c in columns if c in ("critics", "oscars", "producer")], "read `known`"),
+    (lambda columns, known: [c for c in columns if known.get(c, later) == later], "ring for whatever is not"),
 ]
 
 idfs = [
@@ -41,6 +43,8 @@ idfs = [
     (lambda n, c: n.no, "it raises AttributeError"),
     (lambda n, c: np.log((1 + n) / (1 + c)), "add 1 at the end"),
     (lambda n, c: np.log(n / c) + 1, "both counts have 1 added"),
+    (lambda n, c: np.log(n / (1 + c)) + 1, "both counts have 1 added"),
+    (lambda n, c: np.log1p(n / c) + 1, "not to their ratio"),
     (lambda n, c: np.log10((1 + n) / (1 + c)) + 1, "natural logarithm"),
     (lambda n, c: np.log2((1 + n) / (1 + c)) + 1, "natural logarithm"),
     (lambda n, c: np.log((1 + c) / (1 + n)) + 1, "the other way round"),
@@ -56,7 +60,7 @@ sentences = [
     (lambda sentences: None, "return letters"),
     (lambda sentences: "az", "the letters are a to d"),
     (lambda sentences: "ab", "b: facts alone"),
-    (lambda sentences: "ad", "d: all films in these tables are new"),
+    (lambda sentences: "ad", "d: see the last row of the picture"),
     (lambda sentences: "ac", "c: see the rows facts and text"),
     (lambda sentences: " ", STUB),
 ]
@@ -73,6 +77,9 @@ described = [
     (lambda empty: FILM | {"cast": [7]}, "cast: each name is a text"),
     (lambda empty: FILM | {"title": 7}, "title: a text"),
     (lambda empty: FILM | {"year": "1998"}, "year: a whole number"),
+    (lambda empty: FILM | {"year": True}, "year: a whole number"),
+    (lambda empty: empty | {"director": ["Ang Lee"]}, "director: no column of a film"),
+    (lambda empty: empty | {"countries": ["China"]}, "name a director"),
     (lambda empty: FILM | {"directors": []}, "name a director"),
 ]
 

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
 from klm_utils.data.films import RELATIONS
-from klm_utils.data.schema import RecDataset
+from klm_utils.data.schema import RecDataset, title_text
+from klm_utils.data.splits import Split
 from klm_utils.evaluation.experiment import Runs
 from klm_utils.knowledge.vectors import facts_in
 from klm_utils.models.recommender import KLMRecommender
@@ -89,6 +90,36 @@ def path_check(falls: pd.DataFrame, liked: Mapping, holders: Mapping[str, Sequen
     return pd.DataFrame.from_dict(found, "index", columns=["a path", "no path", "low", "high", "facts"])
 
 
+def fans(model: KLMRecommender, film: Mapping, split: Split, n: int = 3) -> pd.DataFrame:
+    """Whose score do the people of a film lift most? Beside each user: how much of what they liked is by these people.
+
+    The people are its directors, writers and cast; the lift is the score minus that of the film without them.
+
+    Args:
+        model: built with `facts=`.
+        film: column -> value, as the film that a reader typed.
+        split: whose train says what users liked: 4 stars or more.
+        n: users.
+
+    Returns:
+        a row per user and one of all users: the share of their liked films that is by these people, and some titles.
+    """
+    ds, people = split.dataset, ("directors", "writers", "cast")
+    forms = pd.DataFrame([{**film}, {**film, **{column: [] for column in people}}])
+    whole, bare = (int(max(model.items.index)) + at for at in (1, 2))
+    wide, users = model.with_items(forms.assign(item_id=[whole, bare])), ds.users.index.tolist()
+    lift = wide.scores(users, [whole] * len(users)) - wide.scores(users, [bare] * len(users))
+    held, train = holders(ds), split.train
+    theirs = {item for column in people for name in film[column] for item in held.get(f"{column}={name}", ())}
+    liked = train[train["rating"] >= 4].groupby("user_id")["item_id"].agg(list)
+    share, rows = liked.map(lambda items: float(np.mean([item in theirs for item in items]))), {}
+    for user in pd.Series(lift, users).reindex(liked.index).nlargest(n).index:
+        titles = [title_text(ds.items.at[item, "title"]) for item in liked[user] if item in theirs]
+        rows[f"user {user}"] = [share[user], shorten(", ".join(titles), 60, placeholder=" ...")]
+    rows["all users, mean"] = [share.mean(), ""]
+    return pd.DataFrame.from_dict(rows, "index", columns=["by your people", "such as"])
+
+
 def said(fact: str) -> str:
     """A fact as people say it.
 
@@ -148,16 +179,38 @@ def _box(ax: Axes, left: float, height: float, width: float, text: str, colour: 
     ax.text(left + width / 2, height, text, ha="center", va="center", fontsize=9, parse_math=False, color=INK)
 
 
-def ladder(counts: Mapping[str, int], total: int, ax: Axes | None = None) -> Axes:
-    """How many films each rule links, one after the other; what is not linked is left white."""
-    ax = ax or plt.subplots(figsize=(8.0, 0.7 + 0.4 * len(counts)), layout="constrained")[1]
+def examples(
+    found: pd.DataFrame, ours: pd.DataFrame, theirs: pd.DataFrame, ratings: pd.Series, room: int = 70
+) -> dict[str, str]:
+    """Of each rule a film that the two tables write differently: the one with the most ratings that fits the room.
+
+    found: of `linking.link(ours, theirs)`. ratings: item -> how many. room: characters.
+    """
+    most: dict[str, str] = {}
+    for item in ratings.sort_values(ascending=False, kind="stable").index.intersection(found.index, sort=False):
+        if pd.notna(entity := found.at[item, "entity"]):
+            one, two = ours.loc[item], theirs.loc[entity]
+            pair = f"{one['title']} ({one['year']}) = {two['title']} ({two['year']})"
+            if one["title"] != two["title"] and len(pair) <= room:
+                most.setdefault(found.at[item, "rule"], pair)
+    return most
+
+
+def ladder(counts: Mapping[str, int], total: int, pairs: Mapping[str, str], ax: Axes | None = None) -> Axes:
+    """How many films each rule links, one after the other, and a pair that it links; what is not linked is white.
+
+    counts: rule -> films. pairs: rule -> an example such as "Net, The = The Net".
+    """
+    ax = ax or plt.subplots(figsize=(8.6, 0.7 + 0.5 * len(counts)), layout="constrained")[1]
     before = 0
-    for row, count in enumerate(counts.values()):
-        ax.barh(row, total, color=PALE, height=0.7)
-        ax.barh(row, before, color="#BBBBBB", height=0.7)
-        ax.barh(row, count, left=before, color=COLOURS[0], height=0.7)
+    for row, (rule, count) in enumerate(counts.items()):
+        ax.barh(row, total, color=PALE, height=0.8)
+        ax.barh(row, before, color="#BBBBBB", height=0.8)
+        ax.barh(row, count, left=before, color=COLOURS[0], height=0.8)
         before += count
         ax.text(total * 1.01, row, f"+{count}: {before / total:.1%}", va="center", fontsize=9)
+        colour = INK if row else "white"  # the first bar is blue
+        ax.text(total * 0.01, row, pairs.get(rule, ""), va="center", fontsize=9, color=colour, parse_math=False)
     ax.set_yticks(range(len(counts)), list(counts))
     ax.set(ylim=(len(counts) - 0.5, -0.5), xlim=(0, total * 1.16), xlabel="films of MovieLens (blue: new by this rule)")
     ax.spines[["top", "right"]].set_visible(False)
@@ -234,23 +287,30 @@ def moved(before: Sequence[str], after: Sequence[str], labels: tuple[str, str], 
     return ax
 
 
-def curve(runs: Runs, points: Mapping[float, str], lines: Mapping[str, str], ax: Axes | None = None) -> Axes:
-    """Quality against the share of spoilt links: a dot per fold, their mean as a line; `lines`: others, level.
+def curve(runs: Runs, points: Mapping[float, str], levels: Mapping[str, str], ax: Axes | None = None) -> Axes:
+    """What is left of a gain over the share of spoilt links: dots of folds, means, intervals (thick: other users).
 
     Args:
         points: share -> variant.
-        lines: variant -> label.
+        levels: variant -> label, the one that is taken away and another one: dashed lines.
     """
-    ax = ax or plt.subplots(figsize=(7.2, 3.4), layout="constrained")[1]
-    values = runs.values()
+    ax = ax or plt.subplots(figsize=(7.2, 3.8), layout="constrained")[1]
+    (base, other), heights = levels, runs.values()
+    minus = heights.sub(heights[base], axis=0)
     for share, variant in points.items():
-        ax.plot([share] * len(values), values[variant], "o", color=COLOURS[0], alpha=0.3, markersize=4)
-    ax.plot(list(points), [values[name].mean() for name in points.values()], "-o", color=COLOURS[0])
-    for colour, (variant, label) in zip((COLOURS[1], "#777777"), lines.items(), strict=False):
-        ax.plot([0, 1], [values[variant].mean()] * 2, color=colour, linestyle="--", linewidth=1.2)
-        ax.text(1.02, values[variant].mean(), label, va="center", fontsize=9, color=colour)
+        ax.plot([share - 0.015] * len(minus), minus[variant], "o", color="#999999", alpha=0.6, markersize=4)
+        gain = runs.gain(variant, base)
+        sure = gain.others[0] > 0 or gain.others[1] < 0
+        for pair, width in (((gain.low, gain.high), 4.0), (gain.others, 1.4)):
+            ax.plot([share] * 2, pair, color=COLOURS[0] if sure else "#777777", linewidth=width, solid_capstyle="butt")
+    ax.plot(list(points), [minus[name].mean() for name in points.values()], "-o", color=COLOURS[0], zorder=0)
+    for variant, colour in ((base, INK), (other, COLOURS[1])):
+        ax.axhline(minus[variant].mean(), color=colour, linestyle="--", linewidth=1.0, zorder=0)
+        ax.text(1.03, minus[variant].mean() + 0.002, levels[variant], va="bottom", fontsize=9, color=colour)
     ax.set(
-        xlabel="share of the films whose facts are another film's", ylabel="nDCG@10 (dot: a fold)", xlim=(-0.03, 1.25)
+        xlabel="share of the films whose facts are another film's",
+        ylabel=f"nDCG@10 minus {levels[base]}",
+        xlim=(-0.05, 1.25),
     )
     ax.set_xticks(list(points), [f"{share:.0%}" for share in points])
     ax.spines[["top", "right"]].set_visible(False)

@@ -134,7 +134,8 @@ def texts(ax):
 def test_drawings_say_what_they_are_given():
     shown = facts.known_of("M$M", {"actor A": ["X", "Y", "Z"], "actor B": []})
     assert {"M$M", "actor A", "X, Y and 1 more", "no other film"} <= set(texts(shown))
-    assert texts(facts.ladder({"strict": 3, "loose": 1}, 8)) == ["+3: 37.5%", "+1: 50.0%"]
+    ladder = facts.ladder({"strict": 3, "loose": 1}, 8, {"strict": "Net, The = The Net"})
+    assert texts(ladder) == ["+3: 37.5%", "Net, The = The Net", "+1: 50.0%", ""]
     line = facts.timeline({"before": 1997.9, "after, $5": 1998.5}, now=1998.3)
     assert [label.get_text() for label in line.get_yticklabels()] == ["before", r"after, \$5"]
     assert [mark.get_color() for mark in line.lines[1:4:2]] == [facts.COLOURS[0], facts.COLOURS[1]]
@@ -148,8 +149,41 @@ def test_lines_join_the_places_of_a_film_in_two_lists():
     assert {"A  1", "1  B", "3  D", "old", "new"} <= set(texts(ax))
 
 
-def test_the_curve_shows_the_mean_over_folds():
+def test_the_curve_shows_what_is_left_of_the_gain():
     runs = kept.load(course.stored("which_facts.json"))
-    ax = facts.curve(runs, {0.0: "text and facts", 1.0: "links spoilt: 100%"}, {"text": "text alone"})
-    mean = runs.values()[["text and facts", "links spoilt: 100%"]].mean().tolist()
-    assert np.allclose(ax.lines[2].get_ydata(), mean) and mean[0] > mean[1] and "text alone" in texts(ax)
+    levels = {"text": "text alone", "genre, year": "genre"}
+    ax = facts.curve(runs, {0.0: "text and facts", 1.0: "links spoilt: 100%"}, levels)
+    values = runs.values()
+    mean = (values[["text and facts", "links spoilt: 100%"]].mean() - values["text"].mean()).tolist()
+    dots, thick, thin, line = ax.lines[0], *ax.lines[1:3], ax.lines[6]
+    assert np.allclose(line.get_ydata(), mean) and mean[0] > 0 > mean[1] and {"text alone", "genre"} <= set(texts(ax))
+    assert np.allclose(dots.get_ydata(), values["text and facts"] - values["text"])
+    gain = runs.gain("text and facts", "text")
+    assert np.allclose(thick.get_ydata(), [gain.low, gain.high], atol=1e-4) and thick.get_linewidth() > 3
+    assert np.allclose(thin.get_ydata(), gain.others, atol=1e-4) and thin.get_color() == facts.COLOURS[0]
+
+
+def test_an_example_is_the_best_known_film_that_two_tables_write_differently():
+    ours = pd.DataFrame({"title": ["Heat", "Net, The", "Birdcage, The", "Lost"], "year": 1995}, index=[1, 2, 3, 4])
+    theirs = pd.DataFrame({"title": ["Heat", "The Net", "The Birdcage"], "year": 1995}, index=["Q1", "Q2", "Q3"])
+    found = pd.DataFrame({"entity": ["Q1", "Q2", "Q3", None], "rule": ["same", "same", "same", None]}, ours.index)
+    ratings = pd.Series({1: 9, 2: 5, 3: 7, 4: 8})
+    assert facts.examples(found, ours, theirs, ratings) == {"same": "Birdcage, The (1995) = The Birdcage (1995)"}
+    assert facts.examples(found, ours, theirs, ratings, 35) == {"same": "Net, The (1995) = The Net (1995)"}
+
+
+def test_fans_are_those_whom_the_people_lift(trained):
+    split, model = trained
+    ds, users = split.dataset, split.dataset.users.index.tolist()
+    film = {"title": "M", "year": 1998, "tags": ["Drama"], **{column: [] for column in ds.facts}}
+    typed = film | {"cast": ["Harrison Ford"], "countries": ["United States"]}
+    table = facts.fans(model, typed, split)
+    wide = model.with_items(pd.DataFrame([typed, typed | {"cast": []}]).assign(item_id=[9001, 9002]))
+    lift = pd.Series(wide.scores(users, [9001] * len(users)) - wide.scores(users, [9002] * len(users)), users)
+    liked = split.train[split.train["rating"] >= 4]
+    first = lift[lift.index.isin(liked["user_id"])].idxmax()
+    assert table.index[0] == f"user {first}" and table.index[-1] == "all users, mean" and len(table) == 4
+    ford = ds.items["cast"].map(lambda names: "Harrison Ford" in names)
+    assert table.iloc[0, 0] == pytest.approx(ford.loc[liked.loc[liked["user_id"] == first, "item_id"]].mean())
+    assert 0 < table.iloc[-1, 0] < 0.5, "of all users the mean"
+    assert facts.fans(model, film, split)["by your people"].eq(0).all(), "a film without people"
