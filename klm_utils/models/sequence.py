@@ -74,7 +74,7 @@ class SASRec(nn.Module):
         width: int = 64,
         heads: int = 2,
         blocks: int = 2,
-        length: int = 50,
+        length: int = 30,
         dropout: float = 0.3,
         vectors: np.ndarray | None = None,
         start: np.ndarray | None = None,
