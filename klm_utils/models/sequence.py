@@ -83,8 +83,8 @@ class SASRec(nn.Module):
     ):
         super().__init__()
         self.items = pd.Index(items, name="item_id")
-        self.length, blocks = check_whole("length", length), check_whole("blocks", blocks)
-        if check_whole("width", width) % check_whole("heads", heads):
+        self.length, self.heads = check_whole("length", length), check_whole("heads", heads)
+        if check_whole("width", width) % heads:
             expected = f"a divisor of the width, {width}"
             raise ConfigError("the heads cannot share the width", "SASRec(heads)", heads, expected, "heads=2")
         if not ids and vectors is None:
@@ -94,7 +94,7 @@ class SASRec(nn.Module):
             torch.manual_seed(check_seed(seed, "SASRec(seed)"))
             self.free = nn.Parameter(torch.randn(len(self.items), width) / math.sqrt(width)) if ids else None
             self.places = nn.Parameter(0.02 * torch.randn(length, width))
-            self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(blocks))
+            self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(check_whole("blocks", blocks)))
             known = None if vectors is None else self._rows(vectors, "vectors")
             self.register_buffer("vectors", known)
             self.map = None if known is None else nn.Linear(known.shape[1], width)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -76,7 +77,8 @@ def agreements(runs: Runs) -> dict[str, list[float]]:
     """Of each variant the `kendall` of every two of `PEOPLE`: their lists of the items of test, on the last split."""
     cut = list(runs.splits.values())[-1]
     found = {}
-    for name, model in runs.models.items():
+    for name, built in runs.models.items():
+        model = cast(KLMRecommender, built)
         users = torch.as_tensor(model.users.get_indexer(list(PEOPLE)))
         items = torch.as_tensor(model.items.index.get_indexer(cut.test["item_id"].unique()))
         found[name] = kendall(model.fusion.grid(users, items))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -360,7 +360,7 @@ def losses_of_auc(model: KLMRecommender, cut: Split, names: Sequence[str], deals
 
 def importance(runs: Runs, name: str) -> dict[str, tuple[float, float, float]]:
     """Of each of `INPUTS` the `losses_of_auc` of this variant's last model: mean, smallest, largest."""
-    model, cut = runs.models[name], list(runs.splits.values())[-1]
+    model, cut = cast(KLMRecommender, runs.models[name]), list(runs.splits.values())[-1]
     lost = {label: losses_of_auc(model, cut, names) for label, names in INPUTS.items()}
     return {label: (float(np.mean(own)), min(own), max(own)) for label, own in lost.items()}
 

@@ -127,10 +127,10 @@ def learning_split(split: Split, share: float, seed: int = 0) -> Split:
         raise DataError("nothing is left to learn from", "learning_split(share)", share, "a row of train", "take more")
     parts = {"train": split.train.iloc[kept], "valid": split.valid, "test": split.test, "shown": split.shown}
     protocol = f"{split.protocol}; {share:.0%} of the rows of train"
-    return _of_these(split.dataset, {part: rows.index for part, rows in parts.items()}, protocol, split.name)
+    return of_these(split.dataset, {part: rows.index for part, rows in parts.items()}, protocol, split.name)
 
 
-def _of_these(ds: RecDataset, parts: Mapping[str, pd.Index], protocol: str, name: str) -> Split:
+def of_these(ds: RecDataset, parts: Mapping[str, pd.Index], protocol: str, name: str) -> Split:
     """A split whose data set has these rows of the log and no others, so that nobody looks at them."""
     log = ds.interactions.loc[sorted(row for rows in parts.values() for row in rows)]
     small = replace(ds, interactions=log.reset_index(drop=True), optimum=None)
@@ -256,7 +256,7 @@ def both_new(ds: RecDataset, fold: int) -> dict[str, Split]:
     }
     protocol = f"{ds.name}, users and items of fold {fold} are new"
     both = {"train": pd.Index(drawn[2 * tenth :]), "valid": pd.Index(drawn[tenth : 2 * tenth])}
-    return {name: _of_these(ds, both | {"test": pd.Index(rows)}, protocol, "both_new") for name, rows in tests.items()}
+    return {name: of_these(ds, both | {"test": pd.Index(rows)}, protocol, "both_new") for name, rows in tests.items()}
 
 
 class Constant:
