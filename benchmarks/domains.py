@@ -1,6 +1,6 @@
 """What comes next elsewhere: films' texts in the shop, two encoders, two behaviours in one history.
 
-    python benchmarks/domains.py [shop] [size] [behaviours]   # about half an hour on one core; docs/results/domains_*.json
+    python benchmarks/domains.py [shop] [size] [behaviours]   # half an hour; docs/results/domains_*.json
 
 shop: SASRec on vectors of e5 alone, trained on films, asked about the shop (zh and en) as it is, and trained on with 1,
 10 and 100 % of the shop's users; beside it the same model from nothing. size: minilm against e5 on films, text alone.
@@ -74,6 +74,10 @@ def popular(share: float):
     return build
 
 
+def popular_purchases(split, seed):
+    return Popular(split.dataset.items.index).fit(sequences(domains.reading(split, "bought")))
+
+
 def reading(kind: str):
     def build(split, seed):
         model = SASRec(split.dataset.items.index, seed=seed)
@@ -111,8 +115,7 @@ def main(kinds: list[str]) -> None:
             print(text)
         else:
             split = domains.behaviours(klm.load_dataset("shop"))
-            bought = domains.reading(split, "bought")
-            variants = {"popularity": lambda split, seed: Popular(split.dataset.items.index).fit(sequences(bought))}
+            variants = {"popularity": popular_purchases}
             variants |= {kind: reading(kind) for kind in ("bought", "all as bought", "both")}
             measure = partial(evaluate_next, among="part", most=2000)
             runs = experiment.run(variants, split, measure=measure, **how)

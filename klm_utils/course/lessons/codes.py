@@ -78,7 +78,7 @@ class Speller(SASRec):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.get("seed", 0))
             self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(levels))
-            self.heads = nn.ModuleList(nn.Linear(width, size) for _ in range(levels))
+            self.outputs = nn.ModuleList(nn.Linear(width, size) for _ in range(levels))
         self.register_buffer("codes", torch.from_numpy(codes))
         self.size = size
         node, self.levels = np.zeros(len(codes), dtype=np.int64), levels
@@ -97,7 +97,7 @@ class Speller(SASRec):
 
     def _step(self, level: int, states: Tensor, prefix: Tensor, node: Tensor) -> Tensor:
         """log P of each code of a level where the way so far ended at these nodes, [..., size]."""
-        z = self.heads[level](F.gelu(self.hidden[level](states + prefix)))
+        z = self.outputs[level](F.gelu(self.hidden[level](states + prefix)))
         return z.masked_fill(~self.get_buffer(f"goes_on_{level}")[node], -torch.inf).log_softmax(-1)
 
     def _prefix(self, items: Tensor, level: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,8 +25,8 @@ def centred(vectors: np.ndarray, length: float = 3.0) -> np.ndarray:
 
 def moved(model: SASRec, items, vectors: np.ndarray) -> SASRec:
     """The same weights over other items, known by their vectors alone; without a bias, which was of the old ones."""
-    like = {"width": model.places.shape[1], "heads": model.heads, "blocks": len(model.blocks), "length": model.length}
-    other = SASRec(items, vectors=vectors, ids=False, dropout=model.dropout, **like)
+    size: dict[str, Any] = {"width": model.places.shape[1], "heads": model.heads, "blocks": len(model.blocks)}
+    other = SASRec(items, vectors=vectors, ids=False, length=model.length, dropout=model.dropout, **size)
     weights = {name: value for name, value in model.state_dict().items() if name not in ("vectors", "bias")}
     missing = other.load_state_dict(weights, strict=False)
     assert sorted(missing.missing_keys) == ["bias", "vectors"], missing
