@@ -25,12 +25,16 @@ class Attention(nn.Module):
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.heads = heads
 
+    def weights(self, x: Tensor, seen: Tensor) -> Tensor:
+        """A, float [b, heads, t, s]. seen: whether place s may be read at place t, bool [b, t, s]."""
+        q, k = self._parted(self.query(x)), self._parted(self.key(x))
+        return (q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(~seen[:, None], -torch.inf).softmax(-1)
+
     def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        """seen: whether place s may be read at place t, bool [b, t, s]."""
-        parts = (part(x).unflatten(-1, (self.heads, -1)) for part in (self.query, self.key, self.value))
-        q, k, v = (part.transpose(1, 2) for part in parts)
-        z = (q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(~seen[:, None], -torch.inf)
-        return (z.softmax(-1) @ v).transpose(1, 2).flatten(2)
+        return (self.weights(x, seen) @ self._parted(self.value(x))).transpose(1, 2).flatten(2)
+
+    def _parted(self, y: Tensor) -> Tensor:
+        return y.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class Block(nn.Module):
@@ -125,14 +129,16 @@ class SASRec(nn.Module):
             history: positions of items, the last one at the right, -1 before the first; int [b, t], t <= length.
             table: the items' vectors.
         """
-        (_, t), real = history.shape, history >= 0
-        seen = torch.ones(t, t, dtype=torch.bool, device=history.device).tril() & real[:, None, :]
-        seen = seen | torch.eye(t, dtype=torch.bool, device=history.device)  # padding reads itself: nobody reads it
-        x = math.sqrt(table.shape[1]) * table[history.clamp_min(0)] + self.places[self.length - t :]
+        x, seen = self.places_of(history, table), may_read(history >= 0)
         x = F.dropout(x, self.dropout, self.training)
         for block in self.blocks:
             x = block(x, seen)
         return self.norm(x)
+
+    def places_of(self, history: Tensor, table: Tensor) -> Tensor:
+        """What the first block is given: the vector of each place's item, and of the place; float [b, t, width]."""
+        vectors = math.sqrt(table.shape[1]) * table[history.clamp_min(0)]
+        return vectors + self.places[self.length - history.shape[1] :]
 
     def scores(self, states: Tensor, table: Tensor) -> Tensor:
         """Logits of all items at these states, [..., width] -> [..., items]."""
@@ -162,3 +168,13 @@ class SASRec(nn.Module):
             z[history[:, -1] < 0] = self.bias
             out[at : at + batch] = z.double().softmax(-1).cpu().numpy()
         return out
+
+
+def may_read(real: Tensor) -> Tensor:
+    """Whether place s may be read at place t, bool [b, t, s]: itself, and what is real and not later.
+
+    Padding reads itself, since a softmax over nothing is nan; nobody else reads it.
+    """
+    t = real.shape[1]
+    earlier = torch.ones(t, t, dtype=torch.bool, device=real.device).tril()
+    return earlier & real[:, None, :] | torch.eye(t, dtype=torch.bool, device=real.device)

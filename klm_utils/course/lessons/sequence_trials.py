@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
+import torch
 
+from klm_utils.data.histories import padded
 from klm_utils.data.schema import RecDataset
 from klm_utils.data.splits import Split
 from klm_utils.evaluation.next_item import rank_next
 from klm_utils.knowledge.vectors import FactVectors
 from klm_utils.models.next_item import NextItem
+from klm_utils.models.sequence import Block, SASRec, may_read
 
 
 def last_liked(ds: RecDataset, reads: str = "all") -> Split:
@@ -111,3 +115,11 @@ def top(model: NextItem, history: Sequence, titles: Mapping, k: int = 5) -> list
     scores = model.predict([history])[0]
     scores[model.items.isin(history)] = -np.inf
     return [titles[item] for item in model.items[np.argsort(-scores)[:k]]]
+
+
+@torch.no_grad()
+def attention(model: SASRec, history: Sequence) -> np.ndarray:
+    """How much each place of a history reads each other one in the first block, mean of the heads, float [t, t]."""
+    past = torch.from_numpy(padded([history], model.items, min(len(history), model.length)))
+    block, x = cast(Block, model.blocks[0]), model.places_of(past, model.table())
+    return block.attention.weights(block.before(x), may_read(past >= 0)).mean((0, 1)).numpy()
