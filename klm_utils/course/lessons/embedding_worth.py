@@ -51,7 +51,7 @@ def genres(ds: RecDataset) -> np.ndarray:
 
 
 def genres_and_year(split: Split) -> np.ndarray:
-    """A column of 0 and 1 per genre and per tenth of the films by year, as the course's models get them."""
+    """A column of 0 and 1 per genre and per span of years, as the course's models get them."""
     return item_features(split, columns=["tags", "year"])[1]
 
 
