@@ -237,10 +237,9 @@ def strips(panels: Mapping[str, Mapping[str, np.ndarray]], label: str) -> np.nda
     rng = np.random.default_rng(0)
     for ax, (title, values) in zip(axes, panels.items(), strict=True):
         for row, (some, colour) in enumerate(zip(values.values(), (GREY, BLUE, ORANGE), strict=False)):
-            few = some if len(some) < 400 else rng.choice(some, 400, replace=False)
-            ax.plot(few, row + rng.uniform(-0.25, 0.25, len(few)), ".", color=colour, markersize=4, alpha=0.6)
+            ax.plot(some, row + rng.uniform(-0.25, 0.25, len(some)), ".", color=colour, markersize=3, alpha=0.5)
             ax.plot([np.median(some)] * 2, [row - 0.35, row + 0.35], color="black", linewidth=1.5)
-            ax.annotate(f"{np.median(some):.2f}", (np.max(few), row), (6, 0), textcoords="offset points", va="center")
+            ax.annotate(f"{np.median(some):.2f}", (np.max(some), row), (6, 0), textcoords="offset points", va="center")
         ax.margins(x=0.14)
         ax.set(ylim=(len(values) - 0.5, -0.5), xlabel=label)
         ax.set_title(title, fontsize=10)
