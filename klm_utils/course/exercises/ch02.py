@@ -144,12 +144,12 @@ def check_reading(fn: Callable) -> None:
             (told and not letters, "not done yet: return letters, such as 'ad'"),
             (isinstance(got, Exception), f"it raises {head(got)}"),
             (not told or not letters <= set(SENTENCES), f"return letters from a to d; got {head(got)}"),
-            ("c" in letters, "c: the interval of 'minilm minus letters' contains 0"),
+            ("c" in letters, "c: the interval of 'minilm minus genres, year' contains 0"),
             ("d" in letters, "d: the shop is simulated from matching topics; what does its data card say?"),
             ("a" not in letters, "a: compare the orange bar of minilm with the grey band"),
             ("b" not in letters, "b: what does 'others low' of 'minilm minus genres' say?"),
         ],
-        "better than genres, and not better than letters as far as these ten folds can tell",
+        "better than genres, and not better than genres and year as far as these ten folds can tell",
     )
 
 

@@ -1,17 +1,14 @@
-"""The drawings of notebook 02, with real tokens, films and numbers in them. Each returns its Axes."""
+"""The drawings of notebook 02 of vectors: users, worth, the cone, neighbours, the ellipse. Each returns its Axes."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, FancyArrowPatch, Rectangle
-from matplotlib.transforms import Bbox
 
-from klm_utils.plots import COLOURS, word_map
+from klm_utils.plots import COLOURS
 
 BLUE, ORANGE, GREEN = COLOURS[:3]
 PALE, INK, GREY = "#DDDDDD", "#333333", "#777777"
@@ -54,16 +51,19 @@ def _short(text: str, letters: int = 31) -> str:
 
 
 def worth(
-    films: Mapping[str, Sequence[float]], goods: Mapping[str, Sequence[float]], bands: Mapping[str, Sequence[float]]
+    films: Mapping[str, Sequence[float]],
+    goods: Mapping[str, Sequence[float]],
+    bands: tuple[Mapping[str, Sequence[float]], Mapping[str, Sequence[float]]],
 ) -> np.ndarray:
-    """What untrained vectors are worth. Left a dot per fold, right a value with its interval; grey: shuffles.
+    """What untrained vectors are worth. Left a dot per fold, right a value with its interval; grey: the row's shuffles.
 
     Args:
         films: reader -> AUC of each fold.
         goods: reader -> (AUC, low, high).
-        bands: what was shuffled -> AUCs [shuffles], for the left and for the right panel.
+        bands: for the left and for the right panel reader -> AUCs of its shuffles.
     """
-    axes = plt.subplots(1, 2, figsize=(8, 3.3), layout="constrained", sharex=True)[1]
+    rows = max(len(films), len(goods))
+    axes = plt.subplots(1, 2, figsize=(8, 0.9 + 0.3 * rows), layout="constrained", sharex=True)[1]
     for row, values in enumerate(films.values()):
         axes[0].plot(values, row + np.linspace(-0.2, 0.2, len(values)), "o", color=BLUE, alpha=0.6, markersize=5)
         axes[0].plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=ORANGE, linewidth=2.5)
@@ -73,99 +73,16 @@ def worth(
         axes[1].plot(value, row, "o", color=BLUE)
         axes[1].text(high + 0.004, row, f"{value:.3f}", va="center", fontsize=9)
     titles = ("new films (dot: a fold, bar: mean)", "shop, simulated (line: other users)")
-    for ax, rows, (what, band), title in zip(axes, (films, goods), bands.items(), titles, strict=True):
-        ax.axvspan(np.min(band), np.max(band), color="#CCCCCC", zorder=0)
-        ax.set_yticks(range(len(rows)), list(rows), fontsize=9)
-        ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"AUC of a user; grey: {what}")
+    for ax, names, own, title in zip(axes, (films, goods), bands, titles, strict=True):
+        for row, name in enumerate(names):
+            low, high = np.min(own[name]), np.max(own[name])
+            ax.add_patch(Rectangle((low, row - 0.4), high - low, 0.8, color="#CCCCCC", zorder=0))
+        ax.set_yticks(range(len(names)), list(names), fontsize=9)
+        ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="AUC of a user; grey: the row's shuffles")
         ax.set_title(title, fontsize=10)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_xlim(0.46, 0.69)
     return axes
-
-
-def pieces(text: str, tokens: Mapping[str, Sequence[str]], unknown: Sequence[str], ax: Axes | None = None) -> Axes:
-    """A text in boxes: a row per model, a box per token; orange where the model does not know what stands there."""
-    ax = ax or plt.subplots(figsize=(7, 0.5 + 0.62 * (1 + len(tokens))), layout="constrained")[1]
-    ax.text(0, 0.5, f"{text}", va="center", fontsize=14)
-    for row, (name, own) in enumerate(tokens.items(), start=1):
-        ax.text(0, -row + 0.5, name, va="center", fontsize=10)
-        x: float = 2.2
-        for token in own:
-            wide = 0.5 + 0.19 * sum(1 if c.isascii() else 2 for c in token)
-            lost = token in unknown
-            ax.add_patch(Rectangle((x, -row + 0.12), wide, 0.76, color=ORANGE if lost else BLUE))
-            ax.text(
-                x + wide / 2, -row + 0.5, token, ha="center", va="center", fontsize=11, color="white", parse_math=False
-            )
-            x += wide + 0.12
-    ax.set(xlim=(-0.1, 11), ylim=(-len(tokens) - 0.1, 1.1))
-    ax.axis("off")
-    return ax
-
-
-def same_or_not(cosines: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
-    """A heat map of the cosines of all pairs per model, [n, n] each; a cross where two vectors are one."""
-    axes = plt.subplots(1, len(cosines), figsize=(8, 4), layout="constrained", squeeze=False)[1][0]
-    for ax, (name, cosine) in zip(axes, cosines.items(), strict=True):
-        drawn = ax.imshow(cosine, cmap="Blues", vmin=0, vmax=1)
-        one = np.argwhere((cosine > 1 - 1e-6) & ~np.eye(len(names), dtype=bool))
-        if len(one):
-            ax.plot(one[:, 1], one[:, 0], "x", color=ORANGE, markersize=5)
-        ax.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
-        ax.set_yticks(range(len(names)), names, fontsize=9)
-        ax.set_title(f"{name}: {len(_classes(cosine))} vectors for {len(names)} tags", fontsize=10)
-    axes[0].figure.colorbar(drawn, ax=axes, label="cosine", shrink=0.6)
-    return axes
-
-
-def _classes(cosine: np.ndarray) -> set[int]:
-    """The first of each group of equal rows."""
-    return {int(np.argmax(row > 1 - 1e-6)) for row in cosine}
-
-
-def padded_batch(
-    tokens: Sequence[Sequence[str]], mask: np.ndarray, numbers: np.ndarray, ax: Axes | None = None
-) -> Axes:
-    """Two texts in one grid: a square per position, padding pale, the first number of each token's vector in it.
-    Below each text the three poolings of these numbers, coloured as the squares that they take.
-
-    Args:
-        tokens: [texts][width]. mask: [texts, width], 1 for a token. numbers: [texts, width].
-    """
-    width = len(tokens[0])
-    ax = ax or plt.subplots(figsize=(8, 0.3 + 1.15 * len(tokens)), layout="constrained")[1]
-    for row, (own, real, values) in enumerate(zip(tokens, mask, numbers, strict=True)):
-        top, last = -2.1 * row, int(np.flatnonzero(real)[-1])
-        for x, (token, is_real, value) in enumerate(zip(own, real, values, strict=True)):
-            colour = PALE if not is_real else COLOURS[4] if x == 0 else GREEN if x == last else BLUE
-            ink = GREY if not is_real else INK if x == 0 else "white"
-            ax.add_patch(Rectangle((x, top), 0.94, 0.94, color=colour))
-            ax.text(x + 0.47, top + 0.64, token, ha="center", va="center", fontsize=9, color=ink, parse_math=False)
-            ax.text(x + 0.47, top + 0.26, f"{value:.2f}", ha="center", va="center", fontsize=9, color=ink)
-        said = {f"CLS {values[0]:.2f}": "#B07800", f"last {values[last]:.2f}": GREEN}
-        said |= {
-            f"mean of tokens {values[real > 0].mean():.2f}": BLUE,
-            f"mean with padding {values.mean():.2f}": GREY,
-        }
-        for start, (text, colour) in zip((0, 0.155, 0.33, 0.66), said.items(), strict=True):
-            ax.text(start * width, top - 0.28, text, va="center", fontsize=9.5, color=colour)
-    ax.set(xlim=(-0.1, width + 0.1), ylim=(-2.1 * (len(tokens) - 1) - 0.55, 1.0))
-    ax.axis("off")
-    return ax
-
-
-def widths(found: Mapping[str, Mapping[int, float]], label: str, ax: Axes | None = None) -> Axes:
-    """A line per pooling: the value over the width to which a batch is padded."""
-    ax = ax or plt.subplots(figsize=(6, 2.3), layout="constrained")[1]
-    for (name, values), colour in zip(found.items(), (BLUE, ORANGE), strict=False):
-        ax.plot(list(values), list(values.values()), "o-", color=colour, label=name)
-    ticks = list(next(iter(found.values())))
-    ax.set(xscale="log", xlabel="padded to (tokens)", ylabel=label)
-    ax.set_xticks(ticks, list(map(str, ticks)))
-    ax.minorticks_off()
-    ax.legend(frameon=False, fontsize=9)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
 
 
 def cone(vectors: np.ndarray, centred: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -212,34 +129,6 @@ def _pairs(vectors: np.ndarray) -> np.ndarray:
     return (vectors @ vectors.T)[np.triu_indices(len(vectors), 1)]
 
 
-def cosines(
-    found: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    related: np.ndarray,
-    names: Sequence[str] = ("others", "related"),
-) -> np.ndarray:
-    """A column per model: the cosines of pairs as they come (above) and centred (below), related pairs in blue.
-
-    Args:
-        found: model -> (raw, centred), [pairs] each. related: bool [pairs]. names: of the two kinds of pairs.
-
-    Returns:
-        Axes [2, models]; a curve is the share of the pairs of its kind.
-    """
-    grid = plt.subplots(2, len(found), figsize=(7.6, 3.4), layout="constrained", sharex=True, squeeze=False)[1]
-    for column, (model, both) in enumerate(found.items()):
-        for ax, values, way in zip(grid[:, column], both, ("as they come", "centred"), strict=True):
-            for rows, colour, name in ((~related, GREY, names[0]), (related, BLUE, names[1])):
-                share = np.full(rows.sum(), 1 / rows.sum())
-                ax.hist(values[rows], bins=25, weights=share, alpha=0.6, color=colour, label=name)
-            ax.set_title(f"{model}, {way}: mean {values.mean():.2f}", fontsize=10)
-            ax.set_yticks([])
-            ax.spines[["top", "right", "left"]].set_visible(False)
-        grid[1, column].set_xlabel("cosine of two tags")
-        grid[0, column].set_ylabel("share of pairs")
-    grid[1, -1].legend(frameon=False, fontsize=9, loc="upper right")
-    return grid
-
-
 def two_users(
     panels: Mapping[str, tuple[np.ndarray, np.ndarray]], users: Sequence[str], names: Sequence[str]
 ) -> np.ndarray:
@@ -264,54 +153,6 @@ def two_users(
         ax.margins(0.12, 0.22)
         ax.spines[["top", "right"]].set_visible(False)
     return axes
-
-
-def maps(places: Mapping[str, np.ndarray], words: Mapping[str, Sequence[str]], groups: Sequence[str]) -> np.ndarray:
-    """`plots.word_map` per language, side by side, with one legend below. places: [n, 2] each."""
-    figure, axes = plt.subplots(1, len(places), figsize=(8, 4.3), layout="constrained", squeeze=False)
-    for ax, (language, own) in zip(axes[0], places.items(), strict=True):
-        word_map(own, words[language], groups, ax)
-        ax.get_legend().remove()
-        ax.set_title(language, fontsize=10)
-        ax.margins(0.16)
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
-    figure.canvas.draw()  # from now on each label has its size
-    for ax in axes[0]:
-        _apart(ax)
-    return axes[0]
-
-
-def _apart(ax: Axes) -> None:
-    """Move each label to the first side of its point where it covers no other label and no point."""
-    renderer = ax.figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    dots = [ax.transData.transform(label.xy) for label in ax.texts]  # type: ignore[attr-defined]
-    taken = [Bbox.from_extents(x - 3, y - 3, x + 3, y + 3) for x, y in dots]
-    sides = [(7, -3, "left"), (-7, -3, "right"), (0, 7, "center"), (0, -14, "center")]
-    sides += [
-        (9, 9, "left"),
-        (-9, 9, "right"),
-        (9, -14, "left"),
-        (-9, -14, "right"),
-        (0, 18, "center"),
-        (0, -25, "center"),
-    ]
-    for label in ax.texts:
-        label.set_fontsize(9)
-        for x, y, side in sides:
-            label.set(position=(x, y), ha=side)
-            box = label.get_window_extent(renderer)
-            inside = ax.bbox.x0 < box.x0 and box.x1 < ax.bbox.x1 and ax.bbox.y0 < box.y0 and box.y1 < ax.bbox.y1
-            if inside and not any(box.overlaps(other) for other in taken):
-                break
-        taken.append(box)
-        if abs(x) + abs(y) > 16:  # far from its point: a thin line joins them
-            ends = [label.xy, ax.transData.inverted().transform(_nearest(box, *ax.transData.transform(label.xy)))]  # type: ignore[attr-defined]
-            ax.add_line(Line2D(*np.transpose(ends), color=GREY, linewidth=0.6, zorder=0))
-
-
-def _nearest(box: Bbox, x: float, y: float) -> tuple[float, float]:
-    """The point of a box that is nearest to a place."""
-    return min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1)
 
 
 def side_by_side(name: str, found: Mapping[str, Sequence[tuple[str, float]]], ax: Axes | None = None) -> Axes:
@@ -362,53 +203,6 @@ def ranks(places: Mapping[str, Mapping[str, int]], of: int, ax: Axes | None = No
     return ax
 
 
-def heads(found: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> np.ndarray:
-    """A heat map per head: rows look, columns are looked at; the share is written where it is .2 or more."""
-    axes = plt.subplots(1, len(found), figsize=(8, 4), layout="constrained", squeeze=False)[1][0]
-    for ax, (name, (tokens, weights)) in zip(axes, found.items(), strict=True):
-        ax.imshow(weights, cmap="Blues", vmin=0, vmax=1)
-        for row, column in np.argwhere(np.asarray(weights) >= 0.2):
-            ink = "white" if weights[row, column] > 0.6 else INK
-            number = f"{weights[row, column]:.1f}".lstrip("0")
-            ax.text(column, row, number, ha="center", va="center", fontsize=8, color=ink)
-        ax.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=9)
-        ax.set_yticks(range(len(tokens)), tokens, fontsize=9)
-        ax.set_title(name, fontsize=10)
-    return axes
-
-
-def bars(values: Mapping[str, float], label: str, unit: str = "ms", ax: Axes | None = None) -> Axes:
-    """One bar each on a log axis, the value at its end."""
-    ax = ax or plt.subplots(figsize=(6.8, 0.7 + 0.34 * len(values)), layout="constrained")[1]
-    ax.barh(list(values), list(values.values()), color=BLUE)
-    for row, value in enumerate(values.values()):
-        ax.text(value * 1.1, row, f"{value:.3g} {unit}", va="center", fontsize=9)
-    ax.invert_yaxis()
-    ax.set(xscale="log", xlabel=label, xlim=(None, 4 * max(values.values())))
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
-def waste(lengths: Sequence[int], size: int) -> np.ndarray:
-    """Batches as rows of a grid, as the texts come and sorted by length: tokens blue, padding pale; two Axes."""
-    axes = plt.subplots(1, 2, figsize=(7.6, 2.4), layout="constrained", sharex=True, sharey=True)[1]
-    for ax, own, title in zip(
-        axes, (list(lengths), sorted(lengths)), ("as they come", "sorted by length"), strict=True
-    ):
-        image = np.zeros((len(own), max(own)))
-        for first in range(0, len(own), size):
-            batch = own[first : first + size]
-            image[first : first + len(batch), : max(batch)] = 1
-            for row, length in enumerate(batch, start=first):
-                image[row, :length] = 2
-        colours = np.array([[255, 255, 255], [221, 221, 221], [0, 114, 178]], dtype=np.uint8)
-        ax.imshow(colours[image.astype(int)], aspect="auto", interpolation="nearest")
-        ax.set(xlabel="tokens")
-        ax.set_title(f"{title}: {np.mean(image[image > 0] == 1):.0%} padding", fontsize=10)
-    axes[0].set_ylabel("texts")
-    return axes
-
-
 def ellipses(panels: Mapping[str, np.ndarray], names: Mapping[int, str]) -> np.ndarray:
     """Points in two dimensions with the ellipse of their covariance (two standard deviations), and the origin.
 
@@ -435,91 +229,20 @@ def ellipses(panels: Mapping[str, np.ndarray], names: Mapping[int, str]) -> np.n
     return axes
 
 
-def strips(values: Mapping[str, np.ndarray], label: str, ax: Axes | None = None) -> Axes:
-    """A row of points per group, with the median: a yardstick of what is near and what is far."""
-    ax = ax or plt.subplots(figsize=(7, 0.8 + 0.36 * len(values)), layout="constrained")[1]
+def strips(panels: Mapping[str, Mapping[str, np.ndarray]], label: str) -> np.ndarray:
+    """A row of points per group with its median, a panel per way: a yardstick of what is near and what is far."""
+    first = next(iter(panels.values()))
+    size = (8, 0.9 + 0.36 * len(first))
+    axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", sharey=True, squeeze=False)[1][0]
     rng = np.random.default_rng(0)
-    for row, ((_, some), colour) in enumerate(zip(values.items(), (GREY, BLUE, ORANGE), strict=False)):
-        few = some if len(some) < 400 else rng.choice(some, 400, replace=False)
-        ax.plot(few, row + rng.uniform(-0.25, 0.25, len(few)), ".", color=colour, markersize=4, alpha=0.6)
-        ax.plot([np.median(some)] * 2, [row - 0.35, row + 0.35], color="black", linewidth=1.5)
-        ax.text(1.005, row, f"{np.median(some):.2f}", va="center", fontsize=9, transform=ax.get_yaxis_transform())
-    ax.set_yticks(range(len(values)), list(values))
-    many = any(len(some) > 400 for some in values.values())
-    ax.set(ylim=(len(values) - 0.5, -0.5), xlabel=label + "; of many pairs 400 are drawn" * many)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
-def pieces_of_memory(models: Mapping[str, Mapping[str, float]], ax: Axes | None = None) -> Axes:
-    """A stacked bar per model: megabytes of each part, the total at the end."""
-    ax = ax or plt.subplots(figsize=(7, 0.9 + 0.36 * len(models)), layout="constrained")[1]
-    parts = list(next(iter(models.values())))
-    starts = np.zeros(len(models))
-    for part, colour in zip(parts, (ORANGE, BLUE), strict=True):
-        sizes = np.array([own[part] for own in models.values()])
-        ax.barh(list(models), sizes, left=starts, color=colour, label=part)
-        starts += sizes
-    for row, total in enumerate(starts):
-        ax.text(total * 1.01, row, f"{total:.0f} MB", va="center", fontsize=9)
-    ax.invert_yaxis()
-    ax.set(xlabel="MB in float32", xlim=(0, 1.15 * starts.max()))
-    ax.legend(frameon=False, fontsize=9, loc="lower right")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
-def moved(
-    found: Mapping[str, tuple[Sequence[str], np.ndarray]], changed: int, other: str, ax: Axes | None = None
-) -> Axes:
-    """A row of boxes per model: which token vectors move when one token is exchanged, and how far.
-
-    Args:
-        found: model -> (tokens, distances). changed: place of that token. other: what comes in its stead.
-    """
-    ax = ax or plt.subplots(figsize=(8, 0.55 + 0.75 * len(found)), layout="constrained")[1]
-    for row, (name, (tokens, far)) in enumerate(found.items()):
-        ax.text(-0.1, -row + 0.5, name, ha="right", va="center", fontsize=9.5)
-        for x, (token, distance) in enumerate(zip(tokens, far, strict=True)):
-            still = distance < 1e-4
-            ax.add_patch(
-                Rectangle((x, -row + 0.06), 0.94, 0.88, color=PALE if still else ORANGE if x == changed else BLUE)
-            )
-            text = f"{token}\n→ {other}" if x == changed else token
-            ink = INK if still else "white"
-            ax.text(x + 0.47, -row + 0.64, text, ha="center", va="center", fontsize=8.5, color=ink, parse_math=False)
-            ax.text(x + 0.47, -row + 0.22, f"{distance:.1f}", ha="center", va="center", fontsize=9, color=ink)
-    ax.set(xlim=(-2.3, len(tokens) + 0.1), ylim=(-len(found) + 0.9, 1.0))
-    ax.axis("off")
-    return ax
-
-
-def lottery(numbers: np.ndarray, names: Sequence[str], ax: Axes | None = None) -> Axes:
-    """The numbers that many drawn heads give two words, [draws, 2]: a dot per head; on the line both are equal."""
-    ax = ax or plt.subplots(figsize=(3.8, 3.3), layout="constrained")[1]
-    ax.plot(numbers[:, 0], numbers[:, 1], ".", color=BLUE, alpha=0.6)
-    reach = 1.1 * np.abs(numbers).max()
-    ax.plot([-reach, reach], [-reach, reach], color=ORANGE, linewidth=1)
-    ax.set(xlabel=f"number of {names[0]!r}", ylabel=f"number of {names[1]!r}", aspect="equal")
-    ax.set_title(f"{len(numbers)} untrained classifiers", fontsize=10)
-    ax.locator_params(nbins=5)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
-def way_of_a_text(steps: Sequence[tuple[str, str]], ax: Axes | None = None) -> Axes:
-    """Boxes from left to right with an arrow between them: (what it is, the thing itself)."""
-    ax = ax or plt.subplots(figsize=(8, 1.35), layout="constrained")[1]
-    for x, (title, content) in enumerate(steps):
-        ax.add_patch(Rectangle((x, 0), 0.84, 1, color="#CFE3F2"))
-        ax.text(x + 0.42, 1.08, title, ha="center", va="bottom", fontsize=9)
-        ax.text(x + 0.42, 0.5, content, ha="center", va="center", fontsize=9, parse_math=False)
-    for one, other in pairwise(range(len(steps))):
-        ax.add_patch(
-            FancyArrowPatch(
-                (one + 0.84, 0.5), (other, 0.5), arrowstyle="-|>", mutation_scale=13, color=INK, shrinkA=0, shrinkB=0
-            )
-        )
-    ax.set(xlim=(-0.05, len(steps) - 0.1), ylim=(-0.05, 1.35))
-    ax.axis("off")
-    return ax
+    for ax, (title, values) in zip(axes, panels.items(), strict=True):
+        for row, (some, colour) in enumerate(zip(values.values(), (GREY, BLUE, ORANGE), strict=False)):
+            ax.plot(some, row + rng.uniform(-0.25, 0.25, len(some)), ".", color=colour, markersize=3, alpha=0.5)
+            ax.plot([np.median(some)] * 2, [row - 0.35, row + 0.35], color="black", linewidth=1.5)
+            ax.annotate(f"{np.median(some):.2f}", (np.max(some), row), (6, 0), textcoords="offset points", va="center")
+        ax.margins(x=0.14)
+        ax.set(ylim=(len(values) - 0.5, -0.5), xlabel=label)
+        ax.set_title(title, fontsize=10)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(range(len(first)), list(first), fontsize=9)
+    return axes

@@ -1,4 +1,4 @@
-"""What notebook 02 measures, against slow or known answers."""
+"""What notebook 02 measures of a language model, against slow or known answers."""
 
 import numpy as np
 import pytest
@@ -18,76 +18,8 @@ def ds():
 
 
 @pytest.fixture(scope="module")
-def split(ds):
-    return klm.split(ds, "cold_item", fold=0)
-
-
-@pytest.fixture(scope="module")
 def minilm():
     return klm.TextEncoder.from_pretrained("minilm")
-
-
-@pytest.fixture(scope="module")
-def shop():
-    return klm.split(klm.load_dataset("shop", language="en"), "temporal")
-
-
-def test_a_taste_is_the_label_minus_the_users_mean_of_train(ds, split):
-    taste = trials.tastes(split)
-    rows = split.train[split.train["user_id"] == 677]
-    own = taste[[ds.users.index.get_loc(677)]].toarray()[0]
-    at = ds.items.index.get_indexer(rows["item_id"])
-    assert own[at] == pytest.approx(rows["label"] - rows["label"].mean()) and own.sum() == pytest.approx(0)
-    assert np.count_nonzero(own) <= len(rows)
-
-
-def test_the_true_labels_rank_best_and_constants_by_chance(ds, split):
-    labels = np.zeros((len(ds.users), len(ds.items)))
-    u, i = ds.users.index.get_indexer(split.test["user_id"]), ds.items.index.get_indexer(split.test["item_id"])
-    labels[u, i] = split.test["label"]
-    assert trials.auc(split, labels, np.eye(len(ds.items))).estimate() == 1
-    assert trials.auc(split, 0 * labels, np.eye(len(ds.items))).estimate() == 0.5
-
-
-def test_the_story_is_sorted_by_cosine_and_tells_what_came(ds, split):
-    items = trials.centred(trials.genres(ds), trials.in_train(split))
-    users = trials.unit(trials.tastes(split) @ items)
-    history, ranked = trials.story(split, 677, users, items)
-    assert [w > 0 for _, w in history] == [True] * 3 + [False] * 3
-    assert [c for _, c, _ in ranked] == sorted((c for _, c, _ in ranked), reverse=True)
-    assert len(ranked) == (split.test["user_id"] == 677).sum() and "Mission: Impossible" in [t for t, *_ in ranked]
-
-
-def test_genres_are_worth_something_and_shuffled_ones_nothing(ds):
-    table, dealt, shared = trials.films_worth(ds, {"genres": trials.genres(ds)}, [0, 1], shuffles=3)
-    assert table.shape == (2, 1) and table["genres"].min() > 0.54 > 0.53 > dealt.max() and 0.05 < shared < 0.2
-    found = trials.gains(table.assign(chance=[0.5, 0.51]), [("genres", "chance")], shared)
-    assert found["mean"].iloc[0] == pytest.approx(table["genres"].mean() - 0.505)
-    assert found["others low"].iloc[0] < found["mean"].iloc[0] < found["others high"].iloc[0]
-
-
-def test_one_direction_for_all_makes_one_list_until_the_users_are_centred(shop):
-    rng = np.random.default_rng(0)
-    users = rng.normal(size=(len(shop.dataset.users), 16)) + 20
-    items = rng.normal(size=(len(shop.dataset.items), 16))
-    ways = trials.centrings(shop, users, items)
-    assert trials.agreement(*ways["nothing"]) > 0.9 and abs(trials.agreement(*ways["users"])) < 0.1
-    shared = [trials.shared_top(*ways[way]) for way in ("nothing", "users")]
-    assert shared[0] > 5 > 1 > shared[1] and trials.shared_top(np.ones((3, 16)), items) == 10
-    assert np.linalg.norm(ways["both"][0], axis=1) == pytest.approx(np.ones(len(users)))
-
-
-def test_letters_know_only_letters():
-    encode = trials.letters(["basketball", "table tennis", "green tea", "black tea", "teapot"] * 5, width=4)
-    green, black, ball = encode(["green tea", "black tea", "basketball"])
-    assert green @ black > green @ ball
-
-
-def test_shop_worth_has_a_row_for_each_reader(shop, minilm):
-    found = trials.shop_worth({"en": shop.dataset}, {"minilm": minilm}, shuffles=2)
-    assert set(found["rows"]) == {"minilm, en", "letters, en"}
-    value, low, high = found["rows"]["minilm, en"]
-    assert low < value < high and value > 0.6
 
 
 def test_sixty_tags_are_paired_and_neighbours_counted():
@@ -132,13 +64,6 @@ def test_the_choice_sees_unknown_tokens(minilm):
     table = trials.choice({"minilm": minilm}, {n: klm.load_dataset("shop", language=n) for n in ("zh", "en")}, texts=2)
     assert table.loc[("minilm", "zh"), "unknown tokens"] > 0.5 and table.loc[("minilm", "en"), "unknown tokens"] < 0.01
     assert (table["low"] <= table["own topic"]).all() and table["texts a second"].dtype.kind == "i"
-
-
-def test_the_yardstick_has_all_pairs_and_minilm_no_prefix(minilm):
-    words, topic = trials.sixty()
-    marks = trials.yardstick(minilm, words["en"], topic)
-    assert [len(v) for v in marks.values()] == [60 * 59 // 2 - 120, 120, 60]
-    assert marks["same word, no prefix"] == pytest.approx(np.ones(60), abs=1e-5)
 
 
 def test_the_ways_are_timed_and_padding_costs(minilm):
@@ -193,24 +118,25 @@ def test_the_head_that_is_taken_out_is_the_librarys(minilm):
     assert tokens[int(share[7].argmax())] == "alien"
 
 
-def test_with_the_mask_nothing_flows_to_the_left(minilm):
-    one, other = "the film about a shark is old", "the film about a ghost is old"
-    tokens, moved = trials.movement(trials.left_only(minilm), one, other)
-    at = tokens.index("shark")
-    assert moved[:at].max() < 1e-4 < 1 < moved[at:].min() and trials.movement(minilm, one, other)[1].min() > 1
+def test_the_yardstick_has_all_pairs_and_minilm_no_prefix(minilm):
+    words, topic = trials.sixty()
+    marks = trials.yardstick(minilm, words["en"], topic)
+    for own in marks.values():
+        assert [len(v) for v in own.values()] == [60 * 59 // 2 - 120, 120, 60]
+        assert own["same word, no prefix"] == pytest.approx(np.ones(60), abs=1e-5)
+    means = [np.concatenate([own["two topics"], own["one topic"]]).mean() for own in marks.values()]
+    assert list(marks) == ["as they come", "centred"]
+    assert means[0] > 0.1 and means[1] == pytest.approx(-1 / 59, abs=0.01)
 
 
-def test_the_lottery_is_that_of_the_library(minilm):
-    from transformers import BertForSequenceClassification
+def test_a_neighbour_is_the_same_whatever_the_length():
+    vectors = np.random.default_rng(0).normal(size=(30, 8))
+    assert trials.same_neighbour(vectors, 2 * vectors) == 1
+    assert trials.same_neighbour(vectors, vectors[::-1]) < 0.3
 
-    numbers = trials.head_lottery(minilm, ["book", "car"], draws=300)
-    assert numbers.shape == (300, 2) and abs(numbers.mean()) < 0.01
-    config = type(minilm.model.config).from_dict(minilm.model.config.to_dict() | {"num_labels": 3})
-    theirs = []
-    for seed in range(30):
-        torch.manual_seed(seed)
-        head = BertForSequenceClassification(config).eval()
-        head.bert.load_state_dict(minilm.model.state_dict(), strict=False)
-        with torch.inference_mode():
-            theirs.append(float(head(**minilm.tokenizer("book", return_tensors="pt")).logits.mean()))
-    assert 0.5 < np.std(theirs) / numbers[:, 0].std() < 2
+
+def test_the_way_of_a_text_ends_in_its_vector(minilm):
+    steps = dict(trials.way_of(minilm, "Alien", "Alien (1979). Horror."))
+    assert steps["a film"] == "Alien" and steps["a sentence"] == "Alien (1979).\nHorror."
+    assert f"{len(minilm.tokenize(['Alien (1979). Horror.'])[0])} tokens" in steps
+    assert steps["their mean"].startswith(f"{minilm.encode(['Alien (1979). Horror.'])[0][0]:+.2f}")
