@@ -121,34 +121,6 @@ def chinese() -> None:
     plt.rcParams["font.family"] = ["DejaVu Sans", font_manager.FontProperties(fname=path).get_name()]
 
 
-def word_map(places: np.ndarray, words: Sequence[str], groups: Sequence[str], ax: Axes | None = None) -> Axes:
-    """Words at their places in two dimensions, each group in a colour and a marker of its own.
-
-    Args:
-        places: float [n, 2].
-        words, groups: [n].
-
-    Raises:
-        ConfigError: not one place, word and group for each.
-    """
-    places = np.asarray(places)
-    if places.shape != (len(words), 2) or len(words) != len(groups):
-        found = f"places {places.shape}, {len(words)} words, {len(groups)} groups"
-        remedy = "give one place [2] and one group for each word"
-        raise ConfigError("words, places and groups do not pair up", "word_map", found, remedy=remedy)
-    ax = ax or plt.subplots(figsize=(7.5, 4.6), layout="constrained")[1]
-    names = list(dict.fromkeys(groups))
-    for name, colour, marker in zip(names, _cycle(len(names)), _cycle(len(names), "osD^vP*X"), strict=True):
-        rows = [i for i, group in enumerate(groups) if group == name]
-        ax.scatter(places[rows, 0], places[rows, 1], color=colour, marker=marker, s=36, label=_as_it_is(name))
-        for i in rows:
-            ax.annotate(_as_it_is(words[i]), places[i], xytext=(4, 3), textcoords="offset points", fontsize=8)
-    ax.set(xticks=[], yticks=[])
-    ax.margins(0.08)
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    return ax
-
-
 def flow(steps: Mapping[str, str], title: str = "", ax: Axes | None = None) -> Axes:
     """Boxes and arrows, from what comes in (bottom) to what comes out (top).
 

@@ -32,15 +32,14 @@ def test_the_font_covers_every_character_of_the_notebooks_and_of_the_shop(checko
 
 def test_chinese_labels_are_drawn_without_a_missing_glyph(recwarn):
     plots.chinese()
-    ax = plots.word_map(np.eye(2), ["手机", "phone"], ["技", "b"])
-    ax.figure.canvas.draw()
+    plots.forest({"手机": (0.1, 0.0, 0.2)}, "技").figure.canvas.draw()
     assert [str(w.message) for w in recwarn if "Glyph" in str(w.message)] == []
 
 
 def test_without_the_font_a_glyph_would_be_missing(recwarn):
     """The test above can fail."""
     plt.rcParams["font.family"] = ["DejaVu Sans"]
-    plots.word_map(np.eye(2), ["手机", "phone"], ["技", "b"]).figure.canvas.draw()
+    plots.forest({"手机": (0.1, 0.0, 0.2)}, "技").figure.canvas.draw()
     assert [w for w in recwarn if "Glyph" in str(w.message)]
 
 
@@ -56,13 +55,6 @@ def test_the_picture_of_a_split_has_the_colour_of_each_row(name):
     part = 1 + there.index(True) if any(there) else 0
     assert cells[0, 3] == part
     assert set(np.unique(cells)) == {0, 1, 2, 3}
-
-
-def test_a_map_of_words_tells_groups_apart_by_colour_and_marker():
-    places = np.random.default_rng(0).normal(size=(14, 2))
-    ax = plots.word_map(places, [f"w{i}" for i in range(14)], [f"g{i}" for i in range(14)])
-    looks = {(c.get_facecolor().tobytes(), c.get_paths()[0].vertices.tobytes()) for c in ax.collections}
-    assert len(looks) == 14 and len(ax.texts) == 14
 
 
 def test_boxes_stand_above_what_goes_into_them_and_beside_each_other():
@@ -97,7 +89,6 @@ def test_dollars_are_drawn_as_they_are(text):
     axes = [
         plots.training_curves({text: history}),
         plots.forest({text: (0.1, 0.0, 0.2)}, text),
-        plots.word_map(np.eye(2), [text, "b"], [text, "g"]),
         plots.flow({"score": text.replace(" ", "_")}, text),
     ]
     for ax in axes:
@@ -106,7 +97,7 @@ def test_dollars_are_drawn_as_they_are(text):
         labels = [*ax.texts, *legend, *ax.get_yticklabels(), ax.xaxis.label, ax.title]
         found = [label for label in labels if "$" in label.get_text()]
         assert found and not any(cbook.is_math_text(label.get_text()) for label in found)
-    assert text.replace("_", " ") in drawn(axes[2].texts) + drawn(axes[3].texts)
+    assert text.replace("_", " ") in drawn(axes[2].texts)
 
 
 def test_a_dollar_would_be_a_formula():
@@ -123,12 +114,6 @@ def test_what_has_no_interval_is_not_drawn_as_different():
     )
     clear, none, unclear = (line.get_color() for line in ax.lines[1:6:2])
     assert clear != none == unclear
-
-
-@pytest.mark.parametrize(("words", "groups"), [("ab", "ab"), ("abc", "ab"), ("abcd", "abcd")])
-def test_each_word_has_a_place(words, groups):
-    with pytest.raises(klm.ConfigError, match="pair up"):
-        plots.word_map(np.zeros((3, 2)), words, groups)
 
 
 def test_a_dot_for_each_fold_that_was_run_and_two_intervals_below():

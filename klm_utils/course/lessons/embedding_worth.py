@@ -4,6 +4,7 @@ Vectors are float [n, width], one row per item in the order of `ds.items`, unles
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -105,11 +106,13 @@ def auc(split: Split, users: np.ndarray, items: np.ndarray) -> intervals.Statist
     return intervals.user_auc(test["user_id"].to_numpy(), test["label"].to_numpy(float), scores)
 
 
-def shuffled(split: Split, users: Callable[[np.ndarray], np.ndarray], items: np.ndarray, draws: int) -> np.ndarray:
+def shuffled(
+    split: Split, users: np.ndarray | Callable[[np.ndarray], np.ndarray], items: np.ndarray, draws: int
+) -> np.ndarray:
     """`auc` with the vectors of the items given to other items, [draws]: what this reader reaches by chance.
 
     Args:
-        users: from vectors of the items to vectors of the users, which may depend on them.
+        users: their vectors, or a function that makes them from those of the items.
     """
     u, i = places(split)
     liked = split.test["label"].to_numpy() == 1
@@ -119,7 +122,7 @@ def shuffled(split: Split, users: Callable[[np.ndarray], np.ndarray], items: np.
     rng, found = np.random.default_rng(0), []
     for _ in range(draws):
         x = items[rng.permutation(len(items))].astype("float32")
-        scores = np.einsum("rd,rd->r", users(x)[u], x[i])
+        scores = np.einsum("rd,rd->r", (users(x) if callable(users) else users)[u], x[i])
         gap = scores[pairs["row_x"].to_numpy()] - scores[pairs["row_y"].to_numpy()]
         found.append(weight @ (np.sign(gap.round(6)) + 1) / 2)
     return np.array(found)
@@ -139,14 +142,15 @@ def films_worth(ds: RecDataset, readers: Mapping, folds: Sequence[int], shuffles
     Args:
         readers: name -> vectors of the items, or a function that makes them from a split.
     """
-    rows, bands, shared = {}, {name: np.zeros((len(folds), shuffles)) for name in readers}, []
+    rows: dict[int, dict] = {}
+    bands, shared = {name: np.zeros((len(folds), shuffles)) for name in readers}, []
     for number, fold in enumerate(folds):
         split = split_of(ds, "cold_item", fold=fold)
         taste, known, rows[fold] = tastes(split).astype("float32"), in_train(split), {}
         for name, vectors in readers.items():
             x = centred(vectors(split) if callable(vectors) else vectors, known)
             rows[fold][name] = auc(split, taste @ x, x).estimate()
-            bands[name][number] = shuffled(split, lambda x, taste=taste: taste @ x, x, shuffles)
+            bands[name][number] = shuffled(split, partial(np.matmul, taste), x, shuffles)
         shared.append(len(split.test) / len(split.train))
     means = {name: band.mean(0) for name, band in bands.items()}
     return FilmsWorth(pd.DataFrame(rows).T.rename_axis("fold"), means, float(np.mean(shared)))
@@ -194,7 +198,7 @@ def shop_worth(shops: Mapping[str, RecDataset], encoders: Mapping[str, TextEncod
             users, items = centrings(split, *shop_vectors(split, encode))["both"]
             stat = auc(split, users, items)
             found[f"{name}, {language}"] = (stat.estimate(), *intervals.interval(stat, n_boot=500))
-            bands[f"{name}, {language}"] = shuffled(split, lambda _, users=users: users, items, shuffles)
+            bands[f"{name}, {language}"] = shuffled(split, users, items, shuffles)
     return found, bands
 
 
