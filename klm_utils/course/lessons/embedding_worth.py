@@ -4,7 +4,6 @@ Vectors are float [n, width], one row per item in the order of `ds.items`, unles
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -150,7 +149,7 @@ def films_worth(ds: RecDataset, readers: Mapping, folds: Sequence[int], shuffles
         for name, vectors in readers.items():
             x = centred(vectors(split) if callable(vectors) else vectors, known)
             rows[fold][name] = auc(split, taste @ x, x).estimate()
-            bands[name][number] = shuffled(split, partial(np.matmul, taste), x, shuffles)
+            bands[name][number] = shuffled(split, taste.dot, x, shuffles)
         shared.append(len(split.test) / len(split.train))
     means = {name: band.mean(0) for name, band in bands.items()}
     return FilmsWorth(pd.DataFrame(rows).T.rename_axis("fold"), means, float(np.mean(shared)))
