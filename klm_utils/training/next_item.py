@@ -137,12 +137,12 @@ def fit_next(
         raise ConfigError("the model was built for other items", "fit_next(model)", len(model.items), remedy=remedy)
     if not (histories := sequences(split)):
         raise DataError("nobody chose two things", "split.train", f"{len(split.train)} rows", "a history to learn from")
+    before = copied(dict(model.named_parameters()))
     run = _Run(model, windows(histories, model.items, model.length), config)
     path = None if checkpoint_dir is None else Path(checkpoint_dir).expanduser() / RUN
     if path and path.exists():
         run.load(path)
     valid = asked(split, "valid", config.ties, ASKED)
-    before = copied(run.weights)
     try:
         while not run.ended():
             loss = run.epoch()
@@ -168,6 +168,8 @@ class _Run:
 
     def __init__(self, model: SASRec, window: Tensor, config: NextConfig):
         self.model, self.window, self.config = model, window, config
+        if config.loss != "softmax":  # one of 1 + negatives is right: else the first epochs teach nothing but this
+            model.bias.data.fill_(-math.log(config.negatives))
         self.weights: Weights = dict(model.named_parameters())
         self.average, self.best = copied(self.weights), copied(self.weights)
         self.optimizer = torch.optim.AdamW(self.weights.values(), config.lr, (0.9, 0.98), weight_decay=config.decay)
