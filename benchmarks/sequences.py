@@ -1,16 +1,19 @@
 """What comes next: losses, what items start from, codes in place of ids, order; by three protocols.
 
-    python benchmarks/sequences.py [last] [time] [new]   # about an hour on one core; docs/results/sequences_*.json
+    python benchmarks/sequences.py [last] [time] [new] [all]   # an hour on one core; docs/results/sequences_*.json
 
 last: the last liked film of each user, seeds 0 to 2 of the main rows. time: 2,000 choices of the last tenth of the log,
-each asked when it is made. new: films that are new in folds 0 to 2, among themselves. Valid picks the epoch of each.
-Settings were tried on valid of "last" with seed 0 (length of windows, width, dropout, size of the first vectors).
+each asked when it is made. new: films that are new in folds 0 to 2, among themselves; all: the same among all films.
+Valid picks the epoch of each. Settings were tried on valid of "last" with seed 0 (length of windows, width, dropout,
+size of the first vectors).
 """
 
 import hashlib
 import sys
 from functools import cache, partial
 from pathlib import Path
+
+import numpy as np
 
 import klm_utils as klm
 from klm_utils.course.lessons import codes, sequence_trials
@@ -38,10 +41,24 @@ def closed(kind, **options):
     return lambda split, seed: kind(split.dataset.items.index, **options).fit(next_item.sequences(split))
 
 
+FITTED: dict = {}  # for what is measured in two ways
+
+
+def with_slot(build):
+    """The same model, and the nearest new item at place ten."""
+    return lambda split, seed: sequence_trials.Slot(build(split, seed), texts(), known_items(split))
+
+
 def trained(ties, items="text start", config=None, mixed=False):
     """A builder of a SASRec, or of a speller; items: what an item's vector comes from."""
 
     def build(split, seed):
+        key = split.protocol, seed, ties, items, str(config), mixed
+        if key not in FITTED:
+            FITTED[key] = fit(split, seed)
+        return FITTED[key]
+
+    def fit(split, seed):
         ids, known = split.dataset.items.index, known_items(split)
         text, facts = principal(texts(), known), None
         options = {"seed": seed}
@@ -55,7 +72,7 @@ def trained(ties, items="text start", config=None, mixed=False):
             facts = principal(fact_vectors(split), known)
             options |= {"vectors": facts} if items == "facts + ids" else {"vectors": facts, "ids": False}
         if items == "facts and text":
-            options |= {"vectors": klm_both(text, facts), "ids": False}
+            options |= {"vectors": np.hstack([text, facts]), "ids": False}
         if items.startswith("codes"):
             _, kind, size = items.split()
             own = codes.residual_codes(texts(), known, int(size), seed=seed)
@@ -69,12 +86,6 @@ def trained(ties, items="text start", config=None, mixed=False):
         return sequence_trials.Mixed(model, seed) if mixed else model
 
     return build
-
-
-def klm_both(text, facts):
-    import numpy as np
-
-    return np.hstack([text, facts])
 
 
 def main(kinds: list[str]) -> None:
@@ -110,14 +121,17 @@ def main(kinds: list[str]) -> None:
         elif kind == "time":
             how = {"measure": partial(next_item.evaluate_next, most=2000), "stamp": mark}
             split = klm.split(ds, "temporal")
-            show(experiment.run(simple | main_rows | others, split, keep=RESULTS / "sequences_time.json", **how))
+            more = others | {"SASRec and a slot": with_slot(main_rows["SASRec"])}
+            show(experiment.run(simple | main_rows | more, split, keep=RESULTS / "sequences_time.json", **how))
         else:
             alone = {"SASRec, facts alone": fit("facts alone"), "SASRec, facts and text alone": fit("facts and text")}
             names = ("SASRec, ids", "SASRec, text + ids", "SASRec, text alone", "codes, 32", "codes, 32, dealt")
             rows = {"SASRec": main_rows["SASRec"]} | {name: others[name] for name in names} | alone
-            how = {"measure": partial(next_item.evaluate_next, among="part"), "stamp": mark}
+            if kind == "all":
+                rows |= {"SASRec and a slot": with_slot(main_rows["SASRec"])}
             splits = {fold: klm.split(ds, "cold_item", fold=fold) for fold in range(3)}
-            show(experiment.run(rows, splits, keep=RESULTS / "sequences_new.json", **how))
+            how = {"measure": partial(next_item.evaluate_next, among="part" if kind == "new" else "all"), "stamp": mark}
+            show(experiment.run(rows, splits, keep=RESULTS / f"sequences_{kind}.json", **how))
 
 
 def show(runs) -> None:
@@ -126,4 +140,4 @@ def show(runs) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["last", "time", "new"])
+    main(sys.argv[1:] or ["last", "time", "new", "all"])

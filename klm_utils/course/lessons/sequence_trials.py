@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from klm_utils.data.histories import padded
+from klm_utils.data.histories import counted, padded
 from klm_utils.data.schema import RecDataset
 from klm_utils.data.splits import Split
 from klm_utils.evaluation.next_item import rank_next
@@ -83,6 +83,31 @@ class Mixed:
     def predict(self, histories: Sequence[Sequence]) -> np.ndarray:
         rng = np.random.default_rng(self.seed)
         return self.model.predict([[past[at] for at in rng.permutation(len(past))] for past in histories])
+
+
+class Slot:
+    """A model whose list ends, at place `at`, with the new item that is nearest to the last items of the history.
+
+    Args:
+        vectors: of the items' texts, float [items, dim]. known: which items train has, bool [items].
+        last: so many items of the history are averaged.
+    """
+
+    def __init__(self, model: NextItem, vectors: np.ndarray, known: np.ndarray, at: int = 10, last: int = 3):
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        self.model, self.items, self.unit, self.known, self.at, self.last = model, model.items, unit, known, at, last
+        self.name = f"{model.name} and a slot for new items"
+
+    def predict(self, histories: Sequence[Sequence]) -> np.ndarray:
+        scores = self.model.predict(histories)
+        met = counted(histories, self.items) > 0
+        ranked = np.sort(np.where(met | ~self.known, -np.inf, scores), axis=1)[:, ::-1]
+        scores = np.where(self.known, scores, scores.min() - 1)  # one new item at a time, and it in the slot
+        place = padded(histories, self.items, self.last)
+        near = np.stack([self.unit[row[row >= 0]].mean(0) for row in place]) @ self.unit.T
+        nearest = np.where(self.known | met, -np.inf, near).argmax(1)
+        scores[np.arange(len(scores)), nearest] = (ranked[:, self.at - 2] + ranked[:, self.at - 1]) / 2
+        return scores
 
 
 def listening(model: NextItem, rows: pd.DataFrame, k: int = 10, seed: int = 0) -> dict[str, float]:

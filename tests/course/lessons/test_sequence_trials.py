@@ -64,6 +64,15 @@ def test_who_does_not_listen_gives_the_same_list_to_everybody(small):
     assert hearing["shared"] < 0.9 and hearing["own"] != hearing["other"]
 
 
+def test_a_slot_holds_the_nearest_new_item_and_moves_only_what_is_behind_it():
+    x = np.eye(6)[[0, 0, 1, 2, 0, 1]] + 0.01 * np.arange(6)[:, None]
+    known = np.array([True, True, True, True, False, False])
+    model = Popular(range(6)).fit([[1, 2, 3, 0], [1, 2, 3], [1, 2], [1]])
+    scores = lesson.Slot(model, x, known, at=2, last=1).predict([[0], [2]])
+    scores[[0, 1], [0, 2]] = -1  # what was met is no candidate
+    assert np.argsort(-scores, axis=1)[:, :3].tolist() == [[1, 4, 2], [1, 5, 3]]
+
+
 def test_times_of_a_log(films):
     found = lesson.tied(films.interactions)
     assert sum(found.values()) == pytest.approx(1.0) and 0.4 < found["the same second"] < 0.6
