@@ -72,7 +72,7 @@ def first_step(lora: Callable[..., torch.Tensor], dense: torch.nn.Linear, rank: 
         out = lora(x, W, b, A, B, 2 * rank)
         loss = out.square().sum() + 0 * (A.sum() + B.sum())  # the zeros: for an answer without A and B
         slopes = torch.autograd.grad(loss, [A, B])
-        rows[start] = {"output moves by": (out - x @ W.T - b).abs().max().item()}
+        rows[start] = {"output moves by": (out - (x @ W.T + b)).abs().max().item()}
         rows[start] |= {
             f"gradient of {name}": "not 0" if slope.any() else "0" for name, slope in zip("AB", slopes, strict=True)
         }
