@@ -45,19 +45,18 @@ def kept_epochs(curves: Curves, setting: str) -> dict[int, int]:
 
 
 def equal_epochs(curves: Curves, full: str, still: str, starts: int = 60) -> dict[str, pd.DataFrame]:
-    """`picks` of models that all had their epochs, whatever valid said on the way.
+    """`picks` of models that all had their epochs, whatever valid said on the way; early: up to `starts`, late: after.
 
     Args:
         full: the setting in which the language model learns after epoch `starts`.
         still: the same run with a language model that stands still to the end.
     """
-    last = f"{starts + 1} to {max(len(one['valid']) for one in curves[full].values())}"
     found = {"no text": "no text, all epochs", "frozen": "frozen, setting 0"}
     found |= {"frozen, shuffled": "frozen, shuffled, all epochs", "full": full}
     picked = {name: picks(curves, [setting]) for name, setting in found.items()}
-    picked[f"full, {last}"] = picks(curves, [full], first=starts + 1)
-    picked[f"frozen, continued, {last}"] = picks(curves, [still], first=starts + 1)
-    picked[f"frozen, continued, 1 to {starts}"] = picks(curves, [still], last=starts)
+    picked["full late"] = picks(curves, [full], first=starts + 1)
+    picked["still late"] = picks(curves, [still], first=starts + 1)
+    picked["still early"] = picks(curves, [still], last=starts)
     return picked
 
 

@@ -268,12 +268,12 @@ def spent(steps: int, stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def seconds_and_peaks(costs: dict[str, dict[str, float]]) -> pd.DataFrame:
-    """Seconds of an epoch and MB of the peak by mode, plain and with checkpointing, as far as they were measured."""
-    columns = {"seconds": "seconds an epoch", "peak_mb": "peak, MB"}
+    """Seconds of an epoch and MB of the peak by mode, plain and with checkpointing, as text; - where none is there."""
+    columns = {"seconds": ("seconds an epoch", ".1f"), "peak_mb": ("peak, MB", ".0f")}
     rows = {
         mode: {
-            label + how: costs.get(f"minilm {mode}{key}", {}).get(column, float("nan"))
-            for column, label in columns.items()
+            label + how: format(costs[name][column], form) if (name := f"minilm {mode}{key}") in costs else "-"
+            for column, (label, form) in columns.items()
             for key, how in (("", ""), (" checkpointing", ", checkpointing"))
         }
         for mode in modes.MODES

@@ -84,9 +84,9 @@ def test_time_and_teaching_are_picked_on_their_own():
     curves |= {"frozen, setting 0": CURVES["a"], "taught": CURVES["b"]}
     found = equal_epochs(curves, "taught", "still", starts=1)
     assert found["full"].equals(picks(curves, ["taught"])) and len(found) == 7
-    assert found["full, 2 to 2"]["valid, each fold"].tolist() == [0.4, 0.3, 0.5]
-    assert found["frozen, continued, 2 to 2"]["valid, each fold"].tolist() == [0.6, 0.2, 0.8]
-    assert found["frozen, continued, 1 to 1"]["valid, each fold"].tolist() == [0.5, 0.1, 0.7]
+    assert found["full late"]["valid, each fold"].tolist() == [0.4, 0.3, 0.5]
+    assert found["still late"]["valid, each fold"].tolist() == [0.6, 0.2, 0.8]
+    assert found["still early"]["valid, each fold"].tolist() == [0.5, 0.1, 0.7]
 
 
 def test_a_model_without_epochs_has_one_value():

@@ -106,10 +106,9 @@ def test_what_was_not_timed_is_what_is_stored():
     spent = training_trials.spent(0, stored)
     assert spent == {"costs": stored["costs"], "times_less": stored["times_less"]}
     table = training_trials.seconds_and_peaks(spent["costs"])
-    full = stored["costs"]["minilm full"], stored["costs"]["minilm full checkpointing"]
-    assert table.loc["full"].tolist() == [one[key] for key in ("seconds", "peak_mb") for one in full]
-    assert table.loc["frozen"].isna().sum() == 2, "nothing to go back through"
-    seconds, peak = table["seconds an epoch"], table["peak, MB"]
+    assert table.loc["full"].tolist() == ["11.1", "15.2", "1322", "1044"]
+    assert (table.loc["frozen"] == "-").sum() == 2, "nothing to go back through"
+    seconds, peak = table["seconds an epoch"].astype(float), table["peak, MB"].astype(float)
     assert seconds["full"] > 100 * seconds["frozen"] and peak["adapter"] > peak["full"] > peak["partial"]
 
 
