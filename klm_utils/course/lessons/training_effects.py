@@ -64,7 +64,7 @@ def first_step(lora: Callable[..., torch.Tensor], dense: torch.nn.Linear, rank: 
         lora: (x, W, b, A, B, alpha) -> the output.
     """
     W, b = dense.weight.detach(), dense.bias.detach()
-    draw, rows = torch.Generator().manual_seed(0), {}
+    draw, rows = torch.Generator().manual_seed(0), dict[str, list]()
     x = torch.randn(5, W.shape[1], generator=draw)
     for start, size in (("A random, B = 0", 0.05), ("both 0", 0.0)):
         A = (size * torch.randn(rank, W.shape[1], generator=draw)).requires_grad_()
@@ -72,11 +72,10 @@ def first_step(lora: Callable[..., torch.Tensor], dense: torch.nn.Linear, rank: 
         out = lora(x, W, b, A, B, 2 * rank)
         loss = out.square().sum() + 0 * (A.sum() + B.sum())  # the zeros: for an answer without A and B
         slopes = torch.autograd.grad(loss, [A, B])
-        rows[start] = {"output moves by": (out - (x @ W.T + b)).abs().max().item()}
-        rows[start] |= {
-            f"gradient of {name}": "not 0" if slope.any() else "0" for name, slope in zip("AB", slopes, strict=True)
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+        moves = (out - (x @ W.T + b)).abs().max().item()
+        rows[start] = [moves, *("not 0" if slope.any() else "0" for slope in slopes)]
+    columns = ["output moves by", "gradient of A", "gradient of B"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def nearest(vectors: torch.Tensor, place: int, titles: Sequence[str], k: int = 6) -> list[str]:
