@@ -84,6 +84,7 @@ def dots(
     ax.set_yticks(range(differences.shape[1]), [_as_it_is(str(name)) for name in differences])
     ax.set_ylim(differences.shape[1] - 0.4, -0.5)
     ax.set_xlabel(_as_it_is(f"{label}; a dot is a fold, the bar their mean"))
+    ax.locator_params(axis="x", nbins=6)  # so that their labels do not touch
     return _plain(ax)
 
 

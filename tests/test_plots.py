@@ -127,3 +127,5 @@ def test_a_dot_for_each_fold_that_was_run_and_two_intervals_below():
     assert [list(line.get_xdata()) for line in bars] == [[0.15, 0.25], [0.1, 0.3], [-0.05, 0.05], [-0.2, 0.2]]
     assert [line.get_color() for line in bars] == ["black"] * 2 + ["#999999"] * 2
     assert bars[0].get_linewidth() > bars[1].get_linewidth()
+    wide = plots.dots(pd.DataFrame({"a - b": [-0.024, 0.15]}), "nDCG")
+    assert len(wide.get_xticks()) <= 8, "their labels do not touch"

@@ -94,6 +94,23 @@ def test_equal_epochs_for_the_rival_leave_little_of_training_the_language_model(
     assert 0.016 < looked.mean() < 0.018, "what picking the epoch on test would bring"
 
 
+def test_a_frozen_run_continued_tells_time_from_teaching(ten):
+    """What the course says: time alone brings next to nothing, teaching .007 to .015, not clear for other films."""
+    longer = course.results("folds_longer")
+    still, full = "frozen, settings of full, 68 epochs", "full, long head"
+    assert max(longer["apart"][still].values()) == 0, "the same run up to epoch 60"
+    assert max(longer["apart"]["frozen, 68 epochs"].values()) <= 0.0002
+    curves = course.results("folds_curves")["curves"] | longer["curves"]
+    picked = picking.equal_epochs(curves, full, still)
+    pairs = [("still late", "still early"), ("full late", "still late")]
+    for way in ("valid, each fold", "valid, all folds"):
+        _, found = picking.differences(picked, pairs, way, ten.pooled["full"].shared)
+        time, teaching = found["difference"]
+        assert 0.002 < time < 0.0035 and 0.007 < teaching < 0.0155 and (found["p others"] > 0.05).all()
+    at_last = [curves[full][fold]["test"][-1] - curves[still][fold]["test"][-1] for fold in curves[full]]
+    assert 0.0135 < sum(at_last) / 10 < 0.0145 and sum(d > 0 for d in at_last) == 8
+
+
 def test_the_stored_full_scale_run_does_not_lose_where_films_are_known(stored):
     tables, gains = stored["metrics"]["tables"], stored["metrics"]["gains"]
     known, new = tables["random, label"], tables["cold_item, label"]

@@ -1,6 +1,6 @@
 """What notebook 05 asks of stored curves: what each way of picking an epoch and a setting reaches on test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ from scipy import stats
 from klm_utils.evaluation import intervals
 
 Curves = Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]  # setting -> fold -> "valid", "test" -> by epoch
+WAYS = ("valid, each fold", "valid, all folds", "test (cheating)")
 
 
 def picks(curves: Curves, settings: Sequence[str], first: int = 1, last: int | None = None) -> pd.DataFrame:
@@ -35,13 +36,46 @@ def picks(curves: Curves, settings: Sequence[str], first: int = 1, last: int | N
         used = [k for k, other in enumerate(folds) if (other + 1) % (max(folds) + 1) != fold] or [place]
         best = valid[place].argmax(), valid[used].mean(0).argmax(), test[place].argmax()
         rows[fold] = test[place][list(best)]
-    columns = ["valid, each fold", "valid, all folds", "test (cheating)"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("fold")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(WAYS)).rename_axis("fold")
 
 
 def kept_epochs(curves: Curves, setting: str) -> dict[int, int]:
     """The epoch that the valid of each fold keeps, counted from 1: fold -> epoch."""
     return {int(fold): 1 + int(np.argmax(one["valid"])) for fold, one in curves[setting].items()}
+
+
+def equal_epochs(curves: Curves, full: str, still: str, starts: int = 60) -> dict[str, pd.DataFrame]:
+    """`picks` of models that all had their epochs, whatever valid said on the way; early: up to `starts`, late: after.
+
+    Args:
+        full: the setting in which the language model learns after epoch `starts`.
+        still: the same run with a language model that stands still to the end.
+    """
+    found = {"no text": "no text, all epochs", "frozen": "frozen, setting 0"}
+    found |= {"frozen, shuffled": "frozen, shuffled, all epochs", "full": full}
+    picked = {name: picks(curves, [setting]) for name, setting in found.items()}
+    picked["full late"] = picks(curves, [full], first=starts + 1)
+    picked["still late"] = picks(curves, [still], first=starts + 1)
+    picked["still early"] = picks(curves, [still], last=starts)
+    return picked
+
+
+def same_for_all(values: pd.Series) -> pd.DataFrame:
+    """What a model without epochs reaches on test of each fold, in the columns of `picks`."""
+    return pd.DataFrame(dict.fromkeys(WAYS, values))
+
+
+def stopped(
+    of_folds: Mapping[str, Mapping[str, Sequence[float]]], rule: Callable[..., tuple[int, int]], patience: int
+) -> tuple[float, float]:
+    """What a rule of early stopping reaches on test, and the epochs that it runs, both as the mean of the folds.
+
+    Args:
+        of_folds: fold -> "valid", "test" -> by epoch.
+        rule: (valid, patience) -> (epoch kept, last epoch run), counted from 1.
+    """
+    found = [(one["test"], *rule(one["valid"], patience)) for one in of_folds.values()]
+    return float(np.mean([test[best - 1] for test, best, _ in found])), float(np.mean([last for *_, last in found]))
 
 
 def differences(

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from klm_utils.plots import COLOURS
-from klm_utils.training.config import TrainConfig
 
 NEW, TRAINED, FIXED, INK, GREY = COLOURS[0], COLOURS[1], "#DDDDDD", "#333333", "#777777"
 BOXES = ("tokens", *(f"layer {n}" for n in range(1, 7)), "fusion")  # of minilm, from the text up to the score
@@ -40,29 +39,6 @@ def curves(histories: Mapping[str, pd.DataFrame], starts: int, label: str, ax: A
     return _plain(ax)
 
 
-def rounds(folds: int, shown: int = 3, ax: Axes | None = None) -> Axes:
-    """The folds as a row of boxes, once per round of training: in round n, n is test, the next is valid, others train.
-
-    Args:
-        folds: of the new films.
-        shown: rounds that are drawn.
-    """
-    ax = ax or plt.subplots(figsize=(7.0, 0.5 + 0.5 * shown), layout="constrained")[1]
-    for n in range(shown):
-        ax.text(-0.2, -n + 0.4, f"training {n}", ha="right", va="center", fontsize=10)
-        for fold in range(folds):
-            part = "test" if fold == n else "valid" if fold == (n + 1) % folds else "train"
-            colour = {"test": NEW, "valid": TRAINED, "train": FIXED}[part]
-            ax.add_patch(Rectangle((fold, -n), 0.92, 0.8, color=colour))
-            light = INK if part == "train" else "white"
-            ax.text(fold + 0.46, -n + 0.4, part, ha="center", va="center", fontsize=9, color=light)
-    for fold in range(folds):
-        ax.text(fold + 0.46, 0.85, f"fold {fold}", ha="center", va="bottom", fontsize=9)
-    ax.set(xlim=(-1.7, folds), ylim=(-shown + 0.9, 1.3))
-    ax.axis("off")
-    return ax
-
-
 def fold_values(values: pd.DataFrame, label: str, marked: int, ax: Axes | None = None) -> Axes:
     """A column of dots per model, a dot per fold, the dots of a fold joined; a bar and a number at each mean.
 
@@ -84,30 +60,38 @@ def fold_values(values: pd.DataFrame, label: str, marked: int, ax: Axes | None =
     return _plain(ax)
 
 
-def picked(curves: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], starts: int) -> np.ndarray:
-    """Valid (dotted) and test by epoch, a panel per model (rows) and fold (columns); a line at the epoch of valid.
+def fork(
+    taught: Mapping[str, Mapping[str, Sequence[float]]],
+    still: Mapping[str, Mapping[str, Sequence[float]]],
+    starts: int,
+    kept: Sequence[int],
+) -> np.ndarray:
+    """Test by epoch of two runs that are one up to `starts`: left their means, right their difference, a line per fold.
 
     Args:
-        curves: model -> fold -> "valid", "test" -> values.
-        starts: epochs before the language model learns, in the last row.
+        taught, still: fold -> "test" -> by epoch; the language model of the first learns after epoch `starts`.
+        kept: the epochs that valid keeps of the first, a tick at the bottom of the left panel for each.
     """
-    folds = list(next(iter(curves.values())))
-    shape = len(curves), len(folds)
-    axes = plt.subplots(*shape, figsize=(7.6, 3.9), layout="constrained", sharex="row", sharey=True, squeeze=False)[1]
-    for last, (name, of_folds), row in zip(range(1 - len(curves), 1), curves.items(), axes, strict=True):
-        for fold, ax in zip(folds, row, strict=True):
-            values = of_folds[fold]
-            epochs = np.arange(1, len(values["valid"]) + 1)
-            ax.plot(epochs, values["valid"], ":", color=COLOURS[1], label="valid")
-            ax.plot(epochs, values["test"], "-", color=COLOURS[0], label="test")
-            ax.axvline(1 + int(np.argmax(values["valid"])), color=INK, linewidth=1, label="valid's pick")
-            if last == 0:
-                ax.axvspan(starts + 0.5, len(epochs) + 0.5, color="#FBEBDD", zorder=0)
-            ax.set_title(f"{name}, fold {fold}", fontsize=10)
-            ax.set(xlabel="epoch", ylabel="nDCG@10")
-            ax.label_outer()
-            _plain(ax)
-    axes[0, -1].legend(frameon=False, fontsize=9, loc="lower right")
+    axes = plt.subplots(1, 2, figsize=(8, 3.3), layout="constrained", width_ratios=[3, 2])[1]
+    one, other = (np.array([runs[fold]["test"] for fold in taught]) for runs in (taught, still))
+    epochs = np.arange(1, one.shape[1] + 1)
+    axes[0].plot(epochs, other.mean(0), color=NEW, linewidth=2, label="the language model stands still")
+    axes[0].plot(epochs[starts - 1 :], one.mean(0)[starts - 1 :], color=TRAINED, linewidth=2.6, label="it learns")
+    bottom = other.mean(0)[int(min(kept)) - 8 :].min() - 0.012
+    heights = bottom + 0.0035 * np.array([list(kept)[:n].count(epoch) for n, epoch in enumerate(kept)])
+    axes[0].plot(kept, heights + 0.002, "v", color=INK, markersize=6, label="valid of a fold keeps this epoch")
+    axes[0].set(xlabel="epoch", ylabel="nDCG@10 on test, ten folds", xlim=(min(kept) - 8, epochs[-1] + 1))
+    axes[0].set_ylim(bottom=bottom)
+    axes[0].legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1))
+    apart = (one - other)[:, starts - 6 :]
+    axes[1].plot(epochs[starts - 6 :], apart.T, color="#BBBBBB", linewidth=1)
+    axes[1].plot(epochs[starts - 6 :], apart.mean(0), color=TRAINED, linewidth=2.6)
+    axes[1].text(epochs[-1] + 0.2, apart[:, -1].mean(), f"{apart[:, -1].mean():+.3f}", color=TRAINED, va="center")
+    axes[1].set(xlabel="epoch", ylabel="what teaching adds", xlim=(epochs[starts - 6], epochs[-1] + 3))
+    axes[1].set_title("grey: each fold", fontsize=10)
+    for ax in axes:
+        ax.axvspan(starts + 0.5, epochs[-1] + 0.5, color="#FBEBDD", zorder=0)
+        _plain(ax)
     return axes
 
 
@@ -267,42 +251,6 @@ def memory(parts: pd.DataFrame, peaks: pd.DataFrame) -> np.ndarray:
     return axes
 
 
-def bars(table: pd.DataFrame) -> np.ndarray:
-    """A panel per column, a bar per row with its value, the first on top; a column's name says what it is."""
-    size = 8.0, 0.9 + 0.3 * len(table)
-    axes = plt.subplots(1, table.shape[1], figsize=size, layout="constrained", sharey=True, squeeze=False)[1][0]
-    for ax, (label, values), form in zip(axes, table.items(), ("%.1f", "%.0f"), strict=False):
-        ax.bar_label(ax.barh(list(table.index), values, color=NEW), fmt=form, fontsize=9, padding=2)
-        ax.set(xlabel=label, xlim=(0, 1.15 * max(values, default=1.0)))
-        _plain(ax)
-    axes[0].invert_yaxis()
-    return axes
-
-
-def rates(config: TrainConfig, steps: int, epochs: int = 28, ax: Axes | None = None) -> Axes:
-    """The two learning rates by epoch, as `fit` sets them, on a log scale.
-
-    Args:
-        config: with all settings, as `TrainConfig.of` gives it.
-        steps: in an epoch.
-    """
-    ax = ax or plt.subplots(figsize=(7.2, 2.7), layout="constrained")[1]
-    at = np.arange(1, steps * epochs + 1)
-    head = config.head_epochs * steps
-    for name, rate, begins, colour in (
-        ("fusion", config.lr, 0, NEW),
-        ("language model", config.lr_text, head, TRAINED),
-    ):
-        value = rate * np.clip((at - begins) / (config.warmup + 1), 0, 1)
-        ax.semilogy(at[value > 0] / steps, value[value > 0], color=colour, linewidth=2.2)
-        ax.text(epochs * 1.01, value[-1], f"{name}\n{rate:g}", color=colour, fontsize=9, va="center")
-    ax.axvspan(0, config.head_epochs, color="#F2F2F2", zorder=0)
-    ax.text(0.4, config.lr_text, "the language model stands still", fontsize=9, va="center", color=INK)
-    ax.set(xlabel="epoch", ylabel="learning rate", xlim=(0, epochs * 1.2))
-    ax.set_xticks(range(0, epochs + 1, 4))
-    return _plain(ax)
-
-
 def resumed(whole: Sequence[float], broken: Sequence[float], killed: int, ax: Axes | None = None) -> Axes:
     """Two runs as a row of boxes, a box per epoch with its loss; the second was killed and went on from a file.
 
@@ -352,21 +300,6 @@ def guesses(tokens: Sequence[str], hidden: int, found: Mapping[str, Sequence[tup
     ax.set(xlim=(-0.1, max(left[-1], 8)), ylim=(-0.8 * len(found) - 0.1, 0.9))
     ax.axis("off")
     return ax
-
-
-def search(valid: Sequence[float], rate: Sequence[float]) -> np.ndarray:
-    """Trials of a search in their order, with the best so far, and over their learning rates."""
-    axes = plt.subplots(1, 2, figsize=(7.8, 2.6), layout="constrained", sharey=True)[1]
-    order = np.arange(1, len(valid) + 1)
-    for ax, x in zip(axes, (order, np.asarray(rate)), strict=True):
-        ax.plot(x, valid, "o", color=NEW, label="a trial")
-        ax.plot(x[0], valid[0], "o", color=TRAINED, label="our preset", markersize=9)
-        _plain(ax)
-    axes[0].plot(order, np.maximum.accumulate(valid), color=GREY, linewidth=1, label="best so far")
-    axes[0].set(xlabel="trial", ylabel="nDCG@10 on valid", xticks=order[::5])
-    axes[1].set(xlabel="learning rate of the trial", xscale="log")
-    axes[0].legend(frameon=False, fontsize=9, loc="lower left")
-    return axes
 
 
 def _plain(ax: Axes) -> Axes:

@@ -3,15 +3,12 @@
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 
 from klm_utils.course.lessons import cost
 from klm_utils.data.schema import RecDataset
@@ -147,6 +144,34 @@ class Trials:
             row["full, joint"] = mlm.perplexity(texts.encoder, texts.head, new)
         return {name: round(value, 1) for name, value in row.items()}
 
+    # what the full-scale run asks besides
+
+    def others(self, ten: Runs, masked: Sequence[str], questions: Sequence[str], trials: int) -> dict[str, dict]:
+        """Values and differences of kinds with a second loss and of other questions, the perplexities, and a search.
+
+        Args:
+            ten: the stored runs on all folds; what has no second loss is not trained again.
+            masked: kinds with ", pretrained" or ", joint".
+            questions: of `SPECS`.
+            trials: of the search.
+
+        Returns:
+            "tables", "gains", "perplexity", "search", each empty where nothing of it was asked for.
+        """
+        found: dict[str, dict] = {"tables": {}, "gains": {}, "perplexity": {}, "search": {}}
+        if masked:
+            both = ten | self.measure(masked)
+            found["tables"]["second loss"] = both.only("frozen", "full", *masked).to_rows()
+            found["gains"]["second loss"] = both.gains(*[(kind, kind.split(",")[0]) for kind in masked])
+        if self.mlm_epochs:
+            joint = "full, joint" in masked
+            found["perplexity"] = {f"fold {fold}": self.perplexity(fold, joint) for fold in self.folds}
+        for question in questions:
+            found["tables"][question], found["gains"][question] = self.question(question)
+        if trials:
+            found["search"] = self.search(trials, self.seeds[0])
+        return found
+
     # a search, on valid only
 
     def search(self, trials: int, seed: int = 0) -> dict[str, Any]:
@@ -184,20 +209,30 @@ class Trials:
         return self.done[key]
 
 
-def in_two_processes(script: str) -> KLMRecommender:
-    """The model that a script saves to the folder in its argument, run by torchrun in two processes.
+def power_cut(epoch: int) -> Callable[[KLMRecommender], None]:
+    """A function to `watch` a training, which breaks it off in this epoch, before the epoch's checkpoint is written."""
+    seen = []
+
+    def watch(model: KLMRecommender) -> None:
+        seen.append(1)
+        if len(seen) == epoch:
+            raise RuntimeError(f"the power fails in epoch {epoch}")
+
+    return watch
+
+
+def in_two_processes(module: str = "klm_utils.course.lessons.two_processes") -> KLMRecommender:
+    """The model that this module saves to the folder in its argument, run by torchrun in two processes.
 
     Raises:
-        ConfigError: the script failed.
+        ConfigError: the module failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "train.py"
-        path.write_text(script, encoding="utf8")
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-        run = subprocess.run([*torchrun, str(path), folder], capture_output=True, text=True)
+        run = subprocess.run([*torchrun, "-m", module, folder], capture_output=True, text=True)
         if run.returncode:
             found, remedy = run.stderr.strip()[:1000], "see the error of the processes"
-            raise ConfigError("the script failed", "in_two_processes", found, "a saved model", remedy)
+            raise ConfigError("the module failed", "in_two_processes", found, "a saved model", remedy)
         return KLMRecommender.from_pretrained(folder)
 
 
@@ -214,6 +249,36 @@ def costs(steps: int) -> dict[str, dict[str, float]]:
     columns = ("trained", "parameters", "seconds", "peak_mb")
     found = {name: cost.in_a_process_of_its_own(**case, steps=steps) for name, case in cases.items()}
     return {name.strip(): {column: one[column] for column in columns} for name, one in found.items()}
+
+
+def spent(steps: int, stored: dict[str, Any]) -> dict[str, Any]:
+    """The `costs`, and how many times fewer positions are read if a step reads each text once ("times_less").
+
+    Args:
+        steps: to time; 0: what is stored.
+        stored: the metrics of the full-scale run.
+    """
+    if not steps:
+        return {name: stored[name] for name in ("costs", "times_less") if name in stored}
+    row, item = (
+        cost.in_a_process_of_its_own(objective="label", grouped=grouped, steps=1)["positions"]
+        for grouped in (False, True)
+    )
+    return {"costs": costs(steps), "times_less": round(row / item, 1)}
+
+
+def seconds_and_peaks(costs: dict[str, dict[str, float]]) -> pd.DataFrame:
+    """Seconds of an epoch and MB of the peak by mode, plain and with checkpointing, as text; - where none is there."""
+    columns = {"seconds": ("seconds an epoch", ".1f"), "peak_mb": ("peak, MB", ".0f")}
+    rows = {
+        mode: {
+            label + how: format(costs[name][column], form) if (name := f"minilm {mode}{key}") in costs else "-"
+            for column, (label, form) in columns.items()
+            for key, how in (("", ""), (" checkpointing", ", checkpointing"))
+        }
+        for mode in modes.MODES
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def held(found: dict[str, dict[str, float]]) -> pd.DataFrame:
@@ -235,16 +300,6 @@ def held(found: dict[str, dict[str, float]]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def change(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """The matrices of the six layers: name -> (as it was, what training added), each float [out, in]."""
-    old = dict(before.named_parameters())
-    return {
-        name: (old[name].detach(), (weight - old[name]).detach())
-        for name, weight in after.named_parameters()
-        if ".layer." in name and weight.ndim == 2
-    }
-
-
 SHOWN = {  # question, rival: in words
     ("random, label", "no text"): "known films, liked? minus no text",
     ("random, label", "bias + ALS"): "known films, liked? minus bias + ALS",
@@ -260,19 +315,6 @@ def named(gains: dict[str, experiment.Rows]) -> experiment.Rows:
     """The differences of the frozen model to its rivals in `SPECS`, as far as they were measured, with plain names."""
     pairs = {name: (question, f"frozen minus {rival}") for (question, rival), name in SHOWN.items()}
     return {name: gains[q][pair] for name, (q, pair) in pairs.items() if pair in gains.get(q, {})}
-
-
-def held_by_first(matrix: torch.Tensor) -> np.ndarray:
-    """Share of the squared norm of a matrix that its first 1, 2, ... singular directions hold; zeros of a zero one."""
-    squares = torch.linalg.svdvals(matrix.double()).square().numpy()
-    return squares.cumsum() / max(squares.sum(), np.finfo(float).tiny)
-
-
-def nearest(vectors: torch.Tensor, place: int, titles: Sequence[str], k: int = 6) -> list[str]:
-    """The titles of the k vectors with the highest cosine to that at `place`, float [items, width]."""
-    unit = torch.nn.functional.normalize(vectors.double(), dim=1)
-    order = (-(unit @ unit[place])).argsort(stable=True).tolist()
-    return [titles[at] for at in order if at != place][:k]
 
 
 @torch.no_grad()
@@ -294,27 +336,3 @@ def guess(encoder: TextEncoder, head: mlm.MaskedHead, text: str, word: str, k: i
     best = p.topk(k)
     words = tokenizer.convert_ids_to_tokens(best.indices)
     return tokens[1:-1], at - 1, list(zip(words, best.values.tolist(), strict=True))
-
-
-def agreement(vectors: torch.Tensor, split: Split) -> dict[str, float]:
-    """Do near texts have the same viewers? Spearman's correlation, over all pairs of new films, of the cosine of their
-    texts with the cosine of their viewers (one entry per user, 1 if they rated the film).
-
-    Args:
-        vectors: float [items, width], of all items of `split.dataset`.
-
-    Returns:
-        "all pairs": that correlation. "fame alone": the same of the rarer film's number of viewers, in place of the
-        texts. "beyond fame": the partial correlation of the first, given that number.
-    """
-    rows = split.dataset.interactions
-    rows = rows[rows["item_id"].isin(split.test["item_id"])]
-    seen = pd.crosstab(rows["item_id"], rows["user_id"]).clip(upper=1)
-    places = split.dataset.items.index.get_indexer(seen.index)
-    both = [torch.nn.functional.normalize(x.double(), dim=1) for x in (vectors[places], torch.tensor(seen.to_numpy()))]
-    above = torch.triu_indices(len(places), len(places), offset=1)
-    texts, viewers = ((x @ x.T)[*above].cpu().numpy() for x in both)
-    fame = np.minimum(*seen.sum(axis=1).to_numpy()[above.numpy()])
-    near, by_fame, by_text = (stats.spearmanr(*p).statistic for p in ((texts, viewers), (fame, viewers), (texts, fame)))
-    beyond = (near - by_fame * by_text) / np.sqrt((1 - by_fame**2) * (1 - by_text**2))
-    return {"all pairs": float(near), "fame alone": float(by_fame), "beyond fame": float(beyond)}

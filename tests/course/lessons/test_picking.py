@@ -5,7 +5,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from klm_utils.course.lessons.picking import beside, differences, kept_epochs, picks
+from klm_utils.course.exercises import ch05
+from klm_utils.course.lessons.picking import (
+    beside,
+    differences,
+    equal_epochs,
+    kept_epochs,
+    picks,
+    same_for_all,
+    stopped,
+)
 
 CURVES = {
     "a": {
@@ -62,6 +71,27 @@ def test_epochs_before_the_first_or_after_the_last_are_not_picked():
     assert picks(CURVES, ["a"], first=2)["valid, each fold"].tolist() == [0.6, 0.2, 0.8]
     assert picks(CURVES, ["a"], last=1)["valid, each fold"].tolist() == [0.5, 0.1, 0.7]
     assert kept_epochs(CURVES, "a") == {0: 2, 1: 1, 2: 2}
+
+
+def test_a_rule_stops_each_fold():
+    one = {"valid": [0.3, 0.2, 0.1, 0.9], "test": [0.5, 0.6, 0.7, 0.8]}
+    assert stopped({"0": one}, ch05.best_epoch, 2) == (0.5, 3)
+    assert stopped({"0": one, "1": one}, ch05.best_epoch, 9) == (pytest.approx(0.8), 4)
+
+
+def test_time_and_teaching_are_picked_on_their_own():
+    curves = dict.fromkeys(("no text, all epochs", "frozen, shuffled, all epochs", "still"), CURVES["a"])
+    curves |= {"frozen, setting 0": CURVES["a"], "taught": CURVES["b"]}
+    found = equal_epochs(curves, "taught", "still", starts=1)
+    assert found["full"].equals(picks(curves, ["taught"])) and len(found) == 7
+    assert found["full late"]["valid, each fold"].tolist() == [0.4, 0.3, 0.5]
+    assert found["still late"]["valid, each fold"].tolist() == [0.6, 0.2, 0.8]
+    assert found["still early"]["valid, each fold"].tolist() == [0.5, 0.1, 0.7]
+
+
+def test_a_model_without_epochs_has_one_value():
+    found = same_for_all(pd.Series([0.1, 0.2]))
+    assert list(found) == list(picks(CURVES, ["a"])) and found.iloc[1].tolist() == [0.2] * 3
 
 
 def test_two_ways_stand_side_by_side():

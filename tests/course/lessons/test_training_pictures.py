@@ -10,7 +10,6 @@ from matplotlib.colors import same_color
 from matplotlib.patches import FancyArrowPatch
 
 from klm_utils.course.lessons import training_pictures as pictures
-from klm_utils.training.config import TrainConfig
 
 
 @pytest.fixture(autouse=True)
@@ -38,13 +37,6 @@ def test_curves_have_a_ring_at_the_best_epoch_and_a_ground_where_the_language_mo
     assert (ground.get_x(), ground.get_width()) == (2.5, 1.0) and "learns from here" in texts(ax)[0]
 
 
-def test_in_each_round_one_fold_is_test_and_the_next_valid():
-    ax = pictures.rounds(4, shown=4)
-    parts = [text for text in texts(ax) if text in ("train", "valid", "test")]
-    assert parts[:4] == ["test", "valid", "train", "train"] and parts[12:] == ["valid", "train", "train", "test"]
-    assert same_color(rectangles(ax)[0].get_facecolor(), pictures.NEW) and "fold 3" in texts(ax)
-
-
 def test_each_fold_is_a_line_and_each_mean_a_bar_with_its_number():
     values = pd.DataFrame({"no text": [0.2, 0.4], "full": [0.3, 0.6]}, index=[0, 1])
     ax = pictures.fold_values(values, "nDCG@10", marked=1)
@@ -54,14 +46,17 @@ def test_each_fold_is_a_line_and_each_mean_a_bar_with_its_number():
     assert texts(ax) == ["0.300", "0.450", "fold 1"]
 
 
-def test_the_line_stands_where_valid_is_best_and_the_ground_in_the_last_row_only():
-    curves = {name: {"0": {"valid": [1, 5, 2], "test": [3, 4, 5]}} for name in ("frozen", "full")}
-    axes = pictures.picked(curves, starts=2)
-    assert axes.shape == (2, 1)
-    for ax in axes[:, 0]:
-        assert ax.lines[2].get_xdata() == [2, 2] and ax.lines[1].get_ydata().tolist() == [3, 4, 5]
-    assert not rectangles(axes[0, 0]) and rectangles(axes[1, 0])[0].get_x() == 2.5
-    assert axes[1, 0].get_title() == "full, fold 0"
+def test_two_runs_part_where_the_language_model_begins_to_learn():
+    still = {str(fold): {"test": [0.1] * 20} for fold in range(2)}
+    taught = {str(fold): {"test": [0.1] * 12 + [0.2 + 0.1 * fold] * 8} for fold in range(2)}
+    left, right = pictures.fork(taught, still, starts=12, kept=[12, 20, 20])
+    blue, orange, ticks = left.lines
+    assert blue.get_ydata().tolist() == pytest.approx([0.1] * 20) and orange.get_xdata()[0] == 12
+    assert orange.get_ydata().tolist() == pytest.approx([0.1] + [0.25] * 8)
+    assert ticks.get_xdata().tolist() == [12, 20, 20] and len(set(ticks.get_ydata())) == 2, "one above the other"
+    *folds, mean = right.lines
+    assert [line.get_ydata()[-1] for line in folds] == pytest.approx([0.1, 0.2]) and texts(right) == ["+0.150"]
+    assert mean.get_ydata()[0] == 0 and all(rectangles(ax)[0].get_x() == 12.5 for ax in (left, right))
 
 
 def test_lists_join_what_is_in_both_and_colour_what_came():
@@ -117,23 +112,6 @@ def test_memory_is_stacked_left_and_paired_right():
     assert left.get_ylim()[0] > left.get_ylim()[1], "the first on top"
 
 
-def test_bars_have_their_values():
-    table = pd.DataFrame({"seconds": [0.09, 11.12], "MB": [619, 1322]}, index=["frozen", "full"])
-    seconds, mb = pictures.bars(table)
-    assert texts(seconds) == ["0.1", "11.1"] and texts(mb) == ["619", "1322"]
-    assert (seconds.get_xlabel(), mb.get_xlabel()) == ("seconds", "MB")
-    assert seconds.get_ylim()[0] > seconds.get_ylim()[1], "the first on top"
-    assert pictures.bars(table[:0])[0].get_xlabel() == "seconds", "where nothing is stored"
-
-
-def test_the_language_model_has_no_rate_before_its_time():
-    config = TrainConfig(objective="interaction", epochs=28).of("full")
-    fusion, language = pictures.rates(config, steps=10, epochs=24).lines
-    assert fusion.get_xdata()[0] == 0.1 and language.get_xdata()[0] == 20.1
-    assert fusion.get_ydata()[-1] == 0.005 and language.get_ydata()[-1] == 3e-5
-    assert (np.diff(language.get_ydata()) >= 0).all(), "it rises, then stays"
-
-
 def test_two_runs_are_called_equal_only_if_they_are():
     ax = pictures.resumed([0.5, 0.4, 0.3], [0.5, 0.4, 0.3], killed=1)
     assert "equal to the bit" in texts(ax) and texts(ax).count("epoch 2\n0.4000") == 2
@@ -150,9 +128,3 @@ def test_the_hidden_word_is_not_shown_and_the_right_guess_is_coloured():
     assert colour["horror 50%,  drama 20%"] == pictures.NEW
     boxes = sorted((patch.get_x(), patch.get_x() + patch.get_width()) for patch in rectangles(ax))
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(boxes))
-
-
-def test_a_search_begins_with_the_preset():
-    left, right = pictures.search([0.5, 0.4, 0.6], [0.005, 0.001, 0.02])
-    assert left.lines[1].get_xydata().tolist() == [[1, 0.5]] and right.lines[1].get_xydata().tolist() == [[0.005, 0.5]]
-    assert left.lines[2].get_ydata().tolist() == [0.5, 0.5, 0.6]

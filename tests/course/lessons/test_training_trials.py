@@ -1,9 +1,6 @@
 """What notebook 05 asks of its models, on a few films."""
 
-import numpy as np
-import pandas as pd
 import pytest
-import torch
 
 import klm_utils as klm
 from klm_utils import course
@@ -63,38 +60,6 @@ def test_a_hidden_word_is_guessed(trials):
     assert found[0][1] >= found[1][1] >= found[2][1] > 0
 
 
-def test_the_first_directions_of_a_thin_product_hold_all_of_it():
-    draw = torch.Generator().manual_seed(0)
-    thin = torch.randn(9, 2, generator=draw) @ torch.randn(2, 7, generator=draw)
-    share = training_trials.held_by_first(thin)
-    assert share[1] == pytest.approx(1) and share[0] < 1 and len(share) == 7
-    assert not training_trials.held_by_first(torch.zeros(3, 3)).any()
-
-
-def test_what_training_added_is_the_difference(trials):
-    after = trials.encoder.copy().model
-    with torch.no_grad():
-        after.encoder.layer[0].attention.self.query.weight.add_(0.5)
-    pairs = training_trials.change(trials.encoder.model, after)
-    moved = [name for name, (_, added) in pairs.items() if added.any()]
-    assert len(pairs) == 36 and moved == ["encoder.layer.0.attention.self.query.weight"]
-    assert torch.allclose(pairs[moved[0]][1], torch.full((384, 384), 0.5))
-
-
-def test_near_texts_and_shared_viewers(trials):
-    vectors = torch.eye(4) + torch.tensor([[0, 0.9, 0.1, 0]] + [[0.0] * 4] * 3)
-    assert training_trials.nearest(vectors, 0, ["a", "b", "c", "d"], k=2) == ["b", "c"]
-    split = trials.split("cold_item", 0)
-    rows = split.dataset.interactions
-    seen = pd.crosstab(rows["item_id"], rows["user_id"]).reindex(split.dataset.items.index, fill_value=0)
-    perfect = training_trials.agreement(torch.tensor(seen.to_numpy(dtype=np.float32)), split)
-    noise = torch.randn(len(seen), 32, generator=torch.Generator().manual_seed(0))
-    by_chance = training_trials.agreement(noise, split)
-    assert perfect["all pairs"] == pytest.approx(1) and abs(by_chance["all pairs"]) < 0.1
-    assert perfect["beyond fame"] == pytest.approx(1) and abs(by_chance["beyond fame"]) < 0.1
-    assert perfect["fame alone"] == by_chance["fame alone"] > 0.2, "famous films share viewers, whatever the text says"
-
-
 def test_what_training_holds_is_counted_from_what_learns():
     rows = training_trials.held({"full": {"parameters": 2**18, "trained": 2**18, "kept_mb": 7}})
     assert rows.loc["full"].to_dict() == {
@@ -113,9 +78,38 @@ def test_the_stored_memory_says_what_the_notebook_says():
     assert adapter["kept_mb"] == pytest.approx(full["kept_mb"], rel=0.05) and partial["kept_mb"] < full["kept_mb"] / 2
 
 
-def test_a_script_that_fails_in_two_processes_says_why():
-    with pytest.raises(ConfigError, match="no such luck"):
-        training_trials.in_two_processes("raise SystemExit('no such luck')")
+def test_a_module_that_fails_in_two_processes_says_why():
+    with pytest.raises(ConfigError, match="no_such_luck"):
+        training_trials.in_two_processes("klm_utils.no_such_luck")
+
+
+def test_the_power_fails_in_the_epoch_that_was_said():
+    watch = training_trials.power_cut(2)
+    assert watch(None) is None
+    with pytest.raises(RuntimeError, match="in epoch 2"):
+        watch(None)
+
+
+def test_nothing_more_is_asked_than_was_wanted(trials):
+    found = trials.others(None, [], [], 0)
+    assert {key: bool(value) for key, value in found.items()} == {
+        "tables": False,
+        "gains": False,
+        "perplexity": True,
+        "search": False,
+    }
+    assert set(found["perplexity"]["fold 0"]) == {"unigrams", "at the start", "pretrained"}
+
+
+def test_what_was_not_timed_is_what_is_stored():
+    stored = course.results("05")["metrics"]
+    spent = training_trials.spent(0, stored)
+    assert spent == {"costs": stored["costs"], "times_less": stored["times_less"]}
+    table = training_trials.seconds_and_peaks(spent["costs"])
+    assert table.loc["full"].tolist() == ["11.1", "15.2", "1322", "1044"]
+    assert (table.loc["frozen"] == "-").sum() == 2, "nothing to go back through"
+    seconds, peak = table["seconds an epoch"].astype(float), table["peak, MB"].astype(float)
+    assert seconds["full"] > 100 * seconds["frozen"] and peak["adapter"] > peak["full"] > peak["partial"]
 
 
 def test_a_search_begins_with_the_preset_and_the_winner_meets_it_once(trials):
