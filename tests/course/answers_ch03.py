@@ -118,13 +118,13 @@ pasts = [
 ]
 
 factors = [
-    (lambda: 0.5, DONE),
-    (lambda: 0.51, DONE),
-    (lambda: 1.0, STUB),
-    (lambda: 1 / 0, "it raises ZeroDivisionError"),
-    (lambda: "half", "return a number"),
-    (lambda: 0.7, "must fade faster"),
-    (lambda: 0.3, "must fade more slowly"),
+    (lambda films: 0.5, DONE),
+    (lambda films: 0.51, DONE),
+    (lambda films: 1.0, STUB),
+    (lambda films: 1 / 0, "it raises ZeroDivisionError"),
+    (lambda films: "half", "return a number"),
+    (lambda films: 0.7, "must fade faster"),
+    (lambda films: 0.3, "must fade more slowly"),
 ]
 
 claims = [

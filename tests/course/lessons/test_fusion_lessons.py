@@ -68,7 +68,7 @@ def test_nothing_is_trained_twice_and_the_readers_gate_is_trained_each_time(tria
     assert not [name for name in (*LAYERS, *FUSIONS) if name.startswith(("yours", "half"))], "taken out again"
     assert first.models["half and half"] is second.models["half and half"]
     films, g = boxes.gates(first.models["gate"], first.splits[0])
-    assert films["rows"].sum() == len(first.splits[0].train) and 0 < g.min() and g.max() < 1
+    assert films["rows"].sum() == len(first.splits[0].train) and g.min() > 0 and g.max() < 1
     assert len(films) == len(g) and (films[["id", "content"]] > 0).all(axis=None)
     said = lesson.versus(first, "gate", "yours")
     assert said.startswith("gate minus yours: all rows +0.000, item interval [") and "within users +0.000" in said
