@@ -65,7 +65,7 @@ class Small:
         hidden = [f"{one:.2f}" for one in drawn["concat"]["MLP"]]
         inner = "hidden units:\n" + "\n".join("  ".join(hidden[at : at + 2]) for at in range(0, len(hidden), 2))
         notes = {"tags": {"attention": "\n".join(lines)}, "hadamard": {"product": "\n".join(rows)}}
-        return notes | {"concat": {"MLP": inner}, "target": {"past": f"{len(drawn['target']['weights'])} films"}}
+        return notes | {"concat": {"MLP": inner}, "target": {"past": f"{len(drawn['target']['weights'])}\nfilms"}}
 
     @torch.no_grad()
     def biases(self, user: int, item: int) -> tuple[float, float, float]:

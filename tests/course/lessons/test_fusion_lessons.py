@@ -55,7 +55,7 @@ def test_notes_name_the_tags_that_are_there(drawn):
     *weights, total = notes["tags"]["attention"].split("\n")
     named = [line.split()[0] for line in weights if not line.startswith("year ")]
     assert sum(float(line.split()[1]) for line in weights) == pytest.approx(1.0, abs=0.03)
-    assert notes["target"]["past"].endswith(" films")
+    assert notes["target"]["past"].endswith("\nfilms")
     assert total.startswith("= ") and notes["concat"]["MLP"].startswith("hidden units:\n")
     assert set(named) <= {"plus", "minus"} and notes["hadamard"]["product"].count("× w") == 2
 
