@@ -18,7 +18,9 @@ proofs = [
     (lambda w, c, i, u: ch03.additive(w, c, i, u)[0], "return a, one number per item"),
     (lambda w, c, i, u: (i @ w[:3], u @ w[3:]), "the bias is missing"),
     (lambda w, c, i, u: (i @ w[:3] + c, u @ w[3:] + c), "counted twice"),
-    (lambda w, c, i, u: (i @ w[2:] + c, u @ w[:2]), "of user 0: expected"),
+    (lambda w, c, i, u: (i @ w[2:] + c, u @ w[:2]), "the halves are swapped"),
+    (lambda w, c, i, u: (i @ w[2:], u @ w[:2]), "the halves are swapped"),
+    (lambda w, c, i, u: (i @ w[:3] + c, -u @ w[3:]), "of user 0: expected"),
 ]
 
 
@@ -40,7 +42,8 @@ gates = [
     (lambda i, t, w, b: logits(i, t, w, b).sigmoid() * (i + t), "what the item leaves"),
     (lambda i, t, w, b: opened(logits(t, i, w, b).sigmoid(), i, t), "in this order"),
     (lambda i, t, w, b: opened(logits(i, t, w, b).softmax(-1), i, t), "sigmoid, not softmax"),
-    (lambda i, t, w, b: opened(logits(i, t, w, 0 * b).sigmoid(), i, t), "expected [0.732248"),
+    (lambda i, t, w, b: opened(logits(i, t, w, 0 * b).sigmoid(), i, t), "the bias is missing"),
+    (lambda i, t, w, b: opened(logits(i, t, 2 * w, b).sigmoid(), i, t), "expected ["),
 ]
 
 
@@ -67,10 +70,13 @@ attentions = [
     (lambda q, k, m: attend(q, k, torch.ones_like(m)), "padding takes part"),
     (after, "the weights no longer sum to 1"),
     (by_zero, "still gets weight exp(0)"),
+    (lambda q, k, m: by_zero(q, k, m) * m, "still gets weight exp(0)"),
     (lambda q, k, m: attend(q, k, m, scale=False), "divide the scores by sqrt(d)"),
     (lambda q, k, m: attend(q, k, m, zeros=False), "gets nan"),
     (lambda q, k, m: attend(q, k, m, fill=-1e30), "must get zeros"),
-    (lambda q, k, m: attend(q, k, m) * 2, "expected ["),
+    (lambda q, k, m: attend(q, k, m) * 2, "row 0: expected ["),
+    (lambda q, k, m: attend(q, k, m) * torch.tensor([[1.0], [2.0], [1.0]]), "row 1: expected ["),
+    (lambda q, k, m: attend(q, k, m)[:, :2], "return the weights, [3, 5]"),
 ]
 
 same_lists = [
@@ -78,7 +84,10 @@ same_lists = [
     (lambda ways: "c, g, a, b", DONE),
     (lambda ways: "", STUB),
     (lambda ways: ways[9], "it raises IndexError"),
-    (lambda ways: ["a"], "return letters"),
+    (lambda ways: "ABCG", DONE),
+    (lambda ways: ["a", "b", "c", "g"], DONE),
+    (lambda ways: "a, b, c and g", 'such as "ab"'),
+    (lambda ways: 3, "return letters"),
     (lambda ways: "abh", "return letters"),
     (lambda ways: "abcf", "f multiplies"),
     (lambda ways: "abce", "e has products"),
@@ -123,27 +132,15 @@ claims = [
     (lambda sentences: "c a", DONE),
     (lambda sentences: "", STUB),
     (lambda sentences: sentences[9], "it raises IndexError"),
-    (lambda sentences: ["a"], "return letters"),
+    (lambda sentences: ["A", "C"], DONE),
+    (lambda sentences: 3, "return letters"),
     (lambda sentences: "abc", "b: look"),
     (lambda sentences: "acd", "d: that row is grey"),
     (lambda sentences: "c", "a: look"),
     (lambda sentences: "a", "c: look"),
 ]
 
-worths = [
-    (lambda true, shuffled, without: (true - without, shuffled - without), DONE),
-    (lambda *aucs: [0.05, -0.01], DONE),
-    (lambda true, shuffled, without: (0.0, 0.0), STUB),
-    (lambda true, shuffled, without: true[0], "it raises TypeError"),
-    (lambda true, shuffled, without: true - without, "return two numbers"),
-    (lambda true, shuffled, without: (true - shuffled, shuffled - without), "does harm of its own"),
-    (lambda true, shuffled, without: (without - true, without - shuffled), "the sign"),
-    (lambda true, shuffled, without: (shuffled - without, true - without), "worth comes first"),
-    (lambda true, shuffled, without: (true - without, true), "expected ("),
-]
-
 TABLES = {
-    ch03.check_worth: worths,
     ch03.check_same_lists: same_lists,
     ch03.check_additive: proofs,
     ch03.check_gate: gates,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from klm_utils.data.splits import Split
@@ -51,19 +52,20 @@ class Small:
         return found | {name: of_layer(name, one.layer, x) for name, one in self.layers.items()}
 
     def notes(self, user: int, item: int) -> dict[str, dict[str, str]]:
-        """{layer: {box: what to write in it}}: of genres, of `hadamard`, and the hidden units of `concat`."""
+        """{layer: {box: what to write in it}}: weights of tags and of `hadamard`, hidden units, and how many films."""
         drawn, names = self.boxes(user, item), self.model.features.names
         own = self.layers["tags"].tag_rows[item].tolist()
         weights = [(names[tag], weight) for tag, weight in zip(own, drawn["tags"]["weights"], strict=True) if tag >= 0]
         total = drawn["tags"]["attention"]
         lines = [f"{name.removeprefix('tags=')} {weight:.2f}" for name, weight in weights if name.startswith("tags=")]
+        lines += [f"year {weight:.2f}" for name, weight in weights if not name.startswith("tags=")]
         lines.append(f"= {total[0]:.2f}, {total[1]:.2f}")
         product, factors = drawn["hadamard"]["product"], drawn["hadamard"]["weights"]
         rows = [f"{one:.3f} × w {factor:.2f}" for one, factor in zip(product, factors, strict=True)]
         hidden = [f"{one:.2f}" for one in drawn["concat"]["MLP"]]
         inner = "hidden units:\n" + "\n".join("  ".join(hidden[at : at + 2]) for at in range(0, len(hidden), 2))
         notes = {"tags": {"attention": "\n".join(lines)}, "hadamard": {"product": "\n".join(rows)}}
-        return notes | {"concat": {"MLP": inner}}
+        return notes | {"concat": {"MLP": inner}, "target": {"past": f"{len(drawn['target']['weights'])}\nfilms"}}
 
     @torch.no_grad()
     def biases(self, user: int, item: int) -> tuple[float, float, float]:
@@ -179,3 +181,29 @@ def past_weights(layer: Any, x: Inputs) -> torch.Tensor:
     thing = x.item + x.text + x.tag_mean
     hidden = layer.thing(thing)[:, None, :] + layer.past(x.past) + layer.both(x.past * thing[:, None, :])
     return layer.out(hidden.relu()).squeeze(-1) * x.past_mask
+
+
+@torch.no_grad()
+def learned_weights(model: KLMRecommender, user, film: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The films of a user's history, by position, and how a trained "target" layer weighs them for this film."""
+    fusion: Any = model.fusion
+    at = torch.as_tensor(model.users.get_indexer([user]))
+    history = fusion.past_rows[at[0]]
+    x, _ = pairs(fusion, at, torch.tensor([film]))
+    there = history >= 0
+    return history[there], past_weights(fusion.layer, x)[0][there]
+
+
+@torch.no_grad()
+def gates(model: KLMRecommender, cut: Split) -> tuple[pd.DataFrame, np.ndarray]:
+    """What a trained "gate" does: a row per film, and its gates g, [films, d].
+
+    Columns: "rows" in train, and the lengths of the two parts that are added: "id", g * id, and "content", the rest.
+    """
+    fusion: Any = model.fusion
+    x, _ = pairs(fusion, torch.zeros(len(model.items), dtype=torch.long), torch.arange(len(model.items)))
+    g = torch.sigmoid(fusion.layer.gate(torch.cat([x.item, x.text, x.tag_mean], -1)))
+    rows = model.items.index.map(cut.train["item_id"].value_counts().get).to_series().fillna(0).to_numpy()
+    parts = {"id": g * x.item, "content": (1 - g) * (x.text + x.tag_mean)}
+    lengths = {name: part.norm(dim=1).numpy() for name, part in parts.items()}
+    return pd.DataFrame({"rows": rows.astype(int)} | lengths, index=model.items.index), g.numpy()

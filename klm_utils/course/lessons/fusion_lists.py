@@ -73,13 +73,13 @@ def kendall(scores: torch.Tensor) -> list[float]:
 
 
 @torch.no_grad()
-def agreements(runs: Runs) -> dict[str, list[float]]:
-    """Of each variant the `kendall` of every two of `PEOPLE`: their lists of the items of test, on the last split."""
+def agreements(runs: Runs, people: int = 20, seed: int = 0) -> dict[str, list[float]]:
+    """Of each variant the `kendall` of every two of so many random people: the items of test, on the last split."""
     cut = list(runs.splits.values())[-1]
     found = {}
     for name, built in runs.models.items():
         model = cast(KLMRecommender, built)
-        users = torch.as_tensor(model.users.get_indexer(list(PEOPLE)))
+        users = torch.as_tensor(np.random.default_rng(seed).choice(len(model.users), people, replace=False))
         items = torch.as_tensor(model.items.index.get_indexer(cut.test["item_id"].unique()))
         found[name] = kendall(model.fusion.grid(users, items))
     return found

@@ -23,8 +23,8 @@ PLACES = {  # of the boxes of a layer: across, up; "user" to "tags" are the row 
 }
 FORMULAS = {
     "dot": "score = person · film",
-    "hadamard": "score = w · (person ⊙ film)",
-    "gate": "mix = g ⊙ id + (1 − g) ⊙ content",
+    "hadamard": "score = w · (person * film)",
+    "gate": "mix = g * id + (1 − g) * content",
     "residual": "film = content + MLP(content) + id",
     "tags": "attention = sum of weight × tag",
     "target": "attention = sum of weight × past film",
@@ -34,9 +34,9 @@ OWN = {
     "hadamard": {"person": (0.5, 1.2), "film": (3.0, 1.2), "product": (1.75, 2.1)},
     "gate": {"g": (1.6, 1.8), "content": (3.85, 1.2), "mix": (3.1, 2.2), "person": (0.4, 1.9)},
     "residual": {"content": (3.9, 1.15), "MLP": (3.9, 2.3), "film": (2.45, 1.75), "person": (0.5, 1.75)},
-    "tags": {"attention": (3.8, 1.45), "film": (2.2, 2.15), "person": (0.5, 1.2)},
-    "target": {"attention": (1.3, 1.5), "film": (3.2, 1.2), "person": (0.2, 2.25)},
-    "concat": {"MLP": (2.0, 2.1), "score": (2.0, 3.0)},
+    "tags": {"attention": (3.8, 1.5), "film": (2.2, 1.95), "person": (0.5, 1.2)},
+    "target": {"attention": (1.5, 1.25), "film": (3.3, 1.2), "person": (0.3, 2.2)},
+    "concat": {"joined": (2.0, 0.98), "MLP": (2.0, 2.03), "score": (2.0, 3.05)},
 }
 
 
@@ -51,7 +51,7 @@ def five_lists(joined: Mapping[str, Sequence[str]], product: Mapping[str, Sequen
     A title that stands in one person's list only has the colour of that person.
     """
     axes = plt.subplots(2, 1, figsize=(8, 4.3), layout="constrained")[1]
-    names = ("Joined: [film; person], then a linear layer", "Multiplied: film · person")
+    names = ("Joined: [film; person], then a linear layer", "Multiplied: film · person, plus a bias of each")
     for ax, lists, name in zip(axes, (joined, product), names, strict=True):
         often = pd.Series([title for own in lists.values() for title in own]).value_counts()
         for column, (person, own) in enumerate(lists.items()):
@@ -109,14 +109,19 @@ def _grid(ax: Axes, scores: pd.DataFrame, title: str, a: pd.Series | None = None
 
 
 def agreement(taus: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
-    """Kendall's tau of every two persons' lists, a row of dots per way to score; blue where every two lists are one."""
+    """Kendall's tau of every two persons' lists, a row of dots per way to score, with a bar at the median.
+
+    A row is orange if every two lists are one.
+    """
     ax = ax or plt.subplots(figsize=(7.2, 0.8 + 0.36 * len(taus)), layout="constrained")[1]
     for row, values in enumerate(taus.values()):
-        spread = row + np.linspace(-0.18, 0.18, len(values))
-        ax.plot(values, spread, "o", color=COLOURS[1] if min(values) > 0.999 else COLOURS[0], alpha=0.7, markersize=5)
+        spread = row + np.random.default_rng(0).uniform(-0.25, 0.25, len(values))
+        colour = COLOURS[1] if min(values) > 0.999 else COLOURS[0]
+        ax.plot(values, spread, "o", color=colour, alpha=0.35, markersize=3.5, markeredgewidth=0)
+        ax.plot([np.median(values)] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=2)
     ax.set_yticks(range(len(taus)), list(taus))
     ax.set(ylim=(len(taus) - 0.5, -0.5), xlim=(-0.45, 1.05))
-    ax.set_xlabel("Kendall's tau of two lists: 1 is the same list")
+    ax.set_xlabel("Kendall's tau of two lists: 1 is the same list; the bar is the median")
     return _plain(ax)
 
 
@@ -192,14 +197,14 @@ def _share(way: np.ndarray, size: tuple[float, float]) -> float:
 def timeline(titles: Sequence[str], weights: Mapping[str, Sequence[float]]) -> np.ndarray:
     """A history, the oldest film on the left; above each film a bar with the weight that it gets; a panel per way.
 
-    The highest bar of a panel is dark, if it is one.
+    The highest bar of a panel is dark, if it is at least a fifth higher than every other one.
     """
     _figure, axes = plt.subplots(
         len(weights), 1, figsize=(8, 1.05 * len(weights) + 1.4), layout="constrained", sharex=True, squeeze=False
     )
     for ax, (name, values) in zip(axes[:, 0], weights.items(), strict=True):
         own = np.asarray(values, dtype=float)
-        alone = np.isclose(own, own.max()).sum() == 1
+        alone = (own >= own.max() / 1.2).sum() == 1
         colours = [COLOURS[0] if alone and weight == own.max() else "#9ECAE1" for weight in own]
         ax.bar(range(len(own)), own, width=0.7, color=colours)
         for place, weight in enumerate(own):
@@ -225,10 +230,10 @@ def own_history(titles: Sequence[str], target: str, ax: Axes | None = None) -> A
     ax.text(len(titles) - 0.05, 0.82, "history, the last one here", ha="right", fontsize=10)
     ax.set(xlim=(0, len(titles)), ylim=(0, 2.05))
     ax.axis("off")
-    ax.text(middle, 1.85, f"row of train: will they like {target}?", ha="center", va="center", fontsize=10)
+    ax.text(middle, 1.85, f"row of train: this person and {target}", ha="center", va="center", fontsize=10)
     style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 14, "color": COLOURS[1], "linewidth": 2}
-    ax.add_patch(FancyArrowPatch((at, 0.78), (middle, 1.7), **style))
-    ax.text((at + middle) / 2 + 0.5, 1.12, "it is here because of this row", fontsize=9, color=COLOURS[1])
+    ax.add_patch(FancyArrowPatch((middle, 1.7), (at, 0.78), **style))
+    ax.text((at + middle) / 2 + 0.35, 1.3, "puts the film into the history", fontsize=9, color=COLOURS[1])
     return ax
 
 
@@ -258,23 +263,34 @@ def train_and_test(values: pd.DataFrame, label: str, ax: Axes | None = None) -> 
     return _plain(ax)
 
 
-def gates(films: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """A dot per film: how many rows of train it has, and the share that its gate gives to the id; a line of medians.
+def gates(films: pd.DataFrame, g: np.ndarray, titles: Sequence[str]) -> np.ndarray:
+    """Left each number of the gates of six films, right of every film the lengths of what is added; the two Axes.
 
-    films: columns "rows" and "gate", as of `fusion_trials.gates`. From 1 on the axis grows by factors.
+    Args:
+        films: columns "rows", "id" and "content", as of `fusion_boxes.gates`. From 1 on their axis grows by factors.
+        g: the gates of each film, [films, d].
+        titles: one per film.
     """
-    ax = ax or plt.subplots(figsize=(7.2, 2.8), layout="constrained")[1]
+    axes = plt.subplots(1, 2, figsize=(8, 3.1), layout="constrained", width_ratios=[1, 1.1])[1]
+    rows = films["rows"].to_numpy()
+    six = [int(np.abs(rows - wanted).argmin()) for wanted in (0, 1, 10, 50, 200, rows.max())]
+    for place, film in enumerate(six):
+        axes[0].plot(g[film], np.full(g.shape[1], place), "o", color=COLOURS[0], alpha=0.5, markeredgewidth=0, ms=5)
+        axes[0].plot([g[film].mean()] * 2, [place - 0.3, place + 0.3], color=INK, linewidth=2)
+    axes[0].set_yticks(range(6), [f"{short(titles[film], 18)} ({rows[film]})" for film in six], parse_math=False)
+    axes[0].set(xlim=(0, 1), xlabel="the numbers of g; bar: their mean")
     edges = [0, 1, 3, 10, 30, 100, 300, np.inf]
-    parts = films.groupby(pd.cut(films["rows"], edges, right=False), observed=True)
-    middle = parts.median()
-    ax.plot(films["rows"], films["gate"], "o", color=COLOURS[0], alpha=0.25, markersize=3.5, markeredgewidth=0)
-    ax.plot(middle["rows"], middle["gate"], "o-", color=COLOURS[1], markersize=5, label="medians of seven groups")
-    ax.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
-    ax.set_xscale("symlog", linthresh=1)
-    ax.set_xticks([0, 1, 10, 100], ["0: new", "1", "10", "100"])
-    ax.set(xlabel="ratings of the film in train", ylabel="share of the id: mean g", xlim=(-0.3, 700))
-    ax.legend(frameon=False, fontsize=9)
-    return _plain(ax)
+    middle = films.groupby(pd.cut(films["rows"], edges, right=False), observed=True).median()
+    for part, label, colour in (("id", "g * id", COLOURS[0]), ("content", "(1 − g) * content", COLOURS[1])):
+        axes[1].plot(rows, films[part], "o", color=colour, alpha=0.15, markersize=3, markeredgewidth=0)
+        axes[1].plot(middle["rows"], middle[part], "o-", color=colour, markersize=5, label=label)
+    axes[1].set_xscale("symlog", linthresh=1)
+    axes[1].set_xticks([0, 1, 10, 100], ["0: new", "1", "10", "100"])
+    axes[1].set(xlabel="ratings of the film in train", ylabel="length of the vector", xlim=(-0.3, 700))
+    axes[1].legend(frameon=False, fontsize=9)
+    for ax in axes:
+        _plain(ax)
+    return axes
 
 
 def differences(rows: Mapping[str, Sequence[float]], label: str, ax: Axes | None = None) -> Axes:
@@ -324,6 +340,8 @@ def worth_and_folds(rows: Mapping[str, Sequence[float]], label: str, folds: pd.D
     axes = plt.subplots(2, 1, figsize=(7, 3.6), layout="constrained", sharex=True)[1]
     differences(rows, label, ax=axes[0])
     plots.dots(folds, "AUC, new films", {folds.columns[0]: test}, ax=axes[1])
+    for line in axes[1].lines:  # its mean is no difference that is worse
+        line.set_color(INK if line.get_color() == COLOURS[1] else line.get_color())
     return axes
 
 

@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from klm_utils.course.lessons.fusion_boxes import pairs, past_weights
 from klm_utils.data import load_dataset, shop
 from klm_utils.data.schema import RecDataset
 from klm_utils.data.splits import Split, split
@@ -205,6 +204,16 @@ def bake_off(trials: Trials, splits: Mapping[str, Sequence[str]]) -> dict[str, R
         return {f"{name}, {kind}": trials.measure(name, kind, rows) for name, kinds in splits.items() for kind in kinds}
 
 
+def versus(runs: Runs, first: str, second: str) -> str:
+    """The first variant minus the second: AUC over all rows with the item interval, within users with the user one."""
+    rows, own = runs.gain(first, second), runs.gain(first, second, "user_auc")
+    return (
+        f"{first} minus {second}: all rows {rows.difference:+.3f}, "
+        + "item interval [{:+.3f}, {:+.3f}]; ".format(*rows.others)
+        + f"within users {own.difference:+.3f}, user interval [{own.low:+.3f}, {own.high:+.3f}]"
+    )
+
+
 def weights_of_past(
     past: torch.Tensor, film: int, texts: torch.Tensor, learned: torch.Tensor, recency: float, attention: Callable
 ) -> dict[str, torch.Tensor]:
@@ -246,16 +255,6 @@ def with_own_gate(trials: Trials, fn: Callable, name: str, kind: str) -> Runs:
     rows = {"gate": {"fusion": "gate"}, "yours": {"fusion": own}, "half and half": {"fusion": "half and half"}}
     with added(own, partial(OwnGate, fn=fn)), added("half and half", partial(OwnGate, fn=half)):
         return trials.measure(name, kind, rows)
-
-
-@torch.no_grad()
-def gates(model: KLMRecommender, cut: Split) -> pd.DataFrame:
-    """What a trained "gate" does: of each film its rows in train and the mean of its gates, by item id."""
-    fusion: Any = model.fusion
-    x, _ = pairs(fusion, torch.zeros(len(model.items), dtype=torch.long), torch.arange(len(model.items)))
-    g = torch.sigmoid(fusion.layer.gate(torch.cat([x.item, x.text, x.tag_mean], -1))).mean(1)
-    rows = model.items.index.map(cut.train["item_id"].value_counts().get).to_series().fillna(0).to_numpy()
-    return pd.DataFrame({"rows": rows.astype(int), "gate": g.numpy()}, index=model.items.index)
 
 
 def forget(model: KLMRecommender) -> None:
@@ -328,17 +327,6 @@ def dealt_genres(ds: RecDataset, seed: int) -> dict[str, Any]:
     """Options for `measure`: each film has the genres of another one, as tags and in its text."""
     order = others(len(ds.items), seed)
     return {"ds": replace(ds, items=ds.items.assign(tags=ds.items["tags"].to_numpy()[order]))}
-
-
-@torch.no_grad()
-def learned_weights(model: KLMRecommender, user, film: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The films of a user's history, by position, and how a trained "target" layer weighs them for this film."""
-    fusion: Any = model.fusion
-    at = torch.as_tensor(model.users.get_indexer([user]))
-    history = fusion.past_rows[at[0]]
-    x, _ = pairs(fusion, at, torch.tensor([film]))
-    there = history >= 0
-    return history[there], past_weights(fusion.layer, x)[0][there]
 
 
 @torch.no_grad()

@@ -53,7 +53,9 @@ def test_the_layers_stand_on_the_vectors_of_dot(drawn):
 def test_notes_name_the_tags_that_are_there(drawn):
     notes = drawn.notes(3, 5)
     *weights, total = notes["tags"]["attention"].split("\n")
-    named = [line.split()[0] for line in weights]
+    named = [line.split()[0] for line in weights if not line.startswith("year ")]
+    assert sum(float(line.split()[1]) for line in weights) == pytest.approx(1.0, abs=0.03)
+    assert notes["target"]["past"].endswith("\nfilms")
     assert total.startswith("= ") and notes["concat"]["MLP"].startswith("hidden units:\n")
     assert set(named) <= {"plus", "minus"} and notes["hadamard"]["product"].count("× w") == 2
 
@@ -65,8 +67,11 @@ def test_nothing_is_trained_twice_and_the_readers_gate_is_trained_each_time(tria
     assert first.models["yours"] is not second.models["yours"] and first.models["gate"] is runs.models["gate"]
     assert not [name for name in (*LAYERS, *FUSIONS) if name.startswith(("yours", "half"))], "taken out again"
     assert first.models["half and half"] is second.models["half and half"]
-    films = lesson.gates(first.models["gate"], first.splits[0])
-    assert films["rows"].sum() == len(first.splits[0].train) and films["gate"].between(0, 1).all()
+    films, g = boxes.gates(first.models["gate"], first.splits[0])
+    assert films["rows"].sum() == len(first.splits[0].train) and g.min() > 0 and g.max() < 1
+    assert len(films) == len(g) and (films[["id", "content"]] > 0).all(axis=None)
+    said = lesson.versus(first, "gate", "yours")
+    assert said.startswith("gate minus yours: all rows +0.000, item interval [") and "within users +0.000" in said
     weaker = trials.measure(ds.name, "random", {"dot": {"decay": 0.1}})
     assert weaker.models["dot"] is not runs.models["dot"], "another decay is another training"
     on_valid = trials.on_valid({f"{ds.name}, random": runs}, {"dot": {}, "gate": {"fusion": "gate"}})
@@ -136,7 +141,7 @@ def test_shuffling_an_input_leaves_the_model_as_it_was(trials, ds):
 def test_learned_weights_leave_the_target_out(trials, ds):
     model, _ = trials.train(ds, "random", 0, fusion="target")
     user = ds.users.index[0]
-    past, weights = lesson.learned_weights(model, user, int(model.fusion.past_rows[0][0]))
+    past, weights = boxes.learned_weights(model, user, int(model.fusion.past_rows[0][0]))
     assert weights[0] == 0 and weights[1:].abs().min() > 0 and len(past) == len(weights)
 
 

@@ -71,10 +71,9 @@ def test_rated_counts_what_the_same_person_has_rated(movielens):
     assert lists.rated({person: ["Alien", "Aladdin"], lists.PEOPLE[38]: ["Alien", "Aladdin"]}, cut) == 2
 
 
-def test_agreements_are_those_of_the_lists_of_the_items_of_test(drawn, split, monkeypatch):
-    monkeypatch.setattr(lists, "PEOPLE", dict.fromkeys(split.dataset.users.index[:3]))
+def test_agreements_are_those_of_the_lists_of_the_items_of_test(drawn, split):
     runs = experiment.run({"dot": lambda cut, seed: drawn.model}, split, n_boot=10)
-    (taus,) = lists.agreements(runs).values()
-    users = split.dataset.users.index[[0, 1]]
+    (taus,) = lists.agreements(runs, people=3).values()
+    users = drawn.model.users[np.random.default_rng(0).choice(len(drawn.model.users), 3, replace=False)[:2]]
     scores = drawn.model.predict_grid(users, split.test["item_id"].unique())
     assert len(taus) == 3 and taus[0] == pytest.approx(lists.kendall(torch.tensor(scores))[0], abs=0.01)

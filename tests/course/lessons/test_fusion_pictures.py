@@ -57,8 +57,8 @@ def test_sums_have_one_order_in_each_column_and_products_their_own():
 
 def test_one_list_for_all_is_orange():
     ax = pictures.agreement({"sum": [1.0, 1.0], "product": [0.1, 0.9]})
-    assert [line.get_color() for line in ax.lines] == [COLOURS[1], COLOURS[0]]
-    assert ax.lines[1].get_xdata().tolist() == [0.1, 0.9]
+    assert [line.get_color() for line in ax.lines[::2]] == [COLOURS[1], COLOURS[0]]
+    assert ax.lines[2].get_xdata().tolist() == [0.1, 0.9] and ax.lines[3].get_xdata() == pytest.approx([0.5, 0.5])
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -84,6 +84,7 @@ def test_a_timeline_writes_each_weight_and_marks_the_highest():
     assert texts(second) == ["0.20", "0.80"] and [bar.get_height() for bar in second.patches] == [0.2, 0.8]
     assert to_hex(second.patches[1].get_facecolor()) == COLOURS[0].lower()
     assert len({bar.get_facecolor() for bar in first.patches}) == 1, "nothing is marked where all are alike"
+    assert len({bar.get_facecolor() for bar in pictures.timeline(["A", "B"], {"": [0.1, 0.11]})[0].patches}) == 1
     (ax,) = pictures.timeline(["Alien", "Heat", "Fargo"], {"mean": [0.0, 0.5, 0.5]})
     assert COLOURS[0].lower() not in {to_hex(bar.get_facecolor()) for bar in ax.patches}, "nor where two are highest"
     assert [label.get_text() for label in second.get_xticklabels()] == ["Alien", "Heat"]
@@ -93,7 +94,7 @@ def test_the_target_is_marked_in_its_own_history():
     ax = pictures.own_history(["Alien", "The Godfather"], "The Godfather")
     films = [patch for patch in ax.patches if not isinstance(patch, FancyArrowPatch)]
     marked = [patch.get_x() for patch in films if to_hex(patch.get_facecolor()) == COLOURS[1].lower()]
-    assert marked == [1] and any("will they like The Godfather?" in text for text in texts(ax))
+    assert marked == [1] and any("this person and The Godfather" in text for text in texts(ax))
 
 
 def test_train_and_test_are_joined_by_a_line():
@@ -123,13 +124,18 @@ def test_folds_stand_below_what_the_columns_cost():
     above, below = pictures.worth_and_folds(rows, "AUC", folds, (0.01, 0.0, 0.02, -0.01, 0.03))
     assert above.get_xlabel() == "AUC" and above.get_xlim() == below.get_xlim()
     assert [label.get_text() for label in above.get_yticklabels()] == ["as linked"]
+    assert COLOURS[1] not in [line.get_color() for line in below.lines], "orange is worse"
 
 
-def test_gates_have_a_dot_per_film_and_a_median_per_group():
-    films = pd.DataFrame({"rows": [0, 0, 20, 25, 150], "gate": [0.4, 0.6, 0.7, 0.8, 0.9]})
-    ax = pictures.gates(films)
-    assert ax.lines[0].get_xdata().tolist() == [0, 0, 20, 25, 150]
-    assert ax.lines[1].get_ydata() == pytest.approx([0.5, 0.75, 0.9]) and ax.get_xticklabels()[0].get_text() == "0: new"
+def test_gates_show_the_numbers_of_six_films_and_the_lengths_of_all():
+    rows = [0, 1, 10, 50, 200, 400, 20]
+    films = pd.DataFrame({"rows": rows, "id": np.arange(7) / 10, "content": 1.0})
+    left, right = pictures.gates(films, np.linspace(0, 1, 14).reshape(7, 2), [f"film {n}" for n in rows])
+    dots = [line for line in left.lines if line.get_marker() == "o"]
+    assert [len(line.get_xdata()) for line in dots] == [2] * 6
+    assert left.get_yticklabels()[5].get_text() == "film 400 (400)"
+    assert right.lines[0].get_ydata().tolist() == films["id"].tolist() and right.lines[3].get_ydata()[0] == 1
+    assert right.get_xticklabels()[0].get_text() == "0: new"
 
 
 def test_importance_has_a_bar_and_a_span_for_each_input():
