@@ -152,16 +152,19 @@ def _share(split: Split, group: pd.Series, counted: str) -> pd.DataFrame:
     return pd.DataFrame({"share": sums[0] / sums[1].where(sums[1] > 0), "at": log["position"]})
 
 
-def own_label(by: Sequence[str], split: Split) -> pd.Series:
+def own_label(by: Sequence[str], split: Split) -> pd.DataFrame:
     """What a row's own label in its share of train does, on the test rows that have a share.
 
     Returns:
-        `there`: the part of the test rows that have one; `leak`, `honest`: AUC with "train" and with "before"; and
-        `worth`, `low`, `high`, as of `worth`.
+        One row: the part of the test rows that have one; AUC with "before" and with "train"; the difference with its
+        interval for other users.
     """
     test = split.test[share_by(by, "train")(split)["share"].notna().loc[split.test.index]]
     both = [auc(Tree(share_by(by, counted), split), split, test) for counted in ("train", "before")]
-    return pd.concat([pd.Series({"there": len(test) / len(split.test)}), _gain(*both)])
+    found = _gain(*both)
+    rows = {"rows with a share": len(test) / len(split.test), "strictly before": found["honest"]}
+    rows |= {"the row itself too": found["leak"], "difference": found["worth"], "low": found["low"]}
+    return pd.DataFrame([rows | {"high": found["high"]}])
 
 
 def before(values: pd.Series, group: pd.Series, time: pd.Series) -> pd.Series:

@@ -108,9 +108,9 @@ def test_a_share_of_the_other_rows_leaks_in_reverse(today):
 
 
 def test_the_own_label_in_train_harms_where_a_row_of_test_has_a_share(today):
-    found = leaks.own_label(["user_id", "category"], today)
-    assert 0.2 < found["there"] < 0.4 and found["high"] < 0 and found["honest"] > 0.55
-    assert found["worth"] == pytest.approx(found["leak"] - found["honest"])
+    found = leaks.own_label(["user_id", "category"], today).iloc[0]
+    assert 0.2 < found["rows with a share"] < 0.4 and found["high"] < 0 and found["strictly before"] > 0.55
+    assert found["difference"] == pytest.approx(found["the row itself too"] - found["strictly before"])
 
 
 def test_random_groups_leak_by_their_size_alone():
