@@ -45,6 +45,10 @@ profiles = [
     (lambda raw: profile(raw, swap=lambda age, tier: False), "they changed places"),
     (lambda raw: profile(raw, judge=False), "nobody is 250"),
     (lambda raw: profile(raw, swap=lambda age, tier: age < 10), "Swap if tier is 10+"),
+    (lambda raw: profile(raw, swap=lambda age, tier: age < tier), "swap only if"),
+    (lambda raw: profile(raw, swap=lambda age, tier: tier >= 10), "swap only if"),
+    (lambda raw: profile(raw, swap=lambda age, tier: age <= 4), "swap only if"),
+    (lambda raw: profile(raw, swap=lambda age, tier: age < 10 and tier >= 10), "swap only if"),
     (lambda raw: profile(raw, genders=("f", "m", "男")), "女 is female"),
     (lambda raw: profile(raw, genders=("女", "男")), "M is male"),
     (lambda raw: {**profile(raw), "city_tier": 1}, "expected {'age'"),
@@ -97,7 +101,9 @@ sequences = [
     (lambda log, targets, length: own(log, targets, length, keep=lambda x, t: x > 0), "it holds their future"),
     (lambda log, targets, length: own(log, targets, length, keep=lambda x, t: x <= t), "< instead of <="),
     (lambda log, targets, length: own(log, targets, length, users=False), "mixes all users"),
-    (lambda log, targets, length: [h[::-1] for h in own(log, targets, length)], "expected [[], [11, 12]"),
+    (lambda log, targets, length: [h[::-1] for h in own(log, targets, length)], "the newest comes first"),
+    (lambda log, targets, length: [sorted(h) for h in own(log, targets, length)], "stay in the order of the log"),
+    (lambda log, targets, length: [h[:2] for h in own(log, targets, length)], "expected [[], [11, 12]"),
     (lambda log, targets, length: own(log, targets, length, last=False), "keep the last"),
     (lambda log, targets, length: own(log, targets, 9), "length 2: expected"),
     (lambda log, targets, length: own(log, targets, length, by_time=False), "sort it by time first"),
@@ -125,8 +131,38 @@ def overlapping(log, items, share, rng):
     return train.drop(train.index[:30]), pd.concat([test, train.iloc[:30]])
 
 
+def of_choice(log, items, share, rng, dropna=False):
+    numbers = items.groupby(["title", "year"], dropna=dropna).ngroup()
+    chosen = rng.choice(numbers.max() + 1, round(share * (numbers.max() + 1)), replace=False)
+    test = log["item_id"].isin(numbers.index[numbers.isin(chosen)])
+    return log[~test], log[test]
+
+
+def of_names(log, items, share, rng):
+    """Titles with their years as text; groups in the order of a shuffle."""
+    name = items["title"] + " / " + items["year"].astype(str)
+    chosen = name.drop_duplicates().sample(frac=share, random_state=rng)
+    test = log["item_id"].isin(name.index[name.isin(chosen)])
+    return log[~test], log[test]
+
+
+def years_apart(log, items, share, rng):
+    """Films without a year are one film for each id."""
+    film = items.groupby(["title", "year"]).ngroup()
+    film = film.where(film >= 0, -film.index.to_numpy() - 5)
+    test = log["item_id"].isin(film.index[film.isin(rng.permutation(film.unique())[: round(share * film.nunique())])])
+    return log[~test], log[test]
+
+
+def of_seed(seed):
+    return lambda log, items, share, rng: of_choice(log, items, share, np.random.default_rng(rng.integers(99) + seed))
+
+
 cold_items = [
     (cold, DONE),
+    (of_names, DONE),
+    *((of_seed(seed), DONE) for seed in range(0, 1000, 100)),
+    (years_apart, "dropna=False"),
     (lambda log, items, share, rng: cleaning.careless(log, items, share, rng), STUB),
     (lambda log, items, share, rng: (log, log.iloc[:0]), "nothing is in test"),
     (lambda log, items, share, rng: log["film"], "it raises KeyError"),
@@ -156,12 +192,15 @@ lines = [
     (answer("A2", "B3", "C3"), "where does that share come from"),
     (answer("A3", "B2", "C3"), "print `record` beside `bought`"),
     (answer("A2", "B2", "C4"), "C4 only gives each row its count"),
-    (answer("A2", "B2", "C2"), "No line of C asks for the time"),
+    (answer("A2", "B2", "C2"), "C2 only says which rows belong together"),
+    (answer("A2", "B2", "C1"), "C1 lists all rows"),
+    (answer("A2", "B2", "C5"), "No line of C asks for the time"),
     (answer("A2", "B4", "C3"), "whose labels are in the mean"),
 ]
 groupings = [
     (answer("user_id", "brand"), DONE),
     (answer("subcategory", "user_id"), DONE),
+    (answer("user_id", "item_id"), DONE),
     (answer("item_id"), STUB),
     (lambda names: 1 / 0, "it raises ZeroDivisionError"),
     (answer("price"), "return a list of some of category"),

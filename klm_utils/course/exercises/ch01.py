@@ -23,6 +23,9 @@ _PROFILES = {  # what goes in -> what is to come out
     ("7", "F", "1"): (None, "female", 1),
     ("10", " Female ", ""): (10, "female", None),
     ("100", "MALE", "３"): (100, "male", 3),
+    ("3", "f", "2"): (None, "female", 2),
+    ("25", "m", "26"): (25, "male", 26),
+    ("7", "M", "12"): (None, "male", 12),
 }
 _FIELDS = ("age", "gender", "city_tier")
 
@@ -52,6 +55,11 @@ def check_profile(fn: Callable) -> None:
             (
                 of(5, "city_tier") == 7,
                 "age 7 and tier 1 did not change places: 1 is no age either. Swap if tier is 10+",
+            ),
+            (
+                dicts and (of(8, "city_tier") == 3 or of(9, "age") == 26 or of(10, "age") == 12),
+                "swap only if age is 4 or less AND tier is 10 or more. Age 3 and tier 2, age 25 and tier 26, age 7 and "
+                "tier 12 stay where they are",
             ),
             (of(1, "gender") == "女", "女 is female"),
             (of(2, "gender") in ("M", "m"), "M is male"),
@@ -114,6 +122,8 @@ def check_histories(fn: Callable) -> None:
     got, short = plain(attempt(fn, log, targets, 9)), plain(attempt(fn, log, targets, 2))
     order = [5, 0, 3, 7, 4, 2, 6, 1]  # the two of one second stay in order
     mixed = plain(attempt(fn, log.iloc[order], targets, 9))
+    lists = isinstance(got, list) and all(isinstance(h, list) for h in got)
+    turned = lists and not equal(got, reference(9))
     of_user = {u: part["item_id"].tolist() for u, part in log.groupby("user_id")}
     with_second = [
         log.loc[(log["user_id"] == u) & (log["timestamp"] <= t), "item_id"].tolist()
@@ -130,6 +140,14 @@ def check_histories(fn: Callable) -> None:
             ),
             (equal(got, with_second), "rows of the target's own second are not before it: < instead of <="),
             (equal(got, everybody), "this mixes all users: a history belongs to one"),
+            (
+                turned and equal([h[::-1] for h in got], reference(9)),
+                "the newest comes first here: turn each list round, oldest first",
+            ),
+            (
+                turned and [sorted(h) for h in got] == [sorted(h) for h in reference(9)],
+                "the right films in another order: oldest first; rows of one second stay in the order of the log",
+            ),
             (not equal(got, reference(9)), f"expected {reference(9)}, got {head(got)}"),
             (
                 equal(short, [h[:2] for h in reference(9)]),
@@ -148,13 +166,18 @@ def check_histories(fn: Callable) -> None:
 def check_cold_items(fn: Callable) -> None:
     """Say what is right or wrong with the learner's cold-item split, which began with two faults."""
     titles = [f"film {i // 2 if i < 40 else i}" for i in range(100)]  # the first forty ids are twenty films
+    titles[90:98] = np.repeat([f"a film without a year {i}" for i in range(4)], 2).tolist()  # four more
     titles[98:] = ["a remake"] * 2  # one title, two years: two films
-    years = [1990.0] * 97 + [np.nan, 1950.0, 1999.0]
+    years = [1990.0] * 90 + [np.nan] * 8 + [1950.0, 1999.0]
     items = pd.DataFrame({"title": titles, "year": years}, index=pd.RangeIndex(1, 101, name="item_id"))
     rng = np.random.default_rng(0)
     log = pd.DataFrame({"user_id": rng.integers(1, 30, 900), "item_id": rng.integers(1, 101, 900)})
+    film = items.groupby(["title", "year"], dropna=False).ngroup()
     got = attempt(fn, log, items, 0.2, np.random.default_rng(1))
     other = attempt(fn, log, items, 0.2, np.random.default_rng(2))
+    more = [
+        attempt(fn, log, items, 0.5, np.random.default_rng(seed)) for seed in range(3)
+    ]  # a fault must not be missed
 
     def is_pair(value):
         return isinstance(value, tuple | list) and [type(part) for part in value] == [pd.DataFrame] * 2
@@ -163,8 +186,14 @@ def check_cold_items(fn: Callable) -> None:
     train, test = got if two else (log, log.iloc[:0])
     rows = np.sort(np.concatenate([train.index, test.index]))
     cold, careless = test["item_id"].unique(), cleaning.careless(log, items, 0.2, rng)[1]
-    split_twins = items.loc[np.intersect1d(items.index, cold), "title"]
-    left = items.loc[np.intersect1d(items.index, train["item_id"].unique()), "title"]
+
+    def divided(parts) -> set:
+        """The films, by number, that have an id on both sides."""
+        sides = [set(film.reindex(part["item_id"].unique()).dropna()) for part in parts]
+        return sides[0] & sides[1]
+
+    apart = set().union(*(divided(one) for one in (got, other, *more) if is_pair(one) and "item_id" in one[1]))
+    no_year = set(film[items["year"].isna()])
     verdict(
         [
             (two and same(test.index, careless.index), "not done yet: both faults are there"),
@@ -181,9 +210,10 @@ def check_cold_items(fn: Callable) -> None:
             ),
             (np.isin(cold, train["item_id"]).any(), "an item of test is also in train: it is not cold"),
             (
-                bool(set(split_twins) & set(left)),
+                bool(apart - no_year),
                 "items of equal title and year are one film under two ids: keep them together, else train knows it",
             ),
+            (bool(apart), "two ids without a year and of equal title are one film too: groupby(..., dropna=False)"),
             (not 12 <= len(cold) <= 28, f"about 20 of the 100 items should be in test, not {len(cold)}"),
             (
                 is_pair(other) and same(other[1].index, test.index),
@@ -211,6 +241,15 @@ def check_lines(fn: Callable) -> None:
             (
                 "A2" not in lines,
                 "A: print `record` beside `bought`. Which column could the shop not have known before?",
+            ),
+            (
+                "C1" in lines,
+                "C1 lists all rows, as B1 does, and each row needs its input. It reads no label; which line counts?",
+            ),
+            (
+                "C2" in lines,
+                "C2 only says which rows belong together, and a count of earlier rows needs it too. Which line counts "
+                "without asking for the time?",
             ),
             ("C4" in lines, "C4 only gives each row its count; what was counted?"),
             ("C3" not in lines, "C: to what moment belongs a count? No line of C asks for the time"),
@@ -252,6 +291,7 @@ def check_grouping(fn: Callable) -> None:
     found = leaks.worth_of_sharing(*sorted(got)) if known else {"worth": 0.0, "rows": 1.0}
     counted = f"worth {found['worth']:.3f}: a share is counted on {found['rows']:,.0f} rows"
     told = f"{counted}. On fewer, the row's own label weighs more"
+    alone = found["rows"] < 1.01
     verdict(
         [
             (plain and list(got) == ["item_id"], "not done yet: that is leak B as it was"),
@@ -259,7 +299,8 @@ def check_grouping(fn: Callable) -> None:
             (not known, f"return a list of some of {', '.join(_COLUMNS)}; got {head(got)}"),
             (found["worth"] <= 0.3, told),
         ],
-        f"worth {found['worth']:.3f}: a share is counted on {found['rows']:.1f} rows, one of them the row itself",
+        f"worth {found['worth']:.3f}: a share is counted on {found['rows']:.1f} rows, "
+        + ("so it is the label of the row itself, written twice" if alone else "one of them the row itself"),
     )
 
 

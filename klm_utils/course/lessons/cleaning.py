@@ -70,13 +70,18 @@ def of_days(ds: RecDataset) -> pd.DataFrame:
 
 
 def window(ds: RecDataset, user, item, before: int = 4, after: int = 1) -> pd.DataFrame:
-    """The rows of a user around the one with this item: `title`, `item_id`, `seconds` from that row, in file order."""
+    """The rows of a user around the one with this item, in file order.
+
+    Returns:
+        `title`, `item_id`, `seconds` from that row, is it the `target`, and `above`: the user's rows above it.
+    """
     rows = ds.interactions[ds.interactions["user_id"] == user].reset_index(drop=True)
     at = int(rows.index[rows["item_id"] == item][0])
     near = rows.iloc[max(0, at - before) : at + after + 1]
     titles = ds.items["title"].reindex(near["item_id"]).map(title_text).to_numpy()
     seconds = near["timestamp"] - rows["timestamp"][at]
-    return pd.DataFrame({"title": titles, "item_id": near["item_id"], "seconds": seconds, "target": near.index == at})
+    where = {"target": near.index == at, "above": near.index}
+    return pd.DataFrame({"title": titles, "item_id": near["item_id"], "seconds": seconds, **where})
 
 
 def _triples(ds: RecDataset) -> pd.DataFrame:

@@ -39,11 +39,14 @@ SHORT = {
     "price with full-width digits": "full-width digits",
     "blanks at the ends of a title": "blanks at the ends",
     "Chinese in the English title": "languages swapped",
-    "tag list written as Python text": "Python text",
+    "tag list written as Python text": "a list of Python",
     "item id that is there twice": "an id that is twice",
     "age below 10 or above 100": "age and tier swapped",
     "gender in other words": "other words",
 }
+KEPT = ("second event of a user in one second",)  # strange, but no defect
+TWICE = (*list(LOG_CELLS)[1:], "item id that is there twice")  # it takes two rows to see it
+RULES = {"width": "full-width", "space": "blanks", "script": "繁体", "tags": "lists", "tie": "one second"}
 CELLS = {"items": ITEM_CELLS, "users": USER_CELLS, "interactions": LOG_CELLS}
 WIDTHS = {  # of the columns that are drawn
     "items": {"item_id": 0.95, "title_zh": 2.5, "title_en": 3.1, "tags_zh": 2.4, "price": 1.5},
@@ -66,15 +69,16 @@ def order(ax: Axes) -> Axes:
     """One visitor, repaired in two orders: range before places loses the age, places before range keeps it."""
     raw = "age 4\ntier 26"
     lanes = [
-        ("range first", [raw, "age missing\ntier 26", "age missing\ntier 26"], ["range", "places"], RED),
+        ("range first", [raw, "age missing\ntier 26", "age missing\ntier 26"], ["range", "places"], ORANGE),
         ("places first", [raw, "age 26\ntier 4", "age 26\ntier 4"], ["places", "range"], BLUE),
     ]
     for lane, (name, states, steps, colour) in enumerate(lanes):
         top = -1.0 * lane
-        ax.text(0, top + 0.4, name, va="center", fontsize=10, color=colour)
+        ax.text(0, top + 0.4, name, va="center", fontsize=10, color=INK)
         for place, state in enumerate(states):
             last = place == len(states) - 1
-            box(ax, 1.6 + 2.6 * place, top, 1.6, state, colour if last else PALE, "white" if last else INK, 9.5)
+            light = "white" if last and colour == BLUE else INK
+            box(ax, 1.6 + 2.6 * place, top, 1.6, state, colour if last else PALE, light, 9.5)
         for place, step in enumerate(steps):
             left = 3.25 + 2.6 * place
             ax.annotate("", (left + 0.9, top + 0.4), (left, top + 0.4), arrowprops={"arrowstyle": "->", "color": GREY})
@@ -100,9 +104,13 @@ def defects(raw: Mapping[str, pd.DataFrame], found: Mapping[str, pd.Series]) -> 
     return axes
 
 
-def _bad_rows(found: Mapping, cells: Mapping, table: pd.DataFrame) -> list[tuple[int, str, list[str]]]:
-    """A row (by position) for each check: one that no other check of the table names, where there is one."""
-    rows: list[tuple[int, str, list[str]]] = [(0, "as it should be", [])]
+def _bad_rows(found: Mapping, cells: Mapping, table: pd.DataFrame) -> list[tuple]:
+    """A row (by position) for each check: one that no other check of the table names, where there is one.
+
+    Returns:
+        (row, what is written beside it, columns to colour, is it no defect?) of each line.
+    """
+    rows: list[tuple] = [(0, "as it should be", [], False)]
     for name, columns in cells.items():
         others = sum(found[other].astype(int) for other in cells if other != name)
         alone = np.flatnonzero((found[name] & (others == 0)).to_numpy()).tolist()
@@ -110,10 +118,10 @@ def _bad_rows(found: Mapping, cells: Mapping, table: pd.DataFrame) -> list[tuple
         columns = [*columns, "city_tier"] if name.startswith("age below") else columns
         if name.startswith("age below"):  # the pair that changed places tells more than a 250
             alone = [row for row in alone if len(table["city_tier"].iloc[row]) == 2]
-        if cells is LOG_CELLS and len(columns) > 1:  # two rows that are equal there
+        if name in TWICE:
             same = (table[columns] == table[columns].iloc[alone[0]]).all(axis=1).to_numpy()
-            rows.append((int(np.flatnonzero(same)[0]), "", columns))
-        rows.append((int(alone[0]), SHORT.get(name, name), columns))
+            rows.append((int(np.flatnonzero(same)[0]), "", columns, name in KEPT))
+        rows.append((int(alone[0]), SHORT.get(name, name), columns, name in KEPT))
     return rows
 
 
@@ -121,17 +129,18 @@ def _grid(ax: Axes, table: pd.DataFrame, widths: Mapping[str, float], rows: Sequ
     x = dict(zip(widths, np.cumsum([0, *widths.values()]), strict=False))
     for column, left in x.items():
         ax.text(left + 0.06, 0.5, column, va="center", fontsize=9, color=GREY)
-    for line, (row, name, bad) in enumerate(rows):
+    for line, (row, name, bad, kept) in enumerate(rows):
+        strong = GREY if kept else RED
         for column, left in x.items():
             value = table[column].iloc[row]
-            colour = RED if column in bad else PALE
+            colour = strong if column in bad else PALE
             ax.add_patch(Rectangle((left, -line - 0.9), widths[column] - 0.06, 0.82, color=colour))
             most = int(widths[column] * 6.6)
             text = value if _width(value) <= most else _cut(value, most)
             light = "white" if column in bad else INK
             ax.text(left + 0.06, -line - 0.48, text, va="center", fontsize=9, color=light, parse_math=False)
         end = sum(widths.values())
-        ax.text(end + 0.1, -line - 0.48, name, va="center", fontsize=9, color=RED if bad else GREY)
+        ax.text(end + 0.1, -line - 0.48, name, va="center", fontsize=9, color=strong if bad else GREY)
     ax.set(xlim=(0, 12.6), ylim=(-len(rows) - 0.05, 0.95))
     ax.axis("off")
 
@@ -151,13 +160,17 @@ def funnel(raw: Mapping[str, pd.DataFrame], done: Cleaned, ax: Axes) -> Axes:
     for lane, name in enumerate(raw):
         top, left = -1.25 * lane, 1.95
         box(ax, 0, top, 1.8, f"{name}\n{len(raw[name]):,} rows in", "#DDDDDD", INK)
-        for (rule, action), rows in done.report[done.report["table"] == name].groupby(["rule", "action"], sort=False):
-            box(ax, left, top, 0.98, f"{rule}\n{len(rows)}", ACTIONS[str(action)], "white")
+        found = done.report[done.report["table"] == name]
+        empty = (found["rule"] == "number") & found["found"].isna()  # nothing was there before either
+        named = found["rule"].map(RULES).fillna(found["rule"]).mask(empty, "empty")
+        for (rule, action), rows in found.groupby([named, "action"], sort=False):
+            colour = ACTIONS[str(action)]
+            box(ax, left, top, 0.98, f"{rule}\n{len(rows)}", colour, INK if colour == ORANGE else "white")
             left += 1.05
         box(ax, 8.75, top, 1.45, f"{len(getattr(done, name)):,}\nrows out", "#DDDDDD", INK)
         ax.annotate("", (8.72, top + 0.4), (left, top + 0.4), arrowprops={"arrowstyle": "->", "color": GREY})
     for action, colour in ACTIONS.items():
-        ax.scatter([], [], marker="s", s=60, color=colour, label=action)
+        ax.scatter([], [], marker="s", s=60, color=colour, label=action.replace("made missing", "now missing"))
     ax.legend(loc="lower center", ncols=4, frameon=False, fontsize=9)
     ax.set(xlim=(-0.1, 10.3), ylim=(-3.3, 0.95))
     ax.axis("off")
@@ -204,20 +217,30 @@ def tail_and_floor(counts: np.ndarray, ratings: pd.Series, axes: np.ndarray) -> 
 def waves(
     days: Mapping[str, pd.DataFrame], notes: Mapping[str, tuple[float, float, str]], axes: np.ndarray
 ) -> np.ndarray:
-    """Rows of each day, those of users who came that very day in blue; a panel per data set.
+    """Rows of each day, those of users who came that very day in blue on the grey ones; a panel per data set.
 
     Args:
         days: name -> of `cleaning.of_days`.
-        notes: name -> (day, rows, text): what to write, and where.
+        notes: name -> (day, rows, text): what to write there, with an arrow to the blue of that day.
         axes: as many as there are data sets.
     """
     for ax, (name, frame) in zip(axes, days.items(), strict=True):
-        ax.bar(frame.index, frame["first"], width=1, color=BLUE, label="on the user's first day")
-        ax.bar(
-            frame.index, frame["rows"] - frame["first"], width=1, bottom=frame["first"], color="#BBBBBB", label="later"
-        )
-        x, y, text = notes.get(name, (0, 0, ""))
-        ax.text(x, y, text, fontsize=9, color=RED, va="top")
+        more = frame["rows"] - frame["first"]
+        ax.bar(frame.index, frame["first"], width=1, bottom=more, color=BLUE, label="on the user's first day")
+        ax.bar(frame.index, more, width=1, color="#999999", label="later")
+        if name in notes:
+            x, y, text = notes[name]
+            arrow = {"arrowstyle": "->", "color": RED}
+            ax.annotate(
+                text,
+                (x, frame["rows"][x]),
+                (0.4 * x, y),
+                fontsize=9,
+                color=RED,
+                ha="center",
+                va="top",
+                arrowprops=arrow,
+            )
         ax.set(title=name, xlabel="day of the log", ylabel="rows a day", ylim=(0, 1.25 * frame["rows"].max()))
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False, fontsize=9, loc="upper right")
@@ -247,7 +270,9 @@ def timeline(near: pd.DataFrame, ax: Axes | None = None) -> Axes:
             ax.text(place, 1.15, "same second:\nnot before", ha="center", va="bottom", fontsize=9.5, color=RED)
     before = int((near["seconds"] < 0).sum())
     ax.axvspan(-0.45, before - 0.5, color=SKY, alpha=0.2)
-    ax.text(-0.4, 1.9, "the history", fontsize=10, color=BLUE, va="top")
+    ax.text(
+        -0.4, 1.9, f"the history: {near['above'].iloc[0]} earlier films, and these", fontsize=10, color=BLUE, va="top"
+    )
     ax.text(len(near) - 1, 1.9, "the future", fontsize=10, color=GREY, va="top", ha="center")
     ax.set(xlim=(-0.6, len(near) - 0.2), ylim=(-1.6, 2.0))
     ax.axis("off")

@@ -79,7 +79,7 @@ def dots(found: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 def knob(
     points: Mapping[str, pd.Series],
-    chance: pd.Series,
+    chance: pd.DataFrame,
     mine: Mapping[str, pd.Series] | None = None,
     *,
     ax: Axes,
@@ -88,23 +88,27 @@ def knob(
 
     Args:
         points: name of the grouping -> of `leaks.worth_of_sharing`.
-        chance: of `leaks.worth_of_chance`; the grey line.
+        chance: of `leaks.worth_of_chance`; a grey line for each draw.
         mine: the reader's own, drawn as a star.
     """
-    ax.plot(chance.index, chance, "o-", color="#BBBBBB", markersize=4, zorder=1, label="random groups of rows")
+    name = f"random groups of rows, {chance.shape[1]} draws"
+    for place, (_, draw) in enumerate(chance.items()):
+        ax.plot(draw.index, draw, "-", color="#AAAAAA", linewidth=1, zorder=1, label=None if place else name)
     for name, row in points.items():
         ax.vlines(row["rows"], row["low"], row["high"], color=BLUE, linewidth=2)
         ax.plot(row["rows"], row["worth"], "o", color=BLUE)
-        ax.annotate(name, (row["rows"], row["worth"]), (6, 7), textcoords="offset points", fontsize=9)
+        ax.annotate(str(name), (row["rows"], row["worth"]), (6, 7), textcoords="offset points", fontsize=9)
     for name, row in (mine or {}).items():
         ax.vlines(row["rows"], row["low"], row["high"], color=RED, linewidth=2)
         ax.scatter(row["rows"], row["worth"], marker="*", color=RED, s=180, zorder=3)
         ax.scatter([], [], marker="*", color=RED, s=60, label=f"yours: {name}")
     ax.legend(frameon=False, fontsize=9)
     ax.axhline(0, color=INK, linewidth=0.8, linestyle=":")
-    ax.set(xscale="log", xlabel="rows that one share is counted on (mean)", ylabel="AUC, leak minus honest")
+    ax.set(
+        xscale="log", xlabel="rows that a share is counted on (mean over the groups)", ylabel="AUC, leak minus honest"
+    )
     rows, worth = zip(*((row["rows"], row["worth"]) for row in [*points.values(), *(mine or {}).values()]), strict=True)
-    ax.set(xlim=(0.7, 4 * max(rows)), ylim=(-0.04, 1.15 * max(*worth, chance.max())))
+    ax.set(xlim=(0.7, 4 * max(rows)), ylim=(-0.04, 1.15 * max(*worth, chance.to_numpy().max())))
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

@@ -82,7 +82,7 @@ def visit(ds: RecDataset, item, rows: int = 6) -> pd.DataFrame:
 
 
 class Tree:
-    """A tree on a table of features, fitted on the rows of train; `predict` looks the rows of the log up."""
+    """A decision tree on a table of features, fitted on the rows of train; `predict` looks the rows of the log up."""
 
     def __init__(self, features: Features, split: Split, name: str = "tree"):
         log, self.name = split.dataset.interactions, name
@@ -97,9 +97,9 @@ class Tree:
         return self.p.reindex(pd.MultiIndex.from_arrays([user_ids, item_ids])).to_numpy()
 
 
-def auc(model: Any, split: Split) -> intervals.Statistic:
-    """Pooled AUC of anything with predict on the rows of test."""
-    test = split.test
+def auc(model: Any, split: Split, rows: pd.DataFrame | None = None) -> intervals.Statistic:
+    """Pooled AUC of anything with predict on the rows of test, or on some of them."""
+    test = split.test if rows is None else rows
     p = model.predict(test["user_id"].to_numpy(), test["item_id"].to_numpy())
     return intervals.pooled_auc(test["user_id"].to_numpy(), test["label"].to_numpy(), p)
 
@@ -119,8 +119,8 @@ def share_by(columns: Sequence[str], counted: str) -> Features:
 
     Args:
         columns: of the log or of the items, such as ["brand"] or ["user_id", "category"].
-        counted: on which rows: "all" (the leak), "train" (for a row of train its own label is in it), or "before":
-            rows of train strictly before the row.
+        counted: on which rows: "all" (the leak), "others" (all but the row itself: a leak in reverse), "train" (for a
+            row of train its own label is in it), or "before": rows of train strictly before the row.
     """
 
     def features(split: Split) -> pd.DataFrame:
@@ -142,13 +142,29 @@ def share_by_chance(size: int, counted: str, seed: int = 0) -> Features:
 
 def _share(split: Split, group: pd.Series, counted: str) -> pd.DataFrame:
     log = split.dataset.interactions
-    rows = pd.Series(1 if counted == "all" else log.index.isin(split.train.index).astype(int), log.index)
+    rows = pd.Series(1 if counted in ("all", "others") else log.index.isin(split.train.index).astype(int), log.index)
     bought = log["label"] * rows
     if counted == "before":
         sums = [before(one, group, log["timestamp"]) for one in (bought, rows)]
     else:
         sums = [one.groupby(group).transform("sum") for one in (bought, rows)]
+        sums = [one - own for one, own in zip(sums, (bought, rows), strict=True)] if counted == "others" else sums
     return pd.DataFrame({"share": sums[0] / sums[1].where(sums[1] > 0), "at": log["position"]})
+
+
+def own_label(by: Sequence[str], split: Split) -> pd.DataFrame:
+    """What a row's own label in its share of train does, on the test rows that have a share.
+
+    Returns:
+        One row: the part of the test rows that have one; AUC with "before" and with "train"; the difference with its
+        interval for other users.
+    """
+    test = split.test[share_by(by, "train")(split)["share"].notna().loc[split.test.index]]
+    both = [auc(Tree(share_by(by, counted), split), split, test) for counted in ("train", "before")]
+    found = _gain(*both)
+    rows = {"rows with a share": len(test) / len(split.test), "strictly before": found["honest"]}
+    rows |= {"the row itself too": found["leak"], "difference": found["worth"], "low": found["low"]}
+    return pd.DataFrame([rows | {"high": found["high"]}])
 
 
 def before(values: pd.Series, group: pd.Series, time: pd.Series) -> pd.Series:
@@ -210,10 +226,15 @@ def worth_of_sharing(*columns: str) -> pd.Series:
     return pd.concat([found, pd.Series({"rows": len(split.dataset.interactions) / groups})])
 
 
-def worth_of_chance(*sizes: int) -> pd.Series:
-    """What a share is worth that is counted on random groups of each size, index = size."""
-    both = {str(size): (share_by_chance(size, "all"), share_by_chance(size, "before")) for size in sizes}
-    return worth(both, _tomorrow())["worth"].set_axis(list(sizes))
+def worth_of_chance(*sizes: int, draws: int = 3) -> pd.DataFrame:
+    """What a share is worth that is counted on random groups of each size: index = size, a column for each draw."""
+    split = _tomorrow()
+
+    def reached(size: int, counted: str, seed: int) -> float:
+        return auc(Tree(share_by_chance(size, counted, seed), split), split).estimate()
+
+    found = [[reached(n, "all", seed) - reached(n, "before", seed) for seed in range(draws)] for n in sizes]
+    return pd.DataFrame(found, index=list(sizes))
 
 
 def alarms(tables: Mapping[str, Features], split: Split) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 
 from klm_utils import plots
 from klm_utils.course.lessons import cleaning, data_pictures
-from klm_utils.course.lessons.data_pictures import BLUE, ORANGE, PALE, RED
+from klm_utils.course.lessons.data_pictures import BLUE, GREY, ORANGE, PALE, RED
 from klm_utils.data.shop.cleaning import clean
 
 
@@ -33,10 +33,11 @@ def test_each_defect_has_a_row_and_its_cells_are_coloured():
     raw = cleaning.raw_shop()
     items, users, log = data_pictures.defects(raw, cleaning.checks(raw))
     assert {"小米手机", "１９９.０", "languages swapped", "an id that is twice"} <= set(texts(items))
-    assert colours(items).count(RED) == 2 + 1 + 2 + 1 + 1 and colours(items).count(PALE) == 6 * 5 - 7
+    assert colours(items).count(RED) == 2 + 1 + 2 + 1 + 2 and colours(items).count(PALE) == 7 * 5 - 8
     assert {"age and tier swapped", "26", "女"} <= set(texts(users)) and colours(users).count(RED) == 1 + 2 + 1
     assert {"an unknown item", "written twice", "two in one second"} <= set(texts(log))
-    assert colours(log).count(RED) == 1 + 2 * 3 + 2 * 2, "two rows where it takes two"
+    assert colours(log).count(RED) == 1 + 2 * 3, "two rows where it takes two"
+    assert colours(log).count(GREY) == 2 * 2, "two of one second are kept"
 
 
 def test_the_order_of_two_repairs_decides_about_the_age():
@@ -50,10 +51,16 @@ def test_the_funnel_has_every_rule_in_the_colour_of_what_it_does():
     raw = cleaning.raw_shop()
     ax = data_pictures.funnel(raw, clean(**raw), plt.figure().subplots())
     said = texts(ax)
-    assert {"items\n606 rows in", "600\nrows out", "unknown\n30", "twice\n40", "tie\n25", "number\n69"} <= set(said)
+    assert {"items\n606 rows in", "600\nrows out", "unknown\n30", "twice\n40", "one second\n25", "number\n9"} <= set(
+        said
+    )
     by_text = dict(zip([t for t in said if t], colours(ax), strict=False))
-    assert by_text["twice\n40"] == RED and by_text["number\n69"] == ORANGE and by_text["width\n24"] == BLUE
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["repaired", "made missing", "row dropped", "kept"]
+    assert (
+        by_text["twice\n40"] == RED
+        and by_text["number\n9"] == ORANGE == by_text["empty\n60"]
+        and by_text["full-width\n24"] == BLUE
+    )
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["repaired", "now missing", "row dropped", "kept"]
 
 
 def test_the_line_of_half_and_the_floor_are_where_they_are():
@@ -67,9 +74,10 @@ def test_the_line_of_half_and_the_floor_are_where_they_are():
 
 def test_waves_have_first_days_in_blue():
     days = pd.DataFrame({"rows": [5, 4], "first": [5, 1]})
-    one, two = data_pictures.waves({"films": days, "shop": days}, {"shop": (0, 4, "here")}, plt.figure().subplots(1, 2))
+    one, two = data_pictures.waves({"films": days, "shop": days}, {"shop": (1, 6, "here")}, plt.figure().subplots(1, 2))
     assert [bar.get_height() for bar in one.patches] == [5, 1, 0, 3] and colours(one)[:2] == [BLUE, BLUE]
-    assert texts(two) == ["here"] and two.get_title() == "shop"
+    assert [bar.get_y() for bar in one.patches] == [0, 3, 0, 0], "blue on grey"
+    assert texts(two) == ["here"] and two.texts[0].xy == (1, 4) and two.get_title() == "shop"
 
 
 def test_the_timeline_marks_history_tie_and_target():
@@ -78,12 +86,20 @@ def test_the_timeline_marks_history_tie_and_target():
             "title": ["Blade Runner", "Terminator 2: Judgment Day", "Alien", "Big"],
             "seconds": [-25, 0, 0, 9],
             "target": [False, False, True, False],
+            "above": [81, 82, 83, 84],
         }
     )
     ax = data_pictures.timeline(near)
     dots = [(line.get_xdata()[0], line.get_color()) for line in ax.lines if line.get_marker() == "o"]
     assert dots == [(0, BLUE), (1, RED), (2, ORANGE), (3, "#BBBBBB")]
-    assert {"-25 s", "0 s", "+9 s", "target", "same second:\nnot before"} <= set(texts(ax))
+    assert {
+        "the history: 81 earlier films, and these",
+        "-25 s",
+        "0 s",
+        "+9 s",
+        "target",
+        "same second:\nnot before",
+    } <= set(texts(ax))
     assert ax.patches[-1].get_x() + ax.patches[-1].get_width() == pytest.approx(0.5), "the history ends before the tie"
 
 

@@ -59,12 +59,14 @@ def test_a_dumbbell_goes_from_honest_to_leak():
 def test_the_knob_has_a_star_for_the_reader_inside_of_the_picture():
     points = {"item_id": pd.Series({"rows": 200.0, "worth": 0.02, "low": 0.01, "high": 0.03})}
     mine = {"user_id": pd.Series({"rows": 5.0, "worth": 0.4, "low": 0.3, "high": 0.5})}
-    ax = leak_pictures.knob(points, pd.Series({2: 0.39, 200: 0.03}), mine, ax=plt.figure().subplots())
+    ax = leak_pictures.knob(
+        points, pd.DataFrame({0: {2: 0.39, 200: 0.03}, 1: {2: 0.38, 200: 0.02}}), mine, ax=plt.figure().subplots()
+    )
     stars = [c for c in ax.collections if hasattr(c, "get_sizes") and c.get_sizes().tolist() == [180]]
     assert [s.get_offsets().tolist() for s in stars] == [[[5.0, 0.4]]] and ax.get_ylim()[1] > 0.4
     assert ax.get_xscale() == "log" and "item_id" in texts(ax)
-    assert ax.lines[0].get_ydata().tolist() == [0.39, 0.03]
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["random groups of rows", "yours: user_id"]
+    assert [line.get_ydata().tolist() for line in ax.lines[:2]] == [[0.39, 0.03], [0.38, 0.02]]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["random groups of rows, 2 draws", "yours: user_id"]
 
 
 def test_an_alarm_that_rings_is_red():

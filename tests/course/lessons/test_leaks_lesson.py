@@ -98,8 +98,25 @@ def test_shares_of_train_with_the_own_label_are_worse_than_the_position(today):
     assert found["train"] < found["position"] - 0.02 < found["before"] < found["all"]
 
 
+def test_a_share_of_the_other_rows_leaks_in_reverse(today):
+    found = leaks.aucs({c: leaks.share_by(["item_id"], c) for c in ("before", "all", "others")}, today)
+    assert found.loc["before", "high"] < found.loc["all", "low"] < found.loc["all", "high"] < found.loc["others", "low"]
+    log = today.dataset.interactions
+    own = log[log["item_id"] == log["item_id"].iloc[0]]
+    share = leaks.share_by(["item_id"], "others")(today)["share"][own.index]
+    assert share.iloc[0] == pytest.approx(own["label"].iloc[1:].mean())
+
+
+def test_the_own_label_in_train_harms_where_a_row_of_test_has_a_share(today):
+    found = leaks.own_label(["user_id", "category"], today).iloc[0]
+    assert 0.2 < found["rows with a share"] < 0.4 and found["high"] < 0 and found["strictly before"] > 0.55
+    assert found["difference"] == pytest.approx(found["the row itself too"] - found["strictly before"])
+
+
 def test_random_groups_leak_by_their_size_alone():
-    found = leaks.worth_of_chance(2, 5, 200)
+    draws = leaks.worth_of_chance(2, 5, 200, draws=2)
+    assert draws.shape == (3, 2) and (draws[0] != draws[1]).all() and np.abs(draws[0] - draws[1]).max() < 0.03
+    found = draws.mean(axis=1)
     assert found[2] > 0.35 > found[5] > 0.2 > 0.06 > found[200]
     assert abs(found[5] - leaks.worth_of_sharing("category", "user_id")["worth"]) < 0.05
 
