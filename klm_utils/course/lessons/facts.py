@@ -162,12 +162,11 @@ def rule_of(pair: str) -> str:
 
 def differences(runs: Runs, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """The differences of pairs of variants (a, b): a minus b, with both intervals as people write them."""
-    rows = {}
+    rows = []
     for (a, b), (value, *ends) in zip(pairs, runs.gains(*pairs).values(), strict=True):
         user, item = (f"[{low:+.3f}, {high:+.3f}]" for low, high in (ends[:2], ends[2:]))
-        rows[a, b] = [runs.values()[a].mean(), f"{value:+.3f}", user, item]
-    columns = ["nDCG@10", "difference", "user interval", "item interval"]
-    return pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis(["row", "minus"]).reset_index()
+        rows.append([a, b, runs.values()[a].mean(), f"{value:+.3f}", user, item])
+    return pd.DataFrame(rows, columns=["row", "minus", "nDCG@10", "difference", "user interval", "item interval"])
 
 
 def said(fact: str) -> str:
