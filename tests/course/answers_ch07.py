@@ -45,6 +45,8 @@ idfs = [
     (lambda n, c: np.log(n / c) + 1, "both counts have 1 added"),
     (lambda n, c: np.log(n / (1 + c)) + 1, "both counts have 1 added"),
     (lambda n, c: np.log1p(n / c) + 1, "not to their ratio"),
+    (lambda n, c: np.log(1 + (n + 1) / (c + 1)), "not to their ratio"),
+    (lambda n, c: np.log(1 + (n + 1) / (c + 1)) + 1, "not to their ratio"),
     (lambda n, c: np.log10((1 + n) / (1 + c)) + 1, "natural logarithm"),
     (lambda n, c: np.log2((1 + n) / (1 + c)) + 1, "natural logarithm"),
     (lambda n, c: np.log((1 + c) / (1 + n)) + 1, "the other way round"),
@@ -53,15 +55,17 @@ idfs = [
 ]
 
 sentences = [
-    (lambda sentences: "a", DONE),
-    (lambda sentences: {"A"}, DONE),
+    (lambda sentences: "ae", DONE),
+    (lambda sentences: {"A", "E"}, DONE),
     (lambda sentences: "", STUB),
     (lambda sentences: sentences.no, "it raises AttributeError"),
     (lambda sentences: None, "return letters"),
-    (lambda sentences: "az", "the letters are a to d"),
-    (lambda sentences: "ab", "b: facts alone"),
-    (lambda sentences: "ad", "d: see the last row of the picture"),
-    (lambda sentences: "ac", "c: see the rows facts and text"),
+    (lambda sentences: "az", "the letters are a to e"),
+    (lambda sentences: "abe", "b: see the last row of the table"),
+    (lambda sentences: "ade", "d: see the row 'our model, known films'"),
+    (lambda sentences: "ace", "c: see the row of genre, year and facts"),
+    (lambda sentences: "a", "e: compare the means"),
+    (lambda sentences: "e", "a: the user interval"),
     (lambda sentences: " ", STUB),
 ]
 
@@ -109,6 +113,9 @@ pushes = [
     (lambda h, r, t, other: h + r - t, "return three gradients"),
     (lambda h, r, t, other: h.no, "it raises AttributeError"),
     (learner((1, -2, 1)), "in t, expected"),
+    (learner((2, -1, 1)), "in h, expected"),
+    (learner((1, -1, 2)), "in other, expected"),
+    (lambda h, r, t, other: (ch07.pushes(h, r, t, other)[0][:2], *ch07.pushes(h, r, t, other)[1:]), "in h, expected"),
 ]
 
 reaches = [

@@ -1,5 +1,6 @@
 """What notebook 07 asks of facts: which of them moves a score, and its drawings with the reader's numbers in them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from textwrap import shorten
 
@@ -13,11 +14,13 @@ from klm_utils.data.films import RELATIONS
 from klm_utils.data.schema import RecDataset, title_text
 from klm_utils.data.splits import Split
 from klm_utils.evaluation.experiment import Runs
+from klm_utils.knowledge import linking
 from klm_utils.knowledge.vectors import facts_in
 from klm_utils.models.recommender import KLMRecommender
 from klm_utils.plots import COLOURS
 
 INK, PALE = "#333333", "#EEEEEE"
+PEOPLE = ("directors", "writers", "cast")
 
 
 def drop_each(model: KLMRecommender, films: pd.DataFrame, facts: Sequence[str], users: Sequence) -> pd.DataFrame:
@@ -93,7 +96,8 @@ def path_check(falls: pd.DataFrame, liked: Mapping, holders: Mapping[str, Sequen
 def fans(model: KLMRecommender, film: Mapping, split: Split, n: int = 3) -> pd.DataFrame:
     """Whose score do the people of a film lift most? Beside each user: how much of what they liked is by these people.
 
-    The people are its directors, writers and cast; the lift is the score minus that of the film without them.
+    The people are its directors, writers and cast; the lift is the score minus that of the film without them. Where
+    train has none of them, no score is lifted, and there is only the row of all users.
 
     Args:
         model: built with `facts=`.
@@ -104,20 +108,65 @@ def fans(model: KLMRecommender, film: Mapping, split: Split, n: int = 3) -> pd.D
     Returns:
         a row per user and one of all users: the share of their liked films that is by these people, and some titles.
     """
-    ds, people = split.dataset, ("directors", "writers", "cast")
-    forms = pd.DataFrame([{**film}, {**film, **{column: [] for column in people}}])
+    ds = split.dataset
+    forms = pd.DataFrame([{**film}, {**film, **{column: [] for column in PEOPLE}}])
     whole, bare = (int(max(model.items.index)) + at for at in (1, 2))
     wide, users = model.with_items(forms.assign(item_id=[whole, bare])), ds.users.index.tolist()
     lift = wide.scores(users, [whole] * len(users)) - wide.scores(users, [bare] * len(users))
     held, train = holders(ds), split.train
-    theirs = {item for column in people for name in film[column] for item in held.get(f"{column}={name}", ())}
+    theirs = {item for column in PEOPLE for name in film[column] for item in held.get(f"{column}={name}", ())}
     liked = train[train["rating"] >= 4].groupby("user_id")["item_id"].agg(list)
     share, rows = liked.map(lambda items: float(np.mean([item in theirs for item in items]))), {}
-    for user in pd.Series(lift, users).reindex(liked.index).nlargest(n).index:
+    most = pd.Series(lift, users).reindex(liked.index).nlargest(n if np.ptp(lift) else 0)
+    for user in most.index:  # nobody, where train has none of the people
         titles = [title_text(ds.items.at[item, "title"]) for item in liked[user] if item in theirs]
         rows[f"user {user}"] = [share[user], shorten(", ".join(titles), 60, placeholder=" ...")]
     rows["all users, mean"] = [share.mean(), ""]
     return pd.DataFrame.from_dict(rows, "index", columns=["by your people", "such as"])
+
+
+def who_is_known(film: Mapping, split: Split) -> str:
+    """Which people of a film that a reader typed are people of a film of train, in the same column."""
+    there = {fact for facts in facts_in(_of_train(split), PEOPLE) for fact in facts}
+    facts = [f"{column}={name}" for column in PEOPLE for name in film[column]]
+    known, unknown = ([said(fact) for fact in facts if (fact in there) == yes] for yes in (True, False))
+    end = "" if known else "\nNone of them is in train: write names in English, as Wikidata does."
+    return f"known: {', '.join(known) or 'nobody'}; unknown: {', '.join(unknown) or 'nobody'}{end}"
+
+
+def _of_train(split: Split) -> pd.DataFrame:
+    items = split.dataset.items
+    return items[items.index.isin(split.train["item_id"])]
+
+
+def agree(one: pd.DataFrame, two: pd.DataFrame) -> tuple[float, float]:
+    """Two tables of `drop_each`: in what share of pairs of user and film the same fact is on top, and how the falls
+    correlate."""
+    films = one.columns.get_level_values("item")
+    same = [one[item].to_numpy().argmax(1) == two[item].to_numpy().argmax(1) for item in films.unique()]
+    return float(np.mean(same)), float(np.corrcoef(one.to_numpy().ravel(), two.to_numpy().ravel())[0, 1])
+
+
+def rule_of(pair: str) -> str:
+    """Which rule links the two films of a pair, or "no link".
+
+    >>> rule_of("U.S. Marshalls (1998), U.S. Marshals (1998)")
+    'other spelling'
+    """
+    ours, theirs = (
+        pd.DataFrame([{"title": title, "year": int(year)}])
+        for title, year in re.findall(r"(?:^|, )(.+?) \((\d{4})\)", pair)
+    )
+    return linking.link(ours, theirs)["rule"].iloc[0] or "no link"
+
+
+def differences(runs: Runs, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """The differences of pairs of variants (a, b): a minus b, with both intervals as people write them."""
+    rows = []
+    for (a, b), (value, *ends) in zip(pairs, runs.gains(*pairs).values(), strict=True):
+        user, item = (f"[{low:+.3f}, {high:+.3f}]" for low, high in (ends[:2], ends[2:]))
+        rows.append([a, b, runs.values()[a].mean(), f"{value:+.3f}", user, item])
+    return pd.DataFrame(rows, columns=["row", "minus", "nDCG@10", "difference", "user interval", "item interval"])
 
 
 def said(fact: str) -> str:
@@ -248,24 +297,6 @@ def bars(values: Mapping[str, float], label: str, ax: Axes | None = None) -> Axe
     return ax
 
 
-def pairs_of_bars(table: pd.DataFrame, label: str, ax: Axes | None = None) -> Axes:
-    """Two bars for each row of a table with two columns, the first one above, blue and grey."""
-    ax = ax or plt.subplots(figsize=(7.2, 0.8 + 0.45 * len(table)), layout="constrained")[1]
-    for shift, colour, column in ((-0.2, COLOURS[0], 0), (0.2, "#AAAAAA", 1)):
-        values = table.iloc[:, column]
-        drawn = ax.barh(
-            [row + shift for row in range(len(table))], values, 0.36, color=colour, label=table.columns[column]
-        )
-        ax.bar_label(drawn, [f"{value:+.3f}" for value in values], padding=3, fontsize=9)
-    ax.set_yticks(range(len(table)), table.index)
-    ax.set(ylim=(len(table) - 0.5, -0.5), xlabel=label)
-    ax.margins(x=0.15)
-    ax.axvline(0, color=INK, linewidth=0.8)
-    ax.legend(frameon=False)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
 def moved(before: Sequence[str], after: Sequence[str], labels: tuple[str, str], ax: Axes | None = None) -> Axes:
     """Two lists side by side, a line between the places of a film that stands in both; orange: it has risen."""
     ax = ax or plt.subplots(figsize=(8.4, 0.7 + 0.34 * len(before)), layout="constrained")[1]
@@ -273,7 +304,7 @@ def moved(before: Sequence[str], after: Sequence[str], labels: tuple[str, str], 
         for place, title in enumerate(titles, start=1):
             there = title in (after if side == 0 else before)
             text, x = f"{place}  {title}" if side else f"{title}  {place}", 0.62 * side
-            colour = INK if there else (COLOURS[0] if side else "#999999")
+            colour = INK if there else (COLOURS[0] if side else "#666666")
             ax.text(
                 x, -place, text, ha="left" if side else "right", va="center", fontsize=9, color=colour, parse_math=False
             )

@@ -9,6 +9,7 @@ import pytest
 
 import klm_utils as klm
 from klm_utils import course
+from klm_utils.course.exercises.ch07 import PAIRS
 from klm_utils.course.lessons import facts
 from klm_utils.evaluation import kept
 
@@ -118,15 +119,6 @@ def test_a_thick_way_is_one_that_the_score_needs():
     )
 
 
-def test_two_bars_for_each_row():
-    ax = facts.pairs_of_bars(
-        pd.DataFrame({"a path": [0.2, 0.1], "no path": [-0.3, 0.0]}, index=["actor", "writer"]), "fall"
-    )
-    assert [round(bar.get_width(), 3) for bar in ax.patches] == [0.2, 0.1, -0.3, 0.0]
-    assert [bar.get_y() < ax.patches[2 + at].get_y() for at, bar in enumerate(ax.patches[:2])] == [True, True]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a path", "no path"]
-
-
 def texts(ax):
     return [text.get_text() for text in ax.texts]
 
@@ -186,4 +178,34 @@ def test_fans_are_those_whom_the_people_lift(trained):
     ford = ds.items["cast"].map(lambda names: "Harrison Ford" in names)
     assert table.iloc[0, 0] == pytest.approx(ford.loc[liked.loc[liked["user_id"] == first, "item_id"]].mean())
     assert 0 < table.iloc[-1, 0] < 0.5, "of all users the mean"
-    assert facts.fans(model, film, split)["by your people"].eq(0).all(), "a film without people"
+    assert list(facts.fans(model, film, split).index) == ["all users, mean"], "a film without people lifts nobody"
+
+
+def test_who_is_known_is_who_made_a_film_of_train(trained):
+    split, _ = trained
+    film = {column: [] for column in facts.PEOPLE}
+    assert facts.who_is_known(film | {"cast": ["Harrison Ford", "Nobody"]}, split) == (
+        "known: actor Harrison Ford; unknown: actor Nobody"
+    )
+    assert "None of them is in train" in facts.who_is_known(film | {"directors": ["Nobody"]}, split)
+
+
+def test_tables_of_falls_agree_where_the_same_fact_is_on_top():
+    own = pd.MultiIndex.from_tuples([(1, "cast=A"), (1, "cast=B"), (2, "cast=C")], names=["item", "fact"])
+    one = pd.DataFrame([[0.2, 0.1, 0.0], [0.1, 0.2, 0.5]], columns=own)
+    assert facts.agree(one, one) == (1.0, pytest.approx(1.0))
+    two = one.copy()
+    two.iloc[0, :2] = [0.1, 0.2]
+    assert facts.agree(one, two)[0] == 0.75 and 0 < facts.agree(one, two)[1] < 1
+
+
+def test_the_pairs_of_an_exercise_are_linked_as_the_solution_says():
+    rules = {letter: facts.rule_of(pair) for letter, pair in PAIRS.items()}
+    assert {letter for letter, rule in rules.items() if rule != "no link"} == {"b", "d"}
+
+
+def test_differences_are_those_of_the_runs():
+    runs = kept.load(course.stored("which_facts.json"))
+    row = facts.differences(runs, [("text and facts", "text")]).iloc[0].tolist()
+    assert row[:2] == ["text and facts", "text"] and row[3:] == ["+0.030", "[+0.026, +0.034]", "[+0.016, +0.045]"]
+    assert row[2] == pytest.approx(runs.values()["text and facts"].mean())
