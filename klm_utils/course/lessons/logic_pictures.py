@@ -18,6 +18,9 @@ MEASURES = {
 }
 
 
+FEW_WAYS = ("0.03", "0.1", "0.3", "shrunk")  # of docs/results/few_rules.json
+
+
 def by_lambda(test: Mapping[str, Mapping[str, Sequence[float]]], kind: str) -> pd.DataFrame:
     """One kind of model over shops, a row for each lambda, from "test" of docs/results/rules.json.
 
@@ -69,7 +72,9 @@ def over_lambda(
 
 
 def few_rows(found: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], rows: str = "1000") -> Axes:
-    """Distance from the truth minus that of the feature alone, over lambda, for a few rows of train; a colour per rule.
+    """Distance from the truth minus that of the feature alone, for a few rows of train; a colour per rule.
+
+    Over lambda, and last without a loss of rules, but with decay on the strengths.
 
     Args:
         found: docs/results/few_rules.json. rows: how many rows of train, as it is written there.
@@ -77,27 +82,32 @@ def few_rows(found: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], r
     ax = plt.subplots(figsize=(6.4, 2.9), layout="constrained")[1]
     names = {"three": "three true rules", "complement": "complement", "wrong complement": "wrong complement"}
     for way, (kind, label) in enumerate(names.items()):
-        own = {lam: ends for lam, ends in found[kind][rows].items() if lam != "feature alone"}
+        own = {name.replace("shrunk", "no loss,\ndecay"): found[kind][rows][name] for name in FEW_WAYS}
         for place, (value, low, high) in enumerate(own.values()):
             at = place + 0.15 * (way - 1)
             ax.plot([at, at], [low, high], color=COLOURS[way], linewidth=2.5)
             ax.plot(at, value, "os^"[way], color=COLOURS[way], label=None if place else label)
     ax.axhline(0, color="#777777", linewidth=0.8, linestyle=":")
     ax.set_xticks(range(len(own)), list(own))
-    ax.set(xlabel=STEPS, ylabel="distance minus feature alone")
+    ax.axvline(len(own) - 1.5, color="#777777", linewidth=0.8)
+    ax.set(xlabel="lambda of the loss", ylabel="distance minus feature alone")
     ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
 def three_rules(lists: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Sequence[float]]:
-    """What all three rules bring to a list, (purchases minus none, low, high): as a feature, as a loss by lambda.
+    """What all three rules bring to a list, (purchases minus none, low, high): as a feature, also with the filter, as a
+    loss by lambda. Lambda 3 costs 1.26 purchases and would press all other rows together.
 
     Args:
         lists: "lists" of docs/results/rules.json.
     """
-    names = {"feature + loss, 0": "feature, three rules"}
-    names |= {f"loss, {lam}": f"loss, three, lambda {lam}" for lam in ("0.1", "0.3", "1", "3")}
+    names = {
+        "feature + loss, 0": "feature, three rules",
+        "feature + loss, filtered, 0": "feature, three, and filter",
+    }
+    names |= {f"loss, {lam}": f"loss, three, lambda {lam}" for lam in ("0.1", "0.3", "1")}
     return {name: lists[key]["purchases minus none"] for key, name in names.items()}
 
 

@@ -208,9 +208,16 @@ def test_lists_of_a_model_that_reads_one_rule(ds, says):
 
 
 def test_few_rows_have_their_intervals():
-    own = {kind: {"1000": {"0.1": [at, at - 1, at + 1], "feature alone": 9}} for at, kind in enumerate(FEW_KINDS)}
+    ways = {**dict.fromkeys(logic_pictures.FEW_WAYS, 0), "0.1 minus shrunk": 9}
+    own = {
+        kind: {"1000": {way: [at + far, at - 1, at + 1] for way, far in ways.items()} | {"feature alone": 9}}
+        for at, kind in enumerate(FEW_KINDS)
+    }
     ax = logic_pictures.few_rows(own)
-    assert [list(line.get_ydata()) for line in ax.lines[0:6:2]] == [[-1, 1], [0, 2], [1, 3]]
+    assert [list(line.get_ydata()) for line in ax.lines[0:24:8]] == [[-1, 1], [0, 2], [1, 3]]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.03", "0.1", "0.3", "no loss,\ndecay"]
+    stored = course.results("few_rules")
+    assert {*logic_pictures.FEW_WAYS, "0.1 minus shrunk", "feature alone"} == {*stored["three"]["1000"]}
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["three true rules", "complement", "wrong complement"]
     plt.close("all")
@@ -218,7 +225,8 @@ def test_few_rows_have_their_intervals():
 
 def test_lists_of_three_rules_by_their_names():
     found = logic_pictures.three_rules(course.results("rules")["lists"])
-    assert [*found][:2] == ["feature, three rules", "loss, three, lambda 0.1"] and len(found) == 5
+    assert [*found][:2] == ["feature, three rules", "feature, three, and filter"] and len(found) == 5
+    assert [*found][-1] == "loss, three, lambda 1"
     assert all(low <= value <= high for value, low, high in found.values())
 
 
