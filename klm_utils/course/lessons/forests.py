@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from klm_utils import plots
+from klm_utils import course, plots
+from klm_utils.evaluation import kept
 from klm_utils.evaluation.experiment import Runs
 
 Pairs = Mapping[str, tuple[str, str]]
@@ -53,6 +54,14 @@ def joined(runs: Runs, other: Runs, names: Collection[str]) -> Runs:
     splits = {run.split for run in runs.runs}
     more = [run for run in other.runs if run.variant in names and run.split in splits]
     return replace(runs, runs=(*runs.runs, *more))
+
+
+def measured() -> tuple[Runs, pd.Series]:
+    """The runs of `WAYS`, and the p-values of the layer's halves minus text for other films: Holm's, over the four
+    differences of docs/results/graph_parts.json."""
+    graph, halves, facts = (kept.load(course.stored(f"{name}.json")) for name in ("graph", "graph_parts", "facts"))
+    ways = joined(joined(graph, halves, ALONE), facts, [AS_IN_07])
+    return ways, halves.table("text")["p others"][[*ALONE]]
 
 
 def told(gains: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:

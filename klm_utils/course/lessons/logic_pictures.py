@@ -41,7 +41,8 @@ def over_lambda(
 ) -> np.ndarray:
     """One panel for each measure, over lambda, one line for each kind of model, and its interval as a band.
 
-    The first and the last value are written beside the line. The violation of the true probabilities is dotted.
+    The first and the last value are written beside the line, of the strength the second too. The violation of the true
+    probabilities is dotted.
 
     Args:
         test: "test" of docs/results/rules.json. kinds: name -> kind, as for `by_lambda`. columns: names in `MEASURES`.
@@ -53,7 +54,7 @@ def over_lambda(
             ax.plot(range(len(run)), run[column], marker=marker, color=colour, label=name)
             ends = run[f"{column} low"], run[f"{column} high"]
             ax.fill_between(range(len(run)), *ends, color=colour, alpha=0.2, linewidth=0)
-            for at in (0, len(run) - 1):
+            for at in (0, 1, len(run) - 1) if column == "strength" else (0, len(run) - 1):
                 value = run[column].iloc[at]
                 above = value >= np.mean([other[column].iloc[at] for other in runs.values()])
                 where, va = (0, 5 if above else -7), "bottom" if above else "top"
@@ -94,6 +95,13 @@ def few_rows(found: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], r
     ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def few_said(found: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) -> str:
+    """Three true rules and 1,000 rows: the gain of the loss, that of decay on the strengths, and their difference."""
+    names = {"0.1": "loss, lambda 0.1", "shrunk": "no loss, decay", "0.1 minus shrunk": "difference"}
+    form = "three rules, 1,000 rows, {}: {:+.4f} [{:+.4f}, {:+.4f}]"
+    return "\n".join(form.format(name, *found["three"]["1000"][way]) for way, name in names.items())
 
 
 def three_rules(lists: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Sequence[float]]:

@@ -91,7 +91,8 @@ def test_starts_differ_and_a_drawn_tail_is_the_yardstick():
     for row, model in zip(table.itertuples(index=False), models, strict=True):
         near = graph_pictures.neighbours(model, triples, "x")
         end = model.nodes.loc["a"] + model.relations.loc["by"]
-        assert tuple(row) == (graph_pictures.rank(model, end, "x"), near["name"][0], (near["shared films"] > 0).sum())
+        names = ", ".join(near["name"][:3])
+        assert tuple(row) == (graph_pictures.rank(model, end, "x"), names, (near["shared films"] > 0).sum())
 
 
 def test_downhill_with_the_right_signs_and_with_the_wrong_one():

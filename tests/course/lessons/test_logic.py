@@ -217,6 +217,10 @@ def test_few_rows_have_their_intervals():
     assert [list(line.get_ydata()) for line in ax.lines[0:24:8]] == [[-1, 1], [0, 2], [1, 3]]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0.03", "0.1", "0.3", "no loss,\ndecay"]
     stored = course.results("few_rules")
+    first, *others = logic_pictures.few_said(stored).splitlines()
+    loss, low, high = stored["three"]["1000"]["0.1"]
+    assert first == f"three rules, 1,000 rows, loss, lambda 0.1: {loss:+.4f} [{low:+.4f}, {high:+.4f}]"
+    assert len(others) == 2
     assert {*logic_pictures.FEW_WAYS, "0.1 minus shrunk", "feature alone"} == {*stored["three"]["1000"]}
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["three true rules", "complement", "wrong complement"]
