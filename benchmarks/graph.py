@@ -1,6 +1,6 @@
 """New films: what facts are worth as a graph, and how the vectors of a text had best enter.
 
-    python benchmarks/graph.py [FOLDS]   # 5: about four minutes of one core; writes docs/results/graph.json
+    python benchmarks/graph.py [FOLDS]   # 10: about eight minutes of one core; writes docs/results/graph.json
 
 Every variant is kernel ridge on vectors: those of the text, whole or 64 wide, or text and facts side by side, each
 centred on train and of length 1. Joined so they are one block, of length 1 together; notebook 07 leaves to each its own
@@ -135,4 +135,4 @@ def main(folds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10)

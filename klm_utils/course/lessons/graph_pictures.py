@@ -117,7 +117,7 @@ def starts(
         near = neighbours(model, triples, tail)
         end = model.nodes.loc[head] + model.relations.loc[relation]
         rows.append((rank(model, end, tail), ", ".join(near["name"][:3]), int((near["shared films"] > 0).sum())))
-    names = [f"place as {relation}", "three nearest nodes", "of five, share a film"]
+    names = [f"as {relation}", "three nearest nodes", "of 5 share a film"]
     roles = triples.loc[triples["tail"] == tail, "relation"].unique()
     heads = triples[triples["relation"].isin(roles)].groupby("tail")["head"].agg(set)
     meets = heads.drop(tail).map(lambda own: bool(own & heads[tail]))
