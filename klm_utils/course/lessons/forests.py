@@ -56,12 +56,10 @@ def joined(runs: Runs, other: Runs, names: Collection[str]) -> Runs:
     return replace(runs, runs=(*runs.runs, *more))
 
 
-def measured() -> tuple[Runs, pd.Series]:
-    """The runs of `WAYS`, and the p-values of the layer's halves minus text for other films: Holm's, over the four
-    differences of docs/results/graph_parts.json."""
+def measured() -> Runs:
+    """The runs of `WAYS` and `BETWEEN`, from the three files that have them."""
     graph, halves, facts = (kept.load(course.stored(f"{name}.json")) for name in ("graph", "graph_parts", "facts"))
-    ways = joined(joined(graph, halves, ALONE), facts, [AS_IN_07])
-    return ways, halves.table("text")["p others"][[*ALONE]]
+    return joined(joined(graph, halves, ALONE), facts, [AS_IN_07])
 
 
 def told(gains: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:

@@ -54,7 +54,7 @@ def over_lambda(
             ax.plot(range(len(run)), run[column], marker=marker, color=colour, label=name)
             ends = run[f"{column} low"], run[f"{column} high"]
             ax.fill_between(range(len(run)), *ends, color=colour, alpha=0.2, linewidth=0)
-            for at in (0, 1, len(run) - 1) if column == "strength" else (0, len(run) - 1):
+            for at in sorted({0, int(column == "strength"), len(run) - 1}):
                 value = run[column].iloc[at]
                 above = value >= np.mean([other[column].iloc[at] for other in runs.values()])
                 where, va = (0, 5 if above else -7), "bottom" if above else "top"

@@ -168,6 +168,9 @@ def test_pictures():
     band = ax.collections[0].get_paths()[0].vertices
     assert {0.5, 0.7, 0.0, 1.0} <= set(np.round(band[:, 1], 3))
     assert "not to scale" in ax.get_xlabel() and ax.figure.legends[0].get_texts()[0].get_text() == "true"
+    test |= {"loss, 2": {"violation": [0.4, 0, 1], "strength": [4.0, 3, 5]}}
+    ax, other = logic_pictures.over_lambda(test, {"true": "loss"}, ["violation", "strength"])
+    assert [len([text for text in axes.texts if "truth" not in text.get_text()]) for axes in (ax, other)] == [2, 3]
     ends = logic.STATED[:, None] + [0, -0.1, 0.1]
     ax = logic_pictures.strengths({"one": ends, "two": ends})
     assert [label.get_text() for label in ax.get_yticklabels()] == list(logic.RULES)
