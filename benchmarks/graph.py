@@ -1,11 +1,13 @@
 """New films: what facts are worth as a graph, and how the vectors of a text had best enter.
 
-    python benchmarks/graph.py [FOLDS]   # 5: about four minutes of one core; writes docs/results/graph.json
+    python benchmarks/graph.py [FOLDS]   # 10: about eight minutes of one core; writes docs/results/graph.json
 
 Every variant is kernel ridge on vectors: those of the text, whole or 64 wide, or text and facts side by side, each
-centred on train and of length 1 before they are joined. "Of others" is the control: the facts of each film at another
-one, before anything is learnt of them. TransE, the relation-aware layer, whitening and the adaptor learn from films of
-train alone; about seven settings of the layer were looked at on valid of folds 0 and 1, three of the adaptor on fold 0.
+centred on train and of length 1. Joined so they are one block, of length 1 together; notebook 07 leaves to each its own
+("ridge, text and facts" of `facts.py`, on the same folds). "Of others" is the control: the facts of each film at
+another one, before anything is learnt of them. TransE, the relation-aware layer, whitening and the adaptor learn from
+films of train alone; about seven settings of the layer were looked at on valid of folds 0 and 1, three of the adaptor
+on fold 0.
 """
 
 import hashlib
@@ -66,7 +68,7 @@ def transe(fold: int, others: bool) -> TransE:
 
 
 def counted(split: Split, fold: int) -> np.ndarray:
-    """TF-IDF and principal directions, as `KernelRidge(facts=)` has them."""
+    """TF-IDF and principal directions: the vectors of `KernelRidge(facts=)`, but joined as the others are."""
     items, columns = data().items, data().facts
     return FactVectors.fit(items[met(split)], columns, WIDTH).transform(items)
 
@@ -133,4 +135,4 @@ def main(folds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10)

@@ -1,6 +1,6 @@
 """What makes the layer worse than the TransE it starts from: its attention, or its learnt matrices?
 
-    python benchmarks/graph_parts.py [FOLDS]   # 5: about four minutes on one core; docs/results/graph_parts.json
+    python benchmarks/graph_parts.py [FOLDS]   # 10: about eight minutes on one core; docs/results/graph_parts.json
 
 Folds, TransE and kernel ridge are those of `graph.py`. "Attention": the weights, with W the identity, so nothing is
 learnt. "Matrices": the W_r learnt as in the layer, but all facts of a film count alike. Nothing was sought here.
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import folds as ten_folds
-import graph as five_folds
+import graph as whole
 import numpy as np
 from torch import Tensor
 
@@ -35,27 +35,27 @@ class Alike(RelationalLayer):
 
 
 def attention(split: Split, fold: int) -> np.ndarray:
-    return RelationalLayer(five_folds.transe(fold, False)).items(five_folds.facts(False))
+    return RelationalLayer(whole.transe(fold, False)).items(whole.facts(False))
 
 
 def matrices(split: Split, fold: int) -> np.ndarray:
-    found = five_folds.facts(False)
-    return Alike(five_folds.transe(fold, False)).fit(found, split, seed=fold).items(found)
+    found = whole.facts(False)
+    return Alike(whole.transe(fold, False)).fit(found, split, seed=fold).items(found)
 
 
 def main(folds: int) -> None:
     kinds = {
-        "TransE": five_folds.translated,
+        "TransE": whole.translated,
         "attention": attention,
         "matrices": matrices,
-        "layer": five_folds.attended,
+        "layer": whole.attended,
     }
-    built = {"text": five_folds.ridge(lambda split, fold: five_folds.text())}
-    built |= {name: five_folds.ridge(five_folds.beside(vectors)) for name, vectors in kinds.items()}
-    own = Path(five_folds.__file__).read_bytes() + Path(__file__).read_bytes()
+    built = {"text": whole.ridge(lambda split, fold: whole.text())}
+    built |= {name: whole.ridge(whole.beside(vectors)) for name, vectors in kinds.items()}
+    own = Path(whole.__file__).read_bytes() + Path(__file__).read_bytes()
     mark = hashlib.sha256(ten_folds.stamp().encode() + own).hexdigest()[:16]
     for fold in range(folds):
-        split = klm.split(five_folds.data(), "cold_item", fold=fold)
+        split = klm.split(whole.data(), "cold_item", fold=fold)
         runs = experiment.run(built, {fold: split}, keep=OUT, stamp=mark)
         print(runs.values().round(3).T.to_string(), flush=True)
     for name, row in runs.gains(*((kind, "TransE") for kind in kinds if kind != "TransE")).items():
@@ -63,4 +63,4 @@ def main(folds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10)

@@ -134,6 +134,8 @@ reaches = [
     (lambda see, layers: ch07.reach(see, layers) if layers < 3 else see, "three layers"),
     (lambda see, layers: see @ see if layers > 1 else see, "this is right for two layers"),
     (lambda see, layers: see @ see, "after one layer a token knows whom it sees"),
+    (lambda see, layers: np.triu(np.tri(len(see), k=layers, dtype=bool)), "not for a title that all facts see"),
+    (lambda see, layers: np.triu(ch07.reach(see, layers)), "not for a title that all facts see"),
 ]
 
 balances = [

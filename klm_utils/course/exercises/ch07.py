@@ -246,10 +246,13 @@ def reach(see: np.ndarray, layers: int) -> np.ndarray:
 
 
 def check_reach(fn: Callable) -> None:
-    """Say what is right or wrong with who can know of whom, where each of four tokens sees the next."""
+    """Say what is right or wrong with who can know of whom, where each of four tokens sees the next, and in a tree."""
     see = np.eye(4, dtype=bool) | np.eye(4, k=1, dtype=bool)
     one, two, three = (attempt(fn, see, layers) for layers in (1, 2, 3))
     want, all_of_three = reach(see, 2), reach(see, 3)
+    star = np.eye(4, dtype=bool)  # a title and three facts of one token
+    star[0] = star[:, 0] = True
+    of_star = attempt(fn, star, 1), attempt(fn, star, 2)
     verdict(
         [
             (is_zero(two), "not done yet: each token knows at least itself"),
@@ -268,6 +271,10 @@ def check_reach(fn: Callable) -> None:
             (
                 same(three, want),
                 "this is right for two layers, whatever `layers` is: multiply once more for each layer",
+            ),
+            (
+                same(three, all_of_three) and not (same(of_star[0], star) and same(of_star[1], np.ones((4, 4)))),
+                "right for a row of tokens, not for a title that all facts see: read `see`",
             ),
             (not same(three, all_of_three), f"three layers: expected {head(all_of_three, 16)}, got {head(three, 16)}"),
         ],

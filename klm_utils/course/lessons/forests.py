@@ -1,34 +1,45 @@
 """Differences of stored runs as notebook 07b draws them: the number stands behind the name of its row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from klm_utils import plots
+from klm_utils import course, plots
+from klm_utils.evaluation import kept
 from klm_utils.evaluation.experiment import Runs
 
 Pairs = Mapping[str, tuple[str, str]]
 
-WAYS = {  # of docs/results/graph.json: how the facts enter beside the text
+AS_IN_07 = "ridge, text and facts"  # of docs/results/facts.json
+ALONE = ("attention", "matrices")  # of docs/results/graph_parts.json
+WAYS = {  # else of docs/results/graph.json: how the facts enter beside the text
     "counted": "text, facts counted",
+    "counted as in 07": AS_IN_07,
     "TransE": "text, TransE",
     "TransE of others": "text, TransE of others",
+    "attention alone": "attention",
+    "matrices alone": "matrices",
     "layer": "text, relational",
     "layer of others": "text, relational of others",
 }
 BETWEEN = {
     "TransE minus TransE of others": (WAYS["TransE"], WAYS["TransE of others"]),
     "TransE minus counted": (WAYS["TransE"], WAYS["counted"]),
+    "TransE minus counted as in 07": (WAYS["TransE"], AS_IN_07),
     "layer minus TransE": (WAYS["layer"], WAYS["TransE"]),
-}
-PARTS = {  # of docs/results/graph_parts.json
-    "attention alone minus TransE": ("attention", "TransE"),
-    "matrices alone minus TransE": ("matrices", "TransE"),
+    "attention alone minus TransE": ("attention", WAYS["TransE"]),
+    "matrices alone minus TransE": ("matrices", WAYS["TransE"]),
+    "layer minus matrices alone": (WAYS["layer"], "matrices"),
 }
 TREES = {  # of docs/results/kbert.json
     "tree - same words": ("text, facts as trees", "text, facts read plainly, same words"),
+    "tree, trunk pooled - same words": (
+        "text, facts as trees, trunk",
+        "text, facts read plainly, same words",
+    ),
     "tree - text without facts": ("text, facts as trees", "text"),
     "tree of others - tree": ("text, facts of others as trees", "text, facts as trees"),
 }
@@ -36,6 +47,19 @@ TREE_PARTS = {  # of docs/results/kbert_parts.json
     "mask alone - same words": ("mask", "plain"),
     "soft positions alone - same words": ("positions", "plain"),
 }
+
+
+def joined(runs: Runs, other: Runs, names: Collection[str]) -> Runs:
+    """The runs, and beside them those of `other` that are named here, on the same splits only."""
+    splits = {run.split for run in runs.runs}
+    more = [run for run in other.runs if run.variant in names and run.split in splits]
+    return replace(runs, runs=(*runs.runs, *more))
+
+
+def measured() -> Runs:
+    """The runs of `WAYS` and `BETWEEN`, from the three files that have them."""
+    graph, halves, facts = (kept.load(course.stored(f"{name}.json")) for name in ("graph", "graph_parts", "facts"))
+    return joined(joined(graph, halves, ALONE), facts, [AS_IN_07])
 
 
 def told(gains: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:

@@ -104,6 +104,26 @@ def neighbours(
     return pd.DataFrame(rows, columns=["name", "role", "shared films", "triples"])
 
 
+def starts(
+    models: Sequence[TransE], triples: pd.DataFrame, head: str, relation: str, tail: str
+) -> tuple[pd.DataFrame, float]:
+    """What random starts change: a row for each model, and the share of drawn tails that share a head with this one.
+
+    A row has the place of the tail among the nodes nearest to h + r, the three nodes nearest to the tail, and how many
+    of the five nearest share a head with it. The tails of other relations than those of this one are not drawn.
+    """
+    rows = []
+    for model in models:
+        near = neighbours(model, triples, tail)
+        end = model.nodes.loc[head] + model.relations.loc[relation]
+        rows.append((rank(model, end, tail), ", ".join(near["name"][:3]), int((near["shared films"] > 0).sum())))
+    names = [f"as {relation}", "three nearest nodes", "of 5 share a film"]
+    roles = triples.loc[triples["tail"] == tail, "relation"].unique()
+    heads = triples[triples["relation"].isin(roles)].groupby("tail")["head"].agg(set)
+    meets = heads.drop(tail).map(lambda own: bool(own & heads[tail]))
+    return pd.DataFrame(rows, columns=names).rename_axis("start"), float(meets.mean())
+
+
 Pushes = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 

@@ -18,6 +18,9 @@ MEASURES = {
 }
 
 
+FEW_WAYS = ("0.03", "0.1", "0.3", "shrunk")  # of docs/results/few_rules.json
+
+
 def by_lambda(test: Mapping[str, Mapping[str, Sequence[float]]], kind: str) -> pd.DataFrame:
     """One kind of model over shops, a row for each lambda, from "test" of docs/results/rules.json.
 
@@ -38,7 +41,8 @@ def over_lambda(
 ) -> np.ndarray:
     """One panel for each measure, over lambda, one line for each kind of model, and its interval as a band.
 
-    The first and the last value are written beside the line. The violation of the true probabilities is dotted.
+    The first and the last value are written beside the line, of the strength the second too. The violation of the true
+    probabilities is dotted.
 
     Args:
         test: "test" of docs/results/rules.json. kinds: name -> kind, as for `by_lambda`. columns: names in `MEASURES`.
@@ -50,7 +54,7 @@ def over_lambda(
             ax.plot(range(len(run)), run[column], marker=marker, color=colour, label=name)
             ends = run[f"{column} low"], run[f"{column} high"]
             ax.fill_between(range(len(run)), *ends, color=colour, alpha=0.2, linewidth=0)
-            for at in (0, len(run) - 1):
+            for at in sorted({0, int(column == "strength"), len(run) - 1}):
                 value = run[column].iloc[at]
                 above = value >= np.mean([other[column].iloc[at] for other in runs.values()])
                 where, va = (0, 5 if above else -7), "bottom" if above else "top"
@@ -69,7 +73,9 @@ def over_lambda(
 
 
 def few_rows(found: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], rows: str = "1000") -> Axes:
-    """Distance from the truth minus that of the feature alone, over lambda, for a few rows of train; a colour per rule.
+    """Distance from the truth minus that of the feature alone, for a few rows of train; a colour per rule.
+
+    Over lambda, and last without a loss of rules, but with decay on the strengths.
 
     Args:
         found: docs/results/few_rules.json. rows: how many rows of train, as it is written there.
@@ -77,27 +83,39 @@ def few_rows(found: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], r
     ax = plt.subplots(figsize=(6.4, 2.9), layout="constrained")[1]
     names = {"three": "three true rules", "complement": "complement", "wrong complement": "wrong complement"}
     for way, (kind, label) in enumerate(names.items()):
-        own = {lam: ends for lam, ends in found[kind][rows].items() if lam != "feature alone"}
+        own = {name.replace("shrunk", "no loss,\ndecay"): found[kind][rows][name] for name in FEW_WAYS}
         for place, (value, low, high) in enumerate(own.values()):
             at = place + 0.15 * (way - 1)
             ax.plot([at, at], [low, high], color=COLOURS[way], linewidth=2.5)
             ax.plot(at, value, "os^"[way], color=COLOURS[way], label=None if place else label)
     ax.axhline(0, color="#777777", linewidth=0.8, linestyle=":")
     ax.set_xticks(range(len(own)), list(own))
-    ax.set(xlabel=STEPS, ylabel="distance minus feature alone")
+    ax.axvline(len(own) - 1.5, color="#777777", linewidth=0.8)
+    ax.set(xlabel="lambda of the loss", ylabel="distance minus feature alone")
     ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
+def few_said(found: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) -> str:
+    """Three true rules and 1,000 rows: the gain of the loss, that of decay on the strengths, and their difference."""
+    names = {"0.1": "loss, lambda 0.1", "shrunk": "no loss, decay", "0.1 minus shrunk": "difference"}
+    form = "three rules, 1,000 rows, {}: {:+.4f} [{:+.4f}, {:+.4f}]"
+    return "\n".join(form.format(name, *found["three"]["1000"][way]) for way, name in names.items())
+
+
 def three_rules(lists: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Sequence[float]]:
-    """What all three rules bring to a list, (purchases minus none, low, high): as a feature, as a loss by lambda.
+    """What all three rules bring to a list, (purchases minus none, low, high): as a feature, also with the filter, as a
+    loss by lambda. Lambda 3 costs 1.26 purchases and would press all other rows together.
 
     Args:
         lists: "lists" of docs/results/rules.json.
     """
-    names = {"feature + loss, 0": "feature, three rules"}
-    names |= {f"loss, {lam}": f"loss, three, lambda {lam}" for lam in ("0.1", "0.3", "1", "3")}
+    names = {
+        "feature + loss, 0": "feature, three rules",
+        "feature + loss, filtered, 0": "feature, three, and filter",
+    }
+    names |= {f"loss, {lam}": f"loss, three, lambda {lam}" for lam in ("0.1", "0.3", "1")}
     return {name: lists[key]["purchases minus none"] for key, name in names.items()}
 
 

@@ -83,6 +83,18 @@ def test_neighbours_say_what_they_share():
     assert table.loc["y"].tolist() == ["in", 1, 1] and table.loc["Alien"].tolist() == ["film", 0, 2]
 
 
+def test_starts_differ_and_a_drawn_tail_is_the_yardstick():
+    triples = pd.concat([TRIPLES, pd.DataFrame([("c", "by", "z"), ("a", "by", "w")], columns=[*TRIPLES])])
+    models = [TransE(triples, width=4, epochs=3, seed=seed) for seed in (0, 1)]
+    table, drawn = graph_pictures.starts(models, triples, "a", "by", "x")
+    assert drawn == 0.5, "of z and w, w shares the head a; y is the tail of another relation"
+    for row, model in zip(table.itertuples(index=False), models, strict=True):
+        near = graph_pictures.neighbours(model, triples, "x")
+        end = model.nodes.loc["a"] + model.relations.loc["by"]
+        names = ", ".join(near["name"][:3])
+        assert tuple(row) == (graph_pictures.rank(model, end, "x"), names, (near["shared films"] > 0).sum())
+
+
 def test_downhill_with_the_right_signs_and_with_the_wrong_one():
     h, r, t, other = np.random.default_rng(0).normal(size=(4, 6))
     right = graph_pictures.trained(ch07.pushes, h, r, t, other)

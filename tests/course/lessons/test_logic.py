@@ -168,6 +168,9 @@ def test_pictures():
     band = ax.collections[0].get_paths()[0].vertices
     assert {0.5, 0.7, 0.0, 1.0} <= set(np.round(band[:, 1], 3))
     assert "not to scale" in ax.get_xlabel() and ax.figure.legends[0].get_texts()[0].get_text() == "true"
+    test |= {"loss, 2": {"violation": [0.4, 0, 1], "strength": [4.0, 3, 5]}}
+    ax, other = logic_pictures.over_lambda(test, {"true": "loss"}, ["violation", "strength"])
+    assert [len([text for text in axes.texts if "truth" not in text.get_text()]) for axes in (ax, other)] == [2, 3]
     ends = logic.STATED[:, None] + [0, -0.1, 0.1]
     ax = logic_pictures.strengths({"one": ends, "two": ends})
     assert [label.get_text() for label in ax.get_yticklabels()] == list(logic.RULES)
@@ -208,9 +211,20 @@ def test_lists_of_a_model_that_reads_one_rule(ds, says):
 
 
 def test_few_rows_have_their_intervals():
-    own = {kind: {"1000": {"0.1": [at, at - 1, at + 1], "feature alone": 9}} for at, kind in enumerate(FEW_KINDS)}
+    ways = {**dict.fromkeys(logic_pictures.FEW_WAYS, 0), "0.1 minus shrunk": 9}
+    own = {
+        kind: {"1000": {way: [at + far, at - 1, at + 1] for way, far in ways.items()} | {"feature alone": 9}}
+        for at, kind in enumerate(FEW_KINDS)
+    }
     ax = logic_pictures.few_rows(own)
-    assert [list(line.get_ydata()) for line in ax.lines[0:6:2]] == [[-1, 1], [0, 2], [1, 3]]
+    assert [list(line.get_ydata()) for line in ax.lines[0:24:8]] == [[-1, 1], [0, 2], [1, 3]]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.03", "0.1", "0.3", "no loss,\ndecay"]
+    stored = course.results("few_rules")
+    first, *others = logic_pictures.few_said(stored).splitlines()
+    loss, low, high = stored["three"]["1000"]["0.1"]
+    assert first == f"three rules, 1,000 rows, loss, lambda 0.1: {loss:+.4f} [{low:+.4f}, {high:+.4f}]"
+    assert len(others) == 2
+    assert {*logic_pictures.FEW_WAYS, "0.1 minus shrunk", "feature alone"} == {*stored["three"]["1000"]}
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["three true rules", "complement", "wrong complement"]
     plt.close("all")
@@ -218,7 +232,8 @@ def test_few_rows_have_their_intervals():
 
 def test_lists_of_three_rules_by_their_names():
     found = logic_pictures.three_rules(course.results("rules")["lists"])
-    assert [*found][:2] == ["feature, three rules", "loss, three, lambda 0.1"] and len(found) == 5
+    assert [*found][:2] == ["feature, three rules", "feature, three, and filter"] and len(found) == 5
+    assert [*found][-1] == "loss, three, lambda 1"
     assert all(low <= value <= high for value, low, high in found.values())
 
 
