@@ -163,13 +163,13 @@ def two_users(
     for ax, (title, (x, y)) in zip(axes, panels.items(), strict=True):
         ax.plot(x, y, ".", color=BLUE, alpha=0.5, markersize=5)
         for best in (int(np.argmax(x)), int(np.argmax(y))):
-            lower = best == int(np.argmax(x)) and y[best] < np.max(y)  # the label where no dots are
             ax.plot(x[best], y[best], "o", color=ORANGE)
-            ax.annotate(
-                "\n".join(wrap(names[best], 22)), (x[best], y[best]), xytext=(4, -9) if lower else (0, 8),
-                textcoords="offset points", ha="right" if x[best] > np.median(x) else "left",
-                va="top" if lower else "bottom", fontsize=9, parse_math=False,
-            )  # fmt: skip
+            name, style = "\n".join(wrap(names[best], 22)), {"fontsize": 9, "parse_math": False}
+            if y[best] < np.max(y):  # the label in the corner below, where few dots are
+                line = {"arrowstyle": "-", "color": GREY}
+                ax.annotate(name, (x[best], y[best]), (0.99, 0.03), None, "axes fraction", line, ha="right", **style)
+            else:
+                ax.annotate(name, (x[best], y[best]), (0, 8), None, "offset points", ha="center", **style)
         ax.set_title(f"{title}: correlation of these two {np.corrcoef(x, y)[0, 1]:.2f}", fontsize=10)
         ax.set(xlabel=f"cosine to {users[0]}", ylabel=f"cosine to {users[1]}")
         ax.margins(0.12, 0.22)

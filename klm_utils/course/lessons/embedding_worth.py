@@ -4,6 +4,7 @@ Vectors are float [n, width], one row per item in the order of `ds.items`, unles
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -182,8 +183,9 @@ def films_worth(ds: RecDataset, readers: Mapping, folds: Sequence[int], shuffles
                 table[fold][name] = auc(split, who, x).estimate()
             bands[name][number] = shuffled(split, taste.dot, x, shuffles)
         shared.append(len(split.test) / len(split.train))
-    frames = [pd.DataFrame(table).T.rename_axis("fold") for table in tables]
-    return FilmsWorth(*frames, {name: band.mean(0) for name, band in bands.items()}, float(np.mean(shared)))
+    own, one_list, another = (pd.DataFrame(table).T.rename_axis("fold") for table in tables)
+    means = {name: band.mean(0) for name, band in bands.items()}
+    return FilmsWorth(own, one_list, another, means, float(np.mean(shared)))
 
 
 def gains(films: FilmsWorth, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
@@ -232,6 +234,10 @@ def centrings(split: Split, users: np.ndarray, items: np.ndarray) -> dict[str, t
     }
 
 
+def _looked_up(rows: pd.DataFrame, words: Sequence[str]) -> np.ndarray:
+    return rows.loc[list(words)].to_numpy()
+
+
 class ShopWorth(NamedTuple):
     """ "reader, language" -> (AUC, low, high) for other users; -> AUCs of its shuffles [shuffles]; a row each: the AUC
     among the goods of the first day, and among the new ones."""
@@ -248,10 +254,9 @@ def shop_worth(shops: Mapping[str, RecDataset], encoders: Mapping[str, TextEncod
         split, there = split_of(ds, "temporal"), old(ds)
         older = {tag for own in ds.items["tags"][there] for tag in own}
         words = sorted({tag for part in (ds.items["tags"], ds.users["interests"]) for own in part for tag in own})
-        rows = letters(words, np.isin(words, list(older)))
-        place = {word: at for at, word in enumerate(words)}
+        rows = pd.DataFrame(letters(words, np.isin(words, list(older))), words)
         ways: dict[str, Encode] = {name: encoder.encode for name, encoder in encoders.items()}
-        ways["letters"] = lambda some, rows=rows, place=place: rows[[place[word] for word in some]]
+        ways["letters"] = partial(_looked_up, rows)
         known = np.isin(split.test["item_id"], ds.items.index[there])
         for reader, encode in ways.items():
             name = f"{reader}, {language}"

@@ -94,7 +94,7 @@ def padded_batch(
             ax.add_patch(Rectangle((x, top), 0.94, 0.94, color=colour))
             ax.text(x + 0.47, top + 0.64, token, ha="center", va="center", fontsize=9, color=ink, parse_math=False)
             ax.text(x + 0.47, top + 0.26, f"{value:.2f}", ha="center", va="center", fontsize=9, color=ink)
-        said = {f"CLS {values[0]:.2f}": "#B07800", f"last {values[last]:.2f}": GREEN}
+        said = {f"first {values[0]:.2f}": "#B07800", f"last {values[last]:.2f}": GREEN}
         said |= {
             f"mean of tokens {values[real > 0].mean():.2f}": BLUE,
             f"mean with padding {values.mean():.2f}": GREY,

@@ -40,7 +40,7 @@ def test_tags_with_one_vector_are_counted_and_crossed():
 def test_three_poolings_and_the_mistake_below_a_padded_text():
     tokens, mask = [["[CLS]", "alien", "[SEP]", "[PAD]"]], np.array([[1, 1, 1, 0]])
     ax = pictures.padded_batch(tokens, mask, np.array([[1.0, 2.0, 6.0, -5.0]]))
-    assert texts(ax)[-4:] == ["CLS 1.00", "last 6.00", "mean of tokens 3.00", "mean with padding 1.00"]
+    assert texts(ax)[-4:] == ["first 1.00", "last 6.00", "mean of tokens 3.00", "mean with padding 1.00"]
     assert [line.get_xdata()[-1] for line in ax.lines] == pytest.approx([2.94, 3.94]), "a bracket for either mean"
     assert len(set(colours(ax))) == 4 and {"alien", "[PAD]", "2.00"} <= set(texts(ax))
 
