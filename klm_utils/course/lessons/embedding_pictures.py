@@ -5,6 +5,7 @@ from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Ellipse, FancyArrowPatch, Rectangle
 
@@ -83,14 +84,27 @@ def worth(
     return ax
 
 
-def shop(goods: Mapping[str, Sequence[float]], bands: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
-    """The same in the shop: reader -> (AUC, low, high); grey: the row's shuffles."""
-    ax = ax or plt.subplots(figsize=(6, 0.9 + 0.3 * len(goods)), layout="constrained")[1]
+def shop(
+    goods: Mapping[str, Sequence[float]],
+    bands: Mapping[str, Sequence[float]],
+    apart: pd.DataFrame,
+    ax: Axes | None = None,
+) -> Axes:
+    """The same in the shop: reader -> (AUC, low, high); grey: the row's shuffles.
+
+    Args:
+        apart: a row per reader, a column per kind of goods: the AUC among them.
+    """
+    ax = ax or plt.subplots(figsize=(7.2, 0.9 + 0.3 * len(goods)), layout="constrained")[1]
     for row, (value, low, high) in enumerate(goods.values()):
         ax.plot([low, high], [row, row], color=BLUE, linewidth=3.5, solid_capstyle="butt")
         ax.plot(value, row, "o", color=BLUE)
-        ax.text(high + 0.004, row, f"{value:.3f}", va="center", fontsize=9)
+    for row, name in enumerate(goods):
+        parts = ", ".join(f"{part} {auc:.3f}" for part, auc in apart.loc[name].items())
+        ax.text(0.67, row, f"{goods[name][0]:.3f}  ({parts})", va="center", fontsize=9)
     _shuffles(ax, list(goods), bands)
+    ax.set_xlim(right=0.83)
+    ax.set_xticks([0.5, 0.55, 0.6, 0.65])
     ax.set_title("shop, simulated (line: interval for other users)", fontsize=10)
     return ax
 
@@ -167,9 +181,9 @@ def two_users(
             name, style = "\n".join(wrap(names[best], 22)), {"fontsize": 9, "parse_math": False}
             if y[best] < np.max(y):  # the label in the corner below, where few dots are
                 line = {"arrowstyle": "-", "color": GREY}
-                ax.annotate(name, (x[best], y[best]), (0.99, 0.03), None, "axes fraction", line, ha="right", **style)
+                ax.annotate(name, (x[best], y[best]), (0.99, 0.03), "data", "axes fraction", line, ha="right", **style)
             else:
-                ax.annotate(name, (x[best], y[best]), (0, 8), None, "offset points", ha="center", **style)
+                ax.annotate(name, (x[best], y[best]), (0, 8), "data", "offset points", ha="center", **style)
         ax.set_title(f"{title}: correlation of these two {np.corrcoef(x, y)[0, 1]:.2f}", fontsize=10)
         ax.set(xlabel=f"cosine to {users[0]}", ylabel=f"cosine to {users[1]}")
         ax.margins(0.12, 0.22)

@@ -264,7 +264,7 @@ def shop_worth(shops: Mapping[str, RecDataset], encoders: Mapping[str, TextEncod
             stat = auc(split, *both)
             found[name] = (stat.estimate(), *intervals.interval(stat, n_boot=500))
             bands[name] = shuffled(split, *both, shuffles)
-            goods = {"older goods": known, "new goods": ~known}
+            goods = {"older": known, "new": ~known}
             apart[name] = {which: auc(split, *both, rows=rows).estimate() for which, rows in goods.items()}
     return ShopWorth(found, bands, pd.DataFrame(apart).T)
 

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from klm_utils.course.lessons import embedding_pictures as pictures
@@ -53,8 +54,9 @@ def test_worth_has_a_dot_per_fold_one_list_and_a_band_for_each_row():
 
 
 def test_the_shop_has_an_interval_and_a_band_for_each_row():
-    ax = pictures.shop({"e5, zh": (0.63, 0.61, 0.65)}, {"e5, zh": [0.47, 0.5, 0.53]})
-    assert ax.lines[0].get_xdata().tolist() == [0.61, 0.65] and texts(ax) == ["0.630"]
+    apart = pd.DataFrame({"older": [0.64], "new": [0.5]}, ["e5, zh"])
+    ax = pictures.shop({"e5, zh": (0.63, 0.61, 0.65)}, {"e5, zh": [0.47, 0.5, 0.53]}, apart)
+    assert ax.lines[0].get_xdata().tolist() == [0.61, 0.65] and texts(ax) == ["0.630  (older 0.640, new 0.500)"]
     assert boxes(ax) == [pytest.approx((0.47, 0.53, 0))]
 
 
@@ -72,6 +74,7 @@ def test_two_users_have_their_first_choices_named_and_their_correlation():
     x = np.array([0.1, 0.2, 0.3])
     ax = pictures.two_users({"raw": (x, x[::-1])}, ["Anna", "Ben"], ["a", "b", "c"])[0]
     assert texts(ax) == ["c", "a"] and "correlation of these two -1.00" in ax.get_title()
+    ax.figure.canvas.draw()
     assert ax.get_xlabel() == "cosine to Anna" and ax.get_ylabel() == "cosine to Ben"
 
 
