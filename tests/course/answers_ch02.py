@@ -31,14 +31,19 @@ means = [
 def nearest(words, vectors, word, k, center=True, unit=True, itself=False, far=False):
     x = vectors - vectors.mean(0) if center else vectors
     x = x / np.linalg.norm(x, axis=1, keepdims=True) if unit else x
-    order = [words[i] for i in np.argsort(-x @ x[words.index(word)], kind="stable")]
+    order = [words[i] for i in np.argsort(-(x @ x[words.index(word)]).round(9), kind="stable")]
     order = order[::-1] if far else order
     return [w for w in order if itself or w != word][:k]
 
 
-def unit_first(words, vectors, word, k):
+def unit_first(words, vectors, word, k, again=True):
     x = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return nearest(words, x, word, k)
+    return nearest(words, x, word, k, unit=again)
+
+
+def by_distance(words, vectors, word, k):
+    far = ((vectors - vectors[words.index(word)]) ** 2).sum(1)
+    return [words[i] for i in np.argsort(far, kind="stable") if words[i] != word][:k]
 
 
 neighbours = [
@@ -47,11 +52,16 @@ neighbours = [
     (lambda words, vectors, word, k: words[:k], STUB),
     (lambda words, vectors, word, k: words[word], "it raises TypeError"),
     (lambda *a: nearest(*a, itself=True), "its own nearest"),
+    (lambda *a: [a[2], *nearest(*a)][: a[3]], "its own nearest"),
+    (lambda words, vectors, word, k: nearest(words, vectors, word, k + 1, itself=True)[1:], "among them"),
     (lambda *a: nearest(*a, far=True), "these are the farthest"),
     (lambda *a: nearest(*a, center=False), "the cone is still there"),
     (lambda *a: nearest(*a, unit=False), "long vectors win"),
+    (lambda *a: unit_first(*a, again=False), "divide last"),
+    (unit_first, "you divide twice"),
     (lambda *a: nearest(*a)[::-1], "expected ['tag"),
-    (unit_first, "expected ['tag"),
+    (by_distance, "expected ['tag"),
+    (lambda words, vectors, word, k: nearest(words, vectors, word, 3), "use k"),
 ]
 
 
@@ -68,7 +78,9 @@ keys = [
     (lambda texts, settings: str(hash((tuple(texts), json.dumps(settings, sort_keys=True)))), "hash() differs"),
     (lambda texts, settings: sha(json.dumps([len(texts), settings], sort_keys=True)), "other texts have the same key"),
     (lambda texts, settings: sha(json.dumps(texts)), "other settings, other vectors"),
+    (lambda texts, settings: repr(hash(tuple(texts))) + sha(json.dumps(settings)), "hash() differs"),
     (lambda texts, settings: sha("".join(texts) + json.dumps(settings, sort_keys=True)), "mark where a text ends"),
+    (lambda texts, settings: sha("\x1e".join(texts) + json.dumps(settings, sort_keys=True)), "may hold your separator"),
     (lambda texts, settings: sha("|".join(texts) + json.dumps(settings, sort_keys=True)), "may hold your separator"),
     (
         lambda texts, settings: sha("<sep>".join(texts) + json.dumps(settings, sort_keys=True)),
@@ -92,16 +104,17 @@ keys.append((ch02.first_key, STUB))
 keys.append((lambda texts, settings: sha("".join(texts) + str(settings["max_length"])), "mark where a text ends"))
 
 readings = [
-    (lambda sentences: "ab", DONE),
-    (lambda sentences: "B, a", DONE),
+    (lambda sentences: "ac", DONE),
+    (lambda sentences: "C, a", DONE),
+    (lambda sentences: ["a", "c"], DONE),
     (lambda sentences: "", STUB),
     (lambda sentences: sentences[9], "it raises IndexError"),
     (lambda sentences: 3, "return letters"),
     (lambda sentences: "xy", "return letters from a to d"),
     (lambda sentences: "abc", "contains 0"),
-    (lambda sentences: "abd", "data card"),
-    (lambda sentences: "b", "grey band"),
-    (lambda sentences: "a", "others low"),
+    (lambda sentences: "acd", "one list for all reach"),
+    (lambda sentences: "c", "grey band"),
+    (lambda sentences: "a", "where does the item interval"),
 ]
 
 twins = [
@@ -119,8 +132,8 @@ twins = [
 ]
 
 
-def attend(q, k, mask, root=True, hide=True, dim=-1):
-    score = q @ k.T / (k.shape[1] ** 0.5 if root else 1)
+def attend(q, k, mask, root=None, hide=True, dim=-1):
+    score = q @ k.T / (root or k.shape[1] ** 0.5)
     score = score.masked_fill(mask == 0, float("-inf")) if hide else score
     return score.softmax(dim)
 
@@ -132,7 +145,11 @@ attentions = [
     (lambda q, k, mask: q @ k, "it raises RuntimeError"),
     (lambda q, k, mask: attend(q, k, mask).sum(1), "expected shape (4, 4)"),
     (lambda q, k, mask: q @ k.T, "these are scores"),
-    (lambda q, k, mask: attend(q, k, mask, root=False), "root of the width"),
+    (lambda q, k, mask: attend(q, k, mask, root=1), "root of the width"),
+    (lambda q, k, mask: attend(q, k, mask, root=q.shape[1]), "it should be its root"),
+    (lambda q, k, mask: attend(q, k, mask, root=32**0.5), "the width is q.shape[1]"),
+    (lambda q, k, mask: attend(q, k, mask, root=len(k) ** 0.5), "the width is q.shape[1]"),
+    (lambda q, k, mask: (q @ k.T / k.shape[1] ** 0.5 * mask).softmax(-1), "still gets a share"),
     (lambda q, k, mask: attend(q, k, mask, hide=False), "minus infinity first"),
     (lambda q, k, mask: attend(q, k, mask, hide=False) * mask, "too late"),
     (lambda q, k, mask: attend(q, k, mask, hide=False, dim=0), "dim=-1"),

@@ -5,6 +5,7 @@ from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Ellipse, FancyArrowPatch, Rectangle
 
@@ -26,7 +27,7 @@ def history_and_list(
     ax = ax or plt.subplots(figsize=(8, 0.7 + 0.36 * max(len(history), len(ranked))), layout="constrained")[1]
     _column(ax, 0, [(t, f"{w:+.2f}", BLUE if w > 0 else ORANGE) for t, w in history], name)
     _column(
-        ax, 5.6, [(t, f"{c:+.2f}", BLUE if liked else ORANGE) for t, c, liked in ranked], "new films, nearest first"
+        ax, 5.6, [(t, f"{c:+.3f}", BLUE if liked else ORANGE) for t, c, liked in ranked], "new films, nearest first"
     )
     middle = -max(len(history), len(ranked)) / 2
     ax.add_patch(FancyArrowPatch((4.25, middle), (5.4, middle), arrowstyle="-|>", mutation_scale=16, color=INK))
@@ -52,37 +53,70 @@ def _short(text: str, letters: int = 31) -> str:
 
 def worth(
     films: Mapping[str, Sequence[float]],
-    goods: Mapping[str, Sequence[float]],
-    bands: tuple[Mapping[str, Sequence[float]], Mapping[str, Sequence[float]]],
-) -> np.ndarray:
-    """What untrained vectors are worth. Left a dot per fold, right a value with its interval; grey: the row's shuffles.
+    bands: Mapping[str, Sequence[float]],
+    one_list: Mapping[str, Sequence[float]],
+    ax: Axes | None = None,
+) -> Axes:
+    """What untrained vectors are worth: a dot per fold and their mean; a diamond: one list; grey: shuffles.
 
     Args:
-        films: reader -> AUC of each fold.
-        goods: reader -> (AUC, low, high).
-        bands: for the left and for the right panel reader -> AUCs of its shuffles.
+        films, one_list: reader -> AUC of each fold, of the users' own vectors and of the mean user.
+        bands: reader -> AUCs of its shuffles.
     """
-    rows = max(len(films), len(goods))
-    axes = plt.subplots(1, 2, figsize=(8, 0.9 + 0.3 * rows), layout="constrained", sharex=True)[1]
-    for row, values in enumerate(films.values()):
-        axes[0].plot(values, row + np.linspace(-0.2, 0.2, len(values)), "o", color=BLUE, alpha=0.6, markersize=5)
-        axes[0].plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=ORANGE, linewidth=2.5)
-        axes[0].text(np.max(values) + 0.004, row, f"{np.mean(values):.3f}", va="center", fontsize=9)
+    ax = ax or plt.subplots(figsize=(6.6, 1.2 + 0.31 * len(films)), layout="constrained")[1]
+    for row, (name, values) in enumerate(films.items()):
+        last = row == 0  # one entry each in the legend
+        ax.plot(
+            values, row + np.linspace(-0.2, 0.2, len(values)), "o", color=BLUE, alpha=0.5, markersize=4.5,
+            label="a fold" if last else None,
+        )  # fmt: skip
+        ax.plot(
+            [np.mean(values)] * 2, [row - 0.3, row + 0.3], color=ORANGE, linewidth=2.5, label="mean" if last else None
+        )
+        ax.plot(
+            np.mean(one_list[name]), row, "D", color="black", fillstyle="none", markersize=6.5,
+            label="mean, one list for all" if last else None,
+        )  # fmt: skip
+        ax.text(np.max(values) + 0.005, row, f"{np.mean(values):.3f}", va="center", fontsize=9)
+    _shuffles(ax, list(films), bands)
+    ax.set_xlim(0.47, 0.67)
+    ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.45, 1.14), ncols=3)
+    return ax
+
+
+def shop(
+    goods: Mapping[str, Sequence[float]],
+    bands: Mapping[str, Sequence[float]],
+    apart: pd.DataFrame,
+    ax: Axes | None = None,
+) -> Axes:
+    """The same in the shop: reader -> (AUC, low, high); grey: the row's shuffles.
+
+    Args:
+        apart: a row per reader, a column per kind of goods: the AUC among them.
+    """
+    ax = ax or plt.subplots(figsize=(7.2, 0.9 + 0.3 * len(goods)), layout="constrained")[1]
     for row, (value, low, high) in enumerate(goods.values()):
-        axes[1].plot([low, high], [row, row], color=BLUE, linewidth=3.5, solid_capstyle="butt")
-        axes[1].plot(value, row, "o", color=BLUE)
-        axes[1].text(high + 0.004, row, f"{value:.3f}", va="center", fontsize=9)
-    titles = ("new films (dot: a fold, bar: mean)", "shop, simulated (line: other users)")
-    for ax, names, own, title in zip(axes, (films, goods), bands, titles, strict=True):
-        for row, name in enumerate(names):
-            low, high = np.min(own[name]), np.max(own[name])
-            ax.add_patch(Rectangle((low, row - 0.4), high - low, 0.8, color="#CCCCCC", zorder=0))
-        ax.set_yticks(range(len(names)), list(names), fontsize=9)
-        ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="AUC of a user; grey: the row's shuffles")
-        ax.set_title(title, fontsize=10)
-        ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_xlim(0.46, 0.69)
-    return axes
+        ax.plot([low, high], [row, row], color=BLUE, linewidth=3.5, solid_capstyle="butt")
+        ax.plot(value, row, "o", color=BLUE)
+    for row, name in enumerate(goods):
+        parts = ", ".join(f"{part} {auc:.3f}" for part, auc in apart.loc[name].items())
+        ax.text(0.67, row, f"{goods[name][0]:.3f}  ({parts})", va="center", fontsize=9)
+    _shuffles(ax, list(goods), bands)
+    ax.set_xlim(right=0.83)
+    ax.set_xticks([0.5, 0.55, 0.6, 0.65])
+    ax.set_title("shop, simulated (line: interval for other users)", fontsize=10)
+    return ax
+
+
+def _shuffles(ax: Axes, names: Sequence[str], bands: Mapping[str, Sequence[float]]) -> None:
+    """The grey bands behind the rows, and what both pictures of worth have."""
+    for row, name in enumerate(names):
+        low, high = np.min(bands[name]), np.max(bands[name])
+        ax.add_patch(Rectangle((low, row - 0.4), high - low, 0.8, color="#CCCCCC", zorder=0))
+    ax.set_yticks(range(len(names)), list(names), fontsize=9)
+    ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="AUC of a user; grey: the row's shuffles")
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def cone(vectors: np.ndarray, centred: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -96,7 +130,7 @@ def cone(vectors: np.ndarray, centred: np.ndarray, names: Sequence[str]) -> np.n
     side = np.linalg.svd(rest - rest.mean(0), full_matrices=False)[2][0]
     planes = (np.stack([side, mean]), np.linalg.svd(centred, full_matrices=False)[2][:2])
     axes = plt.subplots(1, 2, figsize=(7.4, 3.4), layout="constrained")[1]
-    for ax, rows, plane, title in zip(axes, (vectors, centred), planes, ("as they come", "centred"), strict=True):
+    for ax, rows, plane in zip(axes, (vectors, centred), planes, strict=True):
         flat = rows @ plane.T
         for x, y in flat:
             ax.plot([0, x], [0, y], color=PALE, linewidth=0.8, zorder=0)
@@ -106,11 +140,12 @@ def cone(vectors: np.ndarray, centred: np.ndarray, names: Sequence[str]) -> np.n
                 FancyArrowPatch((0, 0), (x, y), arrowstyle="-|>", mutation_scale=10, color=BLUE, shrinkA=0, shrinkB=0)
             )
         _spread(ax, shown, names)
-        angle = np.degrees(np.arccos(np.clip(_pairs(rows).mean(), -1, 1)))
-        ax.set_title(f"{title}: {angle:.0f}° between two tags", fontsize=10)
         reach = 1.25 * np.abs(flat).max()
         ax.set(xlim=(-reach, reach), ylim=(min(-0.08, 1.3 * flat[:, 1].min()), 1.18 * flat[:, 1].max()), aspect="equal")
         ax.axis("off")
+    angle = np.degrees(np.arccos(np.clip(_pairs(vectors).mean(), -1, 1)))
+    axes[0].set_title(f"as they come\n(in {vectors.shape[1]} dimensions {angle:.0f}° between two tags)", fontsize=10)
+    axes[1].set_title("centred\n(a shadow: what looks near may be far)", fontsize=10)
     axes[0].set(xlim=(-0.62, 0.62), ylim=(-0.08, 1.12))
     return axes
 
@@ -142,13 +177,14 @@ def two_users(
     for ax, (title, (x, y)) in zip(axes, panels.items(), strict=True):
         ax.plot(x, y, ".", color=BLUE, alpha=0.5, markersize=5)
         for best in (int(np.argmax(x)), int(np.argmax(y))):
-            side, back = "right" if x[best] > np.median(x) else "left", {"facecolor": "white", "alpha": 0.8, "pad": 1}
             ax.plot(x[best], y[best], "o", color=ORANGE)
-            ax.annotate(
-                "\n".join(wrap(names[best], 22)), (x[best], y[best]), xytext=(0, 9), textcoords="offset points",
-                ha=side, fontsize=9, parse_math=False, bbox=back | {"edgecolor": "none"},
-            )  # fmt: skip
-        ax.set_title(f"{title}: correlation {np.corrcoef(x, y)[0, 1]:.2f}", fontsize=10)
+            name, style = "\n".join(wrap(names[best], 22)), {"fontsize": 9, "parse_math": False}
+            if y[best] < np.max(y):  # the label in the corner below, where few dots are
+                line = {"arrowstyle": "-", "color": GREY}
+                ax.annotate(name, (x[best], y[best]), (0.99, 0.03), "data", "axes fraction", line, ha="right", **style)
+            else:
+                ax.annotate(name, (x[best], y[best]), (0, 8), "data", "offset points", ha="center", **style)
+        ax.set_title(f"{title}: correlation of these two {np.corrcoef(x, y)[0, 1]:.2f}", fontsize=10)
         ax.set(xlabel=f"cosine to {users[0]}", ylabel=f"cosine to {users[1]}")
         ax.margins(0.12, 0.22)
         ax.spines[["top", "right"]].set_visible(False)
@@ -188,16 +224,17 @@ def ranks(places: Mapping[str, Mapping[str, int]], of: int, ax: Axes | None = No
         label = f"{reader}: {first} of {len(rank)}\nin the first ten"
         ax.plot(
             rank,
-            np.arange(len(rank)) + 0.2 * (number - 1),
+            np.arange(len(rank)) + 0.3 * (number - 1),
             marker,
             color=colour,
-            markersize=5.5,
-            alpha=0.85,
+            markersize=4.5,
             label=label,
         )
     ax.axvspan(0.8, 10.5, color="#E4E4E4", zorder=0)
     ax.set_yticks(range(len(places)), list(places), fontsize=9)
     ax.set(xscale="log", xlim=(0.8, 1.2 * of), ylim=(len(places) - 0.5, -0.5), xlabel=f"rank among {of:,} titles")
+    ticks = [10**power for power in range(4) if 10**power <= of]
+    ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     return ax

@@ -27,6 +27,7 @@ SEQUELS = (  # the second goes on where the first ends, or is of its series, and
     ("Raiders of the Lost Ark", "Indiana Jones and the Last Crusade"),
     ("Aparajito", "The World of Apu (Apur Sansar)"),
     ("Pather Panchali", "Aparajito"),
+    ("Pather Panchali", "The World of Apu (Apur Sansar)"),
     ("Evil Dead II", "Army of Darkness"),
     ("Clerks", "Mallrats"),
     ("The Love Bug", "Herbie Rides Again"),
@@ -35,6 +36,7 @@ SEQUELS = (  # the second goes on where the first ends, or is of its series, and
     ("Smoke", "Blue in the Face"),
     ("The Wrong Trousers", "A Close Shave"),
     ("A Grand Day Out", "The Wrong Trousers"),
+    ("A Grand Day Out", "A Close Shave"),
 )
 # Sixty tags in twelve topics: do neighbours belong together?
 
@@ -106,8 +108,7 @@ def yardstick(encoder: TextEncoder, words: Sequence[str], topic: np.ndarray) -> 
     Returns:
         "as they come" and "centred" (each set of vectors by its own mean) -> what is paired -> cosines.
     """
-    bare = TextEncoder(encoder.tokenizer, encoder.model, encoder.name, prefix="")
-    raw = encoder.encode(words), bare.encode(words)
+    raw = encoder.encode(words), without_prefix(encoder).encode(words)
     upper, found = np.triu_indices(len(words), 1), {}
     same = (topic[:, None] == topic)[upper]
     for way, (own, without) in {"as they come": raw, "centred": [centred(v) for v in raw]}.items():
@@ -115,6 +116,11 @@ def yardstick(encoder: TextEncoder, words: Sequence[str], topic: np.ndarray) -> 
         found[way] = {"two topics": cosine[~same], "one topic": cosine[same]}
         found[way]["same word, no prefix"] = (own * without).sum(1)
     return found
+
+
+def without_prefix(encoder: TextEncoder) -> TextEncoder:
+    """The same encoder that puts nothing in front of a text."""
+    return TextEncoder(encoder.tokenizer, encoder.model, encoder.name, prefix="")
 
 
 def by_topic(values: np.ndarray, draws: int = 2000) -> tuple[float, float, float]:
@@ -224,9 +230,9 @@ def way_of(encoder: TextEncoder, title: str, text: str) -> list[tuple[str, str]]
     return [
         ("a film", "\n".join(wrap(title, 16))),
         ("a sentence", "\n".join(wrap(text, 16))),
-        (f"{len(tokens) + 2} tokens", "\n".join(["[CLS]", *tokens[:3], "..."])),
+        (f"{len(tokens) + 2} tokens", "\n".join([*tokens[:4], "..."])),
         ("a vector for each", f"{len(tokens) + 2} x {len(vector)}\nnumbers"),
-        ("their mean", "\n".join([*(f"{x:+.2f}" for x in vector[:3]), "...", f"({len(vector)})"])),
+        ("mean, length 1", "\n".join([*(f"{x:+.2f}" for x in vector[:3]), "...", f"({len(vector)})"])),
     ]
 
 
@@ -242,6 +248,14 @@ def hidden_states(encoder: TextEncoder, texts: Sequence[str], width: int | None 
         batch["attention_mask"].cpu(),
         [encoder.tokenizer.convert_ids_to_tokens(row) for row in batch["input_ids"]],
     )
+
+
+def token_table(encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
+    """The encoder without its layers: the mean of each text's rows in the table of tokens, [texts, width]."""
+    rows = encoder.model.get_input_embeddings().weight.detach().cpu().numpy()
+    special = set(encoder.tokenizer.all_special_ids)
+    ids = [[token for token in one if token not in special] for one in encoder.tokenize(texts)]
+    return np.stack([rows[one].mean(axis=0) for one in ids])
 
 
 def head_inputs(encoder: TextEncoder, text: str, layer: int, head: int) -> tuple:

@@ -4,12 +4,12 @@ Vectors are float [n, width], one row per item in the order of `ds.items`, unles
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from klm_utils.data.features import item_features
@@ -21,6 +21,7 @@ from klm_utils.embedding.pooling import bag_vectors
 from klm_utils.evaluation import intervals
 
 Encode = Callable[[list[str]], np.ndarray]
+ONE_LIST, ANOTHER = "one list for all", "another user"  # the controls of `gains`
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -36,18 +37,28 @@ def centred(vectors: np.ndarray, fit: np.ndarray | None = None) -> np.ndarray:
 # The rivals.
 
 
-def letters(texts: Sequence[str], width: int = 64) -> Encode:
-    """The cheap rival, fitted on some texts: n-grams of characters, reduced to `width` numbers. It knows no meaning."""
-    latin = "".join(texts[:5]).isascii()
+def letters(texts: Sequence[str], fit: np.ndarray | None = None) -> np.ndarray:
+    """The cheap rival: tf-idf of groups of 3 to 5 letters (of 1 to 3 characters if not Latin). It knows no meaning.
+
+    The groups and their weights are those of the texts in `fit` (bool [texts], or None: all). Nothing is compressed:
+    the rows, [texts, texts], have the products of the counts, and are shorter than those.
+    """
+    latin = np.mean([text.isascii() for text in texts]) > 0.5
     grams = TfidfVectorizer(analyzer="char", ngram_range=(3, 5) if latin else (1, 3))
-    svd = TruncatedSVD(width, random_state=0).fit(grams.fit_transform(texts))
-    return lambda some: svd.transform(grams.transform(some))
+    grams.fit([text for at, text in enumerate(texts) if fit is None or fit[at]])
+    counts = grams.transform(texts)
+    return np.linalg.cholesky((counts @ counts.T).toarray() + 1e-9 * np.eye(len(texts)))  # some texts are equal
 
 
 def genres(ds: RecDataset) -> np.ndarray:
     """One column per tag that the items have: 1 where the item has it."""
     tags = sorted({tag for own in ds.items["tags"] for tag in own})
     return np.array([[float(tag in own) for tag in tags] for own in ds.items["tags"]])
+
+
+def year(split: Split) -> np.ndarray:
+    """A column of 0 and 1 per span of years, as the course's models get them."""
+    return item_features(split, columns=["year"])[1]
 
 
 def genres_and_year(split: Split) -> np.ndarray:
@@ -92,17 +103,28 @@ def story(split: Split, user_id: int, users: np.ndarray, items: np.ndarray, k: i
     return [(titles[i], float(taste[i])) for i in (*liked, *not_liked)], sorted(found, key=lambda one: -one[1])
 
 
-def places(split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """User and item of each row of test, as rows of `ds.users` and `ds.items`."""
+def places(split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each row of test the user (row of `ds.users`) and the place of its item among those of test; these items."""
     ds, test = split.dataset, split.test
-    return ds.users.index.get_indexer(test["user_id"]), ds.items.index.get_indexer(test["item_id"])
+    wanted, item = np.unique(ds.items.index.get_indexer(test["item_id"]), return_inverse=True)
+    return ds.users.index.get_indexer(test["user_id"]), item, wanted
 
 
-def auc(split: Split, users: np.ndarray, items: np.ndarray) -> intervals.Statistic:
-    """Mean over users of the AUC among their own test rows, where a score is the product of two rows."""
-    test, (u, i) = split.test, places(split)
-    scores = np.einsum("rd,rd->r", users[u], items[i]).round(7)
-    return intervals.user_auc(test["user_id"].to_numpy(), test["label"].to_numpy(float), scores)
+def auc(split: Split, users: np.ndarray, items: np.ndarray, rows: np.ndarray | None = None) -> intervals.Statistic:
+    """Mean over users of the AUC among their own test rows, where a score is the product of two vectors.
+
+    Args:
+        rows: which rows of test count, bool [rows]; None: all.
+    """
+    u, i, wanted = places(split)
+    scores, some = (users @ items[wanted].T)[u, i].round(7), slice(None) if rows is None else rows
+    test = split.test[some]
+    return intervals.user_auc(test["user_id"].to_numpy(), test["label"].to_numpy(float), scores[some])
+
+
+def everybody(users: np.ndarray) -> np.ndarray:
+    """The mean user in the place of each: one list for all."""
+    return np.tile(unit(users).mean(axis=0), (len(users), 1))
 
 
 def shuffled(
@@ -111,9 +133,9 @@ def shuffled(
     """`auc` with the vectors of the items given to other items, [draws]: what this reader reaches by chance.
 
     Args:
-        users: their vectors, or a function that makes them from those of the items.
+        users: their vectors, or the linear map that makes them from those of the items, such as `tastes(split).dot`.
     """
-    u, i = places(split)
+    u, i, wanted = places(split)
     liked = split.test["label"].to_numpy() == 1
     rows = pd.DataFrame({"user": u, "row": np.arange(len(u))})
     pairs = rows[liked].merge(rows[~liked], on="user")  # every liked row of a user with every other one
@@ -121,16 +143,23 @@ def shuffled(
     rng, found = np.random.default_rng(0), []
     for _ in range(draws):
         x = items[rng.permutation(len(items))].astype("float32")
-        scores = np.einsum("rd,rd->r", (users(x) if callable(users) else users)[u], x[i])
+        scores = (users(x @ x[wanted].T) if callable(users) else users @ x[wanted].T)[u, i]
         gap = scores[pairs["row_x"].to_numpy()] - scores[pairs["row_y"].to_numpy()]
         found.append(weight @ (np.sign(gap.round(6)) + 1) / 2)
     return np.array(found)
 
 
 class FilmsWorth(NamedTuple):
-    """AUC [folds, readers]; shuffles of each reader, means over folds [draws]; rows of test over rows of train."""
+    """What each reader says of new films.
+
+    table, one_list, another: AUC [folds, readers] of the users' own vectors; of the mean user in the place of each; of
+        another user's vector in the place of each. bands: AUCs of the shuffles of each reader, means over folds
+        [draws]. shared: rows of test over rows of train.
+    """
 
     table: pd.DataFrame
+    one_list: pd.DataFrame
+    another: pd.DataFrame
     bands: dict[str, np.ndarray]
     shared: float
 
@@ -141,27 +170,36 @@ def films_worth(ds: RecDataset, readers: Mapping, folds: Sequence[int], shuffles
     Args:
         readers: name -> vectors of the items, or a function that makes them from a split.
     """
-    rows: dict[int, dict] = {}
+    tables: list[dict[int, dict]] = [{fold: {} for fold in folds} for _ in range(3)]
     bands, shared = {name: np.zeros((len(folds), shuffles)) for name in readers}, []
     for number, fold in enumerate(folds):
         split = split_of(ds, "cold_item", fold=fold)
-        taste, known, rows[fold] = tastes(split).astype("float32"), in_train(split), {}
+        taste, known = tastes(split).astype("float32"), in_train(split)
+        order = np.random.default_rng(fold).permutation(len(ds.users))
         for name, vectors in readers.items():
             x = centred(vectors(split) if callable(vectors) else vectors, known)
-            rows[fold][name] = auc(split, taste @ x, x).estimate()
+            users = taste @ x
+            for table, who in zip(tables, (users, everybody(users), users[order]), strict=True):
+                table[fold][name] = auc(split, who, x).estimate()
             bands[name][number] = shuffled(split, taste.dot, x, shuffles)
         shared.append(len(split.test) / len(split.train))
+    own, one_list, another = (pd.DataFrame(table).T.rename_axis("fold") for table in tables)
     means = {name: band.mean(0) for name, band in bands.items()}
-    return FilmsWorth(pd.DataFrame(rows).T.rename_axis("fold"), means, float(np.mean(shared)))
+    return FilmsWorth(own, one_list, another, means, float(np.mean(shared)))
 
 
-def gains(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], shared: float) -> pd.DataFrame:
-    """Mean over the folds of the difference of two columns, with its interval for other films too."""
-    found = {}
+def gains(films: FilmsWorth, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Mean over the folds of the difference of two readers, with its interval for other films too.
+
+    Args:
+        pairs: (reader, another reader, or `ONE_LIST` or `ANOTHER`: the reader's own control).
+    """
+    controls, found = {ONE_LIST: films.one_list, ANOTHER: films.another}, {}
     for one, other in pairs:
-        minus = (table[one] - table[other]).to_numpy()
-        low, high = intervals.over_splits(minus, shared)
-        found[f"{one} minus {other}"] = {"mean": minus.mean(), "others low": low, "others high": high}
+        rival = controls[other][one] if other in controls else films.table[other]
+        minus = (films.table[one] - rival).to_numpy()
+        low, high = intervals.over_splits(minus, films.shared)
+        found[f"{one} minus {other}"] = {"mean": minus.mean(), "item interval from": low, "to": high}
     return pd.DataFrame(found).T
 
 
@@ -180,25 +218,55 @@ def old(ds: RecDataset) -> np.ndarray:
 
 
 def centrings(split: Split, users: np.ndarray, items: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Users and items of length 1: as they are, with one side centred, and both; means are of train and old items."""
+    """Users and items of length 1: as they are, with one side centred, and both; the mean user in the place of each.
+
+    Means are of the users of train and of the goods of the first day.
+    """
     known, there = split.dataset.users.index.isin(split.train["user_id"]), old(split.dataset)
     u, i = unit(users), unit(items)
     cu, ci = centred(users, known), centred(items, there)
-    return {"nothing": (u, i), "items": (u, ci), "users": (cu, i), "both": (cu, ci)}
+    return {
+        "nothing": (u, i),
+        "items": (u, ci),
+        "users": (cu, i),
+        "both": (cu, ci),
+        "mean user alone": (everybody(u), i),
+    }
 
 
-def shop_worth(shops: Mapping[str, RecDataset], encoders: Mapping[str, TextEncoder], shuffles: int) -> tuple:
-    """ "reader, language" -> (AUC, low, high) for other users, and -> AUCs of its shuffles [shuffles]."""
-    found, bands = {}, {}
+def _looked_up(rows: pd.DataFrame, words: Sequence[str]) -> np.ndarray:
+    return rows.loc[list(words)].to_numpy()
+
+
+class ShopWorth(NamedTuple):
+    """ "reader, language" -> (AUC, low, high) for other users; -> AUCs of its shuffles [shuffles]; a row each: the AUC
+    among the goods of the first day, and among the new ones."""
+
+    values: dict[str, tuple[float, float, float]]
+    bands: dict[str, np.ndarray]
+    apart: pd.DataFrame
+
+
+def shop_worth(shops: Mapping[str, RecDataset], encoders: Mapping[str, TextEncoder], shuffles: int) -> ShopWorth:
+    """What each encoder, and letters fitted on the tags of the older goods, say of the shop in each language."""
+    found, bands, apart = {}, {}, {}
     for language, ds in shops.items():
         split, there = split_of(ds, "temporal"), old(ds)
-        words = sorted({tag for own in ds.items["tags"][there] for tag in own})
-        for name, encode in ({n: e.encode for n, e in encoders.items()} | {"letters": letters(words)}).items():
-            users, items = centrings(split, *shop_vectors(split, encode))["both"]
-            stat = auc(split, users, items)
-            found[f"{name}, {language}"] = (stat.estimate(), *intervals.interval(stat, n_boot=500))
-            bands[f"{name}, {language}"] = shuffled(split, users, items, shuffles)
-    return found, bands
+        older = {tag for own in ds.items["tags"][there] for tag in own}
+        words = sorted({tag for part in (ds.items["tags"], ds.users["interests"]) for own in part for tag in own})
+        rows = pd.DataFrame(letters(words, np.isin(words, list(older))), words)
+        ways: dict[str, Encode] = {name: encoder.encode for name, encoder in encoders.items()}
+        ways["letters"] = partial(_looked_up, rows)
+        known = np.isin(split.test["item_id"], ds.items.index[there])
+        for reader, encode in ways.items():
+            name = f"{reader}, {language}"
+            both = centrings(split, *shop_vectors(split, encode))["both"]
+            stat = auc(split, *both)
+            found[name] = (stat.estimate(), *intervals.interval(stat, n_boot=500))
+            bands[name] = shuffled(split, *both, shuffles)
+            goods = {"older": known, "new": ~known}
+            apart[name] = {which: auc(split, *both, rows=rows).estimate() for which, rows in goods.items()}
+    return ShopWorth(found, bands, pd.DataFrame(apart).T)
 
 
 # One list for everybody.

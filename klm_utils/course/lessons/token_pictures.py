@@ -53,17 +53,20 @@ def pieces(text: str, tokens: Mapping[str, Sequence[str]], unknown: Sequence[str
 
 
 def same_or_not(cosines: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
-    """A heat map of the cosines of all pairs per model, [n, n] each; a cross where two vectors are one."""
-    axes = plt.subplots(1, len(cosines), figsize=(8, 4), layout="constrained", squeeze=False)[1][0]
+    """A heat map of the cosines of all pairs per model, [n, n] each; a cross where two vectors are one.
+
+    Each has its own scale of colours, from the tenth below its lowest cosine to 1.
+    """
+    axes = plt.subplots(1, len(cosines), figsize=(8, 4.6), layout="constrained", squeeze=False)[1][0]
     for ax, (name, cosine) in zip(axes, cosines.items(), strict=True):
-        drawn = ax.imshow(cosine, cmap="Blues", vmin=0, vmax=1)
+        drawn = ax.imshow(cosine, cmap="Blues", vmin=np.floor(10 * cosine.min()) / 10, vmax=1)
         one = np.argwhere((cosine > 1 - 1e-6) & ~np.eye(len(names), dtype=bool))
         if len(one):
             ax.plot(one[:, 1], one[:, 0], "x", color=ORANGE, markersize=5)
         ax.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
         ax.set_yticks(range(len(names)), names, fontsize=9)
         ax.set_title(f"{name}: {len(_classes(cosine))} vectors for {len(names)} tags", fontsize=10)
-    axes[0].figure.colorbar(drawn, ax=axes, label="cosine", shrink=0.6)
+        ax.figure.colorbar(drawn, ax=ax, label="cosine", orientation="horizontal", shrink=0.7)
     return axes
 
 
@@ -76,7 +79,7 @@ def padded_batch(
     tokens: Sequence[Sequence[str]], mask: np.ndarray, numbers: np.ndarray, ax: Axes | None = None
 ) -> Axes:
     """Two texts in one grid: a square per position, padding pale, the first number of each token's vector in it.
-    Below each text the three poolings of these numbers, coloured as the squares that they take.
+    Below each text the three poolings of these numbers; a bracket in their colour spans the squares of either mean.
 
     Args:
         tokens: [texts][width]. mask: [texts, width], 1 for a token. numbers: [texts, width].
@@ -91,14 +94,16 @@ def padded_batch(
             ax.add_patch(Rectangle((x, top), 0.94, 0.94, color=colour))
             ax.text(x + 0.47, top + 0.64, token, ha="center", va="center", fontsize=9, color=ink, parse_math=False)
             ax.text(x + 0.47, top + 0.26, f"{value:.2f}", ha="center", va="center", fontsize=9, color=ink)
-        said = {f"CLS {values[0]:.2f}": "#B07800", f"last {values[last]:.2f}": GREEN}
+        said = {f"first {values[0]:.2f}": "#B07800", f"last {values[last]:.2f}": GREEN}
         said |= {
             f"mean of tokens {values[real > 0].mean():.2f}": BLUE,
             f"mean with padding {values.mean():.2f}": GREY,
         }
+        for down, end, colour in ((0.1, last, BLUE), (0.24, width - 1, GREY)):
+            ax.plot([0, 0, end + 0.94, end + 0.94], top - down + np.array([0.06, 0, 0, 0.06]), color=colour, lw=2)
         for start, (text, colour) in zip((0, 0.155, 0.33, 0.66), said.items(), strict=True):
-            ax.text(start * width, top - 0.28, text, va="center", fontsize=9.5, color=colour)
-    ax.set(xlim=(-0.1, width + 0.1), ylim=(-2.1 * (len(tokens) - 1) - 0.55, 1.0))
+            ax.text(start * width, top - 0.46, text, va="center", fontsize=9.5, color=colour)
+    ax.set(xlim=(-0.1, width + 0.1), ylim=(-2.1 * (len(tokens) - 1) - 0.7, 1.0))
     ax.axis("off")
     return ax
 

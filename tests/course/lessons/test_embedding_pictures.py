@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from klm_utils.course.lessons import embedding_pictures as pictures
@@ -30,25 +31,33 @@ def narrow(n=30, width=8):
 def test_history_and_list_have_weights_cosines_and_the_colour_of_what_came():
     ranked = [("Heat", 0.2, 1), ("Cash $$$", 0.1, 0)]
     ax = pictures.history_and_list([("Alien", 0.31), ("Evita", -0.69)], ranked, "user 7 rated")
-    assert {"user 7 rated", "Alien", "+0.31", "Evita", "-0.69", "Heat", "+0.20", "Cash $$$", "cosine"} <= set(texts(ax))
+    assert {"user 7 rated", "Alien", "+0.31", "Evita", "-0.69", "Heat", "+0.200", "Cash $$$", "cosine"} <= set(
+        texts(ax)
+    )
     liked, not_liked, hit, miss = colours(ax)[:4]
     assert liked == hit != not_liked == miss
     ax.figure.canvas.draw()
 
 
-def test_worth_has_a_dot_per_fold_an_interval_and_a_band_for_each_row():
-    films, goods = {"e5": [0.6, 0.62], "genres": [0.57, 0.58]}, {"e5, zh": (0.63, 0.61, 0.65)}
-    bands = {"e5": [0.49, 0.51], "genres": [0.5, 0.52]}, {"e5, zh": [0.47, 0.5, 0.53]}
-    left, right = pictures.worth(films, goods, bands)
-    assert left.lines[0].get_xdata().tolist() == [0.6, 0.62] and left.lines[1].get_xdata()[0] == pytest.approx(0.61)
-    assert right.lines[0].get_xdata().tolist() == [0.61, 0.65] and texts(right) == ["0.630"]
-    boxes = [
-        (p.get_x(), p.get_x() + p.get_width(), p.get_y() + p.get_height() / 2)
-        for ax in (left, right)
-        for p in ax.patches
-    ]
-    assert boxes == [pytest.approx(box) for box in ((0.49, 0.51, 0), (0.5, 0.52, 1), (0.47, 0.53, 0))]
-    assert left.get_ylim()[0] > left.get_ylim()[1], "the first on top"
+def boxes(ax):
+    return [(p.get_x(), p.get_x() + p.get_width(), p.get_y() + p.get_height() / 2) for p in ax.patches]
+
+
+def test_worth_has_a_dot_per_fold_one_list_and_a_band_for_each_row():
+    films, one_list = {"e5": [0.6, 0.62], "genres": [0.57, 0.58]}, {"e5": [0.5, 0.6], "genres": [0.5, 0.5]}
+    ax = pictures.worth(films, {"e5": [0.49, 0.51], "genres": [0.5, 0.52]}, one_list)
+    folds, mean, common = (line.get_xdata() for line in ax.lines[:3])
+    assert folds.tolist() == [0.6, 0.62] and mean[0] == pytest.approx(0.61) and common[0] == pytest.approx(0.55)
+    assert boxes(ax) == [pytest.approx(box) for box in ((0.49, 0.51, 0), (0.5, 0.52, 1))]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first on top"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a fold", "mean", "mean, one list for all"]
+
+
+def test_the_shop_has_an_interval_and_a_band_for_each_row():
+    apart = pd.DataFrame({"older": [0.64], "new": [0.5]}, ["e5, zh"])
+    ax = pictures.shop({"e5, zh": (0.63, 0.61, 0.65)}, {"e5, zh": [0.47, 0.5, 0.53]}, apart)
+    assert ax.lines[0].get_xdata().tolist() == [0.61, 0.65] and texts(ax) == ["0.630  (older 0.640, new 0.500)"]
+    assert boxes(ax) == [pytest.approx((0.47, 0.53, 0))]
 
 
 def test_a_cone_points_upwards_and_opens_when_centred():
@@ -58,14 +67,14 @@ def test_a_cone_points_upwards_and_opens_when_centred():
     ends = [line.get_xydata()[1] for line in left.lines]
     assert min(y for _, y in ends) > 0.5 and min(y for _, y in [line.get_xydata()[1] for line in right.lines]) < 0
     assert sorted(texts(left)) == sorted(texts(right)) == ["篮球", "茶"]
-    angles = [float(ax.get_title().split(": ")[1].split("°")[0]) for ax in (left, right)]
-    assert angles[0] < 60 < 85 < angles[1]
+    assert float(left.get_title().split("dimensions ")[1].split("°")[0]) < 60 and "shadow" in right.get_title()
 
 
 def test_two_users_have_their_first_choices_named_and_their_correlation():
     x = np.array([0.1, 0.2, 0.3])
     ax = pictures.two_users({"raw": (x, x[::-1])}, ["Anna", "Ben"], ["a", "b", "c"])[0]
-    assert texts(ax) == ["c", "a"] and "correlation -1.00" in ax.get_title()
+    assert texts(ax) == ["c", "a"] and "correlation of these two -1.00" in ax.get_title()
+    ax.figure.canvas.draw()
     assert ax.get_xlabel() == "cosine to Anna" and ax.get_ylabel() == "cosine to Ben"
 
 

@@ -129,6 +129,13 @@ def test_the_yardstick_has_all_pairs_and_minilm_no_prefix(minilm):
     assert means[0] > 0.1 and means[1] == pytest.approx(-1 / 59, abs=0.01)
 
 
+def test_the_token_table_is_the_encoder_without_layers(minilm):
+    one, other, turned = trials.token_table(minilm, ["star wars", "star", "wars star"])
+    assert one == pytest.approx(turned, abs=1e-6) and one.shape == (384,) and abs(one - other).max() > 0.01
+    table = minilm.model.embeddings.word_embeddings.weight.detach().numpy()
+    assert other == pytest.approx(table[minilm.tokenizer.convert_tokens_to_ids("star")])
+
+
 def test_a_neighbour_is_the_same_whatever_the_length():
     vectors = np.random.default_rng(0).normal(size=(30, 8))
     assert trials.same_neighbour(vectors, 2 * vectors) == 1
@@ -139,4 +146,4 @@ def test_the_way_of_a_text_ends_in_its_vector(minilm):
     steps = dict(trials.way_of(minilm, "Alien", "Alien (1979). Horror."))
     assert steps["a film"] == "Alien" and steps["a sentence"] == "Alien (1979).\nHorror."
     assert f"{len(minilm.tokenize(['Alien (1979). Horror.'])[0])} tokens" in steps
-    assert steps["their mean"].startswith(f"{minilm.encode(['Alien (1979). Horror.'])[0][0]:+.2f}")
+    assert steps["mean, length 1"].startswith(f"{minilm.encode(['Alien (1979). Horror.'])[0][0]:+.2f}")

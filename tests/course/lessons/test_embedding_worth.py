@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 import klm_utils as klm
 from klm_utils.course.lessons import embedding_worth as worth
+from klm_utils.evaluation import intervals
 
 
 @pytest.fixture(scope="module")
@@ -64,22 +66,54 @@ def test_one_direction_for_all_makes_one_list_until_the_users_are_centred(shop):
     assert np.linalg.norm(ways["both"][0], axis=1) == pytest.approx(np.ones(len(users)))
 
 
-def test_letters_know_only_letters():
-    encode = worth.letters(["basketball", "table tennis", "green tea", "black tea", "teapot"] * 5, width=4)
-    green, black, ball = encode(["green tea", "black tea", "basketball"])
-    assert green @ black > green @ ball
+def test_letters_know_only_letters_and_have_the_products_of_the_counts():
+    texts = ["green tea", "black tea", "basketball", "table tennis", "teapot", "teapot"]
+    green, black, ball, *_ = rows = worth.letters(texts)
+    counts = TfidfVectorizer(analyzer="char", ngram_range=(3, 5)).fit_transform(texts)
+    assert green @ black > green @ ball and rows @ rows.T == pytest.approx((counts @ counts.T).toarray(), abs=1e-6)
+    assert worth.letters(["绿茶", "红茶", "篮球"])[0] @ worth.letters(["绿茶", "红茶", "篮球"])[1] > 0.1, (
+        "one character"
+    )
+
+
+def test_letters_are_fitted_on_train_only():
+    texts, fit = ["green tea", "black tea", "zzzz", "yyyy zzzz"], np.array([True, True, False, False])
+    assert worth.letters(texts)[2] @ worth.letters(texts)[3] > 0.1
+    assert worth.letters(texts, fit)[2] @ worth.letters(texts, fit)[3] == pytest.approx(0, abs=1e-6)
 
 
 def test_genres_are_worth_something_the_year_more_and_shuffled_ones_nothing(ds):
     readers = {"genres": worth.genres(ds), "genres, year": worth.genres_and_year}
-    table, bands, shared = worth.films_worth(ds, readers, [0, 1], shuffles=3)
-    assert table.shape == (2, 2) and 0.05 < shared < 0.2
-    for name, band in bands.items():
+    films = worth.films_worth(ds, readers, [0, 1], shuffles=3)
+    table = films.table
+    assert table.shape == films.one_list.shape == films.another.shape == (2, 2) and 0.05 < films.shared < 0.2
+    for name, band in films.bands.items():
         assert band.shape == (3,) and table[name].min() > 0.54 > 0.53 > band.max()
+        assert (films.another[name] < table[name]).all()
     assert table["genres, year"].mean() > table["genres"].mean() + 0.01
-    found = worth.gains(table.assign(chance=[0.5, 0.51]), [("genres", "chance")], shared)
-    assert found["mean"].iloc[0] == pytest.approx(table["genres"].mean() - 0.505)
-    assert found["others low"].iloc[0] < found["mean"].iloc[0] < found["others high"].iloc[0]
+    pairs = [("genres", "chance"), ("genres", worth.ONE_LIST), ("genres", worth.ANOTHER)]
+    found = worth.gains(films._replace(table=table.assign(chance=[0.5, 0.51])), pairs)
+    assert found["mean"].tolist() == pytest.approx(
+        [
+            table["genres"].mean() - other
+            for other in (0.505, films.one_list["genres"].mean(), films.another["genres"].mean())
+        ]
+    )
+    assert found["item interval from"].iloc[0] < found["mean"].iloc[0] < found["to"].iloc[0]
+
+
+def test_everybody_is_the_mean_of_directions():
+    assert worth.everybody(np.array([[9.0, 0], [0, 1]])) == pytest.approx(np.full((2, 2), 0.5))
+
+
+def test_the_auc_of_some_rows_is_theirs(ds, split):
+    items = worth.centred(worth.genres(ds))
+    users, rows = worth.tastes(split) @ items, np.arange(len(split.test)) % 2 == 0
+    test = split.test[rows]
+    at = ds.users.index.get_indexer(test["user_id"]), ds.items.index.get_indexer(test["item_id"])
+    scores = (users[at[0]] * items[at[1]]).sum(axis=1).round(7)
+    slow = intervals.user_auc(test["user_id"].to_numpy(), test["label"].to_numpy(float), scores).estimate()
+    assert worth.auc(split, users, items, rows).estimate() == pytest.approx(slow, abs=1e-4)
 
 
 def test_genres_and_year_are_columns_of_0_and_1(ds, split):
@@ -95,13 +129,17 @@ def test_a_shuffle_is_the_auc_of_dealt_out_vectors(split, shop):
         items = rng.integers(0, 2, (len(one.dataset.items), 4)).astype("float32")  # many ties
         users = np.round(users)
         dealt = items[np.random.default_rng(0).permutation(len(items))]
-        found = worth.shuffled(one, lambda _, users=users: users, items, draws=1)
+        found = worth.shuffled(one, users, items, draws=1)
         assert found == pytest.approx([worth.auc(one, users, dealt).estimate()], abs=1e-6)
+        taste = rng.integers(0, 2, (len(users), len(items))).astype("float32")
+        found = worth.shuffled(one, taste.dot, items, draws=1)
+        assert found == pytest.approx([worth.auc(one, taste @ dealt, dealt).estimate()], abs=1e-6)
 
 
 def test_shop_worth_has_a_row_and_a_band_for_each_reader(shop, minilm):
-    found, bands = worth.shop_worth({"en": shop.dataset}, {"minilm": minilm}, shuffles=2)
-    assert set(found) == set(bands) == {"minilm, en", "letters, en"}
+    found, bands, apart = worth.shop_worth({"en": shop.dataset}, {"minilm": minilm}, shuffles=2)
+    assert set(found) == set(bands) == set(apart.index) == {"minilm, en", "letters, en"}
+    assert apart.loc["letters, en", "new"] < 0.53 < 0.58 < apart.loc["letters, en", "older"]
     value, low, high = found["minilm, en"]
     assert low < value < high and value > 0.6 > 0.55 > bands["minilm, en"].max()
 
@@ -110,6 +148,8 @@ def test_the_table_of_centrings_has_a_row_each(shop):
     rng = np.random.default_rng(0)
     users, items = rng.normal(size=(len(shop.dataset.users), 8)) + 9, rng.normal(size=(len(shop.dataset.items), 8))
     table = worth.alike(shop, worth.centrings(shop, users, items))
-    assert table.index.tolist() == ["nothing", "items", "users", "both"]
+    assert table.index.tolist() == ["nothing", "items", "users", "both", "mean user alone"]
     assert table.columns.tolist() == ["AUC of a user", "agreement", "top ten shared"]
-    assert table["agreement"]["nothing"] > 0.9 > 0.1 > abs(table["agreement"]["users"])
+    assert table["agreement"]["mean user alone"] == pytest.approx(1) and table["agreement"][
+        "nothing"
+    ] > 0.9 > 0.1 > abs(table["agreement"]["users"])

@@ -33,13 +33,15 @@ def test_tags_with_one_vector_are_counted_and_crossed():
     axes = pictures.same_or_not({"minilm": cosine, "e5": np.eye(3)}, ["a", "b", "c"])
     assert axes[0].get_title() == "minilm: 2 vectors for 3 tags" and axes[1].get_title() == "e5: 3 vectors for 3 tags"
     assert sorted(axes[0].lines[0].get_xydata().tolist()) == [[0, 1], [1, 0]] and not axes[1].lines
-    assert axes[0].figure.axes[-1].get_ylabel() == "cosine", "a scale of colours"
+    assert [ax.get_xlabel() for ax in axes[0].figure.axes[2:]] == ["cosine"] * 2, "a scale of colours each"
+    assert axes[0].images[0].get_clim() == pytest.approx((0.2, 1)) and axes[1].images[0].get_clim() == (0, 1)
 
 
 def test_three_poolings_and_the_mistake_below_a_padded_text():
     tokens, mask = [["[CLS]", "alien", "[SEP]", "[PAD]"]], np.array([[1, 1, 1, 0]])
     ax = pictures.padded_batch(tokens, mask, np.array([[1.0, 2.0, 6.0, -5.0]]))
-    assert texts(ax)[-4:] == ["CLS 1.00", "last 6.00", "mean of tokens 3.00", "mean with padding 1.00"]
+    assert texts(ax)[-4:] == ["first 1.00", "last 6.00", "mean of tokens 3.00", "mean with padding 1.00"]
+    assert [line.get_xdata()[-1] for line in ax.lines] == pytest.approx([2.94, 3.94]), "a bracket for either mean"
     assert len(set(colours(ax))) == 4 and {"alien", "[PAD]", "2.00"} <= set(texts(ax))
 
 
