@@ -15,6 +15,7 @@ loras = [
     (lambda x, W, b, A, B, alpha: alpha / len(A) * x @ A.T @ B.T, "do not replace the map"),
     (lambda x, W, b, A, B, alpha: x @ (W + alpha / len(A) * B @ A).T, "the bias is lost"),
     (lambda x, W, b, A, B, alpha: x @ (W + alpha / A.shape[1] * B @ A).T + b, "the smaller side of A"),
+    (lambda x, W, b, A, B, alpha: x @ W.T + b + alpha / 8 * (x @ A.T @ B.T), "r is not always 8"),
     (lambda x, W, b, A, B, alpha: x @ W.T + b + alpha / 2 * x @ A.T @ B.T, "r is not always 2"),
     (lambda x, W, b, A, B, alpha: ch05.lora(x, W, b, A, B, alpha) + 1, "with B = 0 it must be the map itself"),
     (lambda x, W, b, A, B, alpha: ch05.lora(x, W, b, A, 1.5 * B, alpha), "expected ["),
@@ -61,7 +62,7 @@ depths = [
     (lambda modes: {"frozen": 0}, "for each mode, got"),
     (lambda modes: ch05.depth(modes) | {"full": 7}, "from 0 to 6"),
     (lambda modes: ch05.depth(modes) | {"frozen": 6}, "frozen: nothing below"),
-    (lambda modes: ch05.depth(modes) | {"full": 5}, "full: even layer 1"),
+    (lambda modes: ch05.depth(modes) | {"full": 5}, "full: all six layers"),
     (lambda modes: ch05.depth(modes) | {"partial": 6}, "partial: the last two"),
     (lambda modes: ch05.depth(modes) | {"adapter": 0}, "LoRA has matrices beside *each*"),
 ]
@@ -69,14 +70,16 @@ depths = [
 readings = [
     (ch05.reading, DONE),
     (lambda s: ["A", "c"], DONE),
+    (lambda s: "a, c", DONE),
+    (lambda s: {"a", "c"}, DONE),
     (lambda s: "", STUB),
     (lambda s: s[9], "it raises IndexError"),
     (lambda s: "ae", "letters from a to d"),
     (lambda s: 2, "letters from a to d, got 2"),
     (lambda s: "abc", "b speaks of other films"),
-    (lambda s: "acd", "neither model is better"),
-    (lambda s: "c", "a speaks of other users"),
-    (lambda s: "a", "c: the thin line"),
+    (lambda s: "acd", "cannot say which is better"),
+    (lambda s: "c", "read the thick lines again"),
+    (lambda s: "a", "read the thin lines again"),
 ]
 
 ranks = [

@@ -47,13 +47,17 @@ def kept_epochs(curves: Curves, setting: str) -> dict[int, int]:
 def equal_epochs(curves: Curves, full: str, still: str, starts: int = 60) -> dict[str, pd.DataFrame]:
     """`picks` of models that all had their epochs, whatever valid said on the way; early: up to `starts`, late: after.
 
+    A number in a name says how many epochs valid may pick from.
+
     Args:
         full: the setting in which the language model learns after epoch `starts`.
         still: the same run with a language model that stands still to the end.
     """
-    found = {"no text": "no text, all epochs", "frozen": "frozen, setting 0"}
-    found |= {"frozen, shuffled": "frozen, shuffled, all epochs", "full": full}
+    found = {"no text 60": "no text, all epochs", "frozen 60": "frozen, setting 0", "frozen 68": "frozen, 68 epochs"}
+    found |= {"frozen, shuffled 60": "frozen, shuffled, all epochs", "full 68": full}
     picked = {name: picks(curves, [setting]) for name, setting in found.items()}
+    picked["full 28"] = picks(curves, ["full"], last=28)  # 20 epochs, then 8 in which the language model learns
+    picked["frozen 28"] = picks(curves, ["frozen, setting 0"], last=28)
     picked["full late"] = picks(curves, [full], first=starts + 1)
     picked["still late"] = picks(curves, [still], first=starts + 1)
     picked["still early"] = picks(curves, [still], last=starts)

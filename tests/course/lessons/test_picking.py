@@ -81,9 +81,12 @@ def test_a_rule_stops_each_fold():
 
 def test_time_and_teaching_are_picked_on_their_own():
     curves = dict.fromkeys(("no text, all epochs", "frozen, shuffled, all epochs", "still"), CURVES["a"])
-    curves |= {"frozen, setting 0": CURVES["a"], "taught": CURVES["b"]}
+    curves |= {"frozen, setting 0": CURVES["a"], "frozen, 68 epochs": CURVES["b"], "taught": CURVES["b"]}
+    curves["full"] = CURVES["b"]
     found = equal_epochs(curves, "taught", "still", starts=1)
-    assert found["full"].equals(picks(curves, ["taught"])) and len(found) == 7
+    assert found["full 68"].equals(picks(curves, ["taught"])) and len(found) == 10
+    assert found["full 28"].equals(picks(CURVES, ["b"])) and found["frozen 28"].equals(picks(CURVES, ["a"]))
+    assert found["frozen 68"].equals(picks(CURVES, ["b"])) and found["frozen 60"].equals(picks(CURVES, ["a"]))
     assert found["full late"]["valid, each fold"].tolist() == [0.4, 0.3, 0.5]
     assert found["still late"]["valid, each fold"].tolist() == [0.6, 0.2, 0.8]
     assert found["still early"]["valid, each fold"].tolist() == [0.5, 0.1, 0.7]
