@@ -4,25 +4,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import texts
 from matplotlib.colors import to_hex
 
-from klm_utils import plots
 from klm_utils.course.lessons import cleaning, data_pictures
 from klm_utils.course.lessons.data_pictures import BLUE, GREY, ORANGE, PALE, RED
 from klm_utils.data.shop.cleaning import clean
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    plots.chinese()
-    yield
-    for number in plt.get_fignums():  # nothing that cannot be drawn
-        plt.figure(number).canvas.draw()
-    plt.close("all")
-
-
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
 
 
 def colours(ax):

@@ -1,21 +1,11 @@
 """The drawings of notebook 02 show the tokens, films and numbers that they were given."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import texts
 
 from klm_utils.course.lessons import embedding_pictures as pictures
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
 
 
 def colours(ax):

@@ -2,22 +2,16 @@
 
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import texts
 
 import klm_utils as klm
 from klm_utils import course
 from klm_utils.course.exercises.ch07 import PAIRS
 from klm_utils.course.lessons import facts
 from klm_utils.evaluation import kept
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +111,6 @@ def test_a_thick_way_is_one_that_the_score_needs():
     assert [ax.lines[at].get_color() for at in (0, 3)] == [*facts.COLOURS[:2]], (
         "orange: without it the score would rise"
     )
-
-
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
 
 
 def test_drawings_say_what_they_are_given():

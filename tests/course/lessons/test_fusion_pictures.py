@@ -1,25 +1,15 @@
 """The drawings of notebook 03 show the lists, numbers and marks that they were given."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import texts
 from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from klm_utils.course.lessons import fusion_pictures as pictures
 from klm_utils.course.lessons.fusion_boxes import SOURCES
 from klm_utils.plots import COLOURS
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
 
 
 def numbers(name):

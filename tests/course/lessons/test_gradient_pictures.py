@@ -11,12 +11,6 @@ from klm_utils.plots import COLOURS
 BLUE, ORANGE = COLOURS[:2]
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 def texts(ax, colour=None):
     return [text.get_text() for text in ax.texts if colour in (None, text.get_color()) and text.get_text()]
 

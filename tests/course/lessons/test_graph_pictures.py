@@ -17,12 +17,6 @@ from klm_utils.plots import COLOURS
 TRIPLES = pd.DataFrame([("a", "by", "x"), ("a", "in", "y"), ("b", "by", "x")], columns=["head", "relation", "tail"])
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 def test_arrows_name_every_fact_and_the_film():
     model = TransE(TRIPLES, width=4, epochs=3)
     ax = arrows(model, "a", [("by", "x"), ("in", "y")], "Alien", ["b"])

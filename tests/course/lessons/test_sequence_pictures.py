@@ -1,6 +1,5 @@
 """The pictures of what comes next show what they say."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,14 +13,6 @@ from klm_utils.evaluation import experiment
 from klm_utils.evaluation.next_item import evaluate_next, sequences
 from klm_utils.models.next_item import Markov, Popular
 from klm_utils.models.sequence import SASRec
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
-    plt.close("all")
 
 
 def test_lists_stand_beside_the_past_and_the_film_that_came_is_blue():

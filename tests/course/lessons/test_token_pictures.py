@@ -1,20 +1,10 @@
 """The drawings of texts in notebook 02 show the tokens and numbers that they were given."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from drawn import texts
 
 from klm_utils.course.lessons import token_pictures as pictures
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
 
 
 def colours(ax):

@@ -2,24 +2,14 @@
 
 import itertools
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import texts
 from matplotlib.colors import same_color
 from matplotlib.patches import FancyArrowPatch
 
 from klm_utils.course.lessons import training_pictures as pictures
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
 
 
 def rectangles(ax):
