@@ -1,8 +1,10 @@
 """The code that the README shows runs, and every number of its tables comes from a stored run."""
 
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from klm_utils import course
@@ -36,6 +38,11 @@ FACTS = {  # rows of docs/results/facts.json
     "... and facts of the mislinked graph": "ridge, text and facts mislinked",
     "frozen model: title text": "KLM, text",
     "frozen model: title text, facts read and as vectors": "KLM, text, facts both ways",
+}
+AVERAGED = {  # questions of docs/results/averaging.json
+    "random": "Known films (`random`, ten seeds)",
+    "cold_item": "New films (`cold_item`, ten folds)",
+    "temporal": "Tomorrow (`temporal`)",
 }
 FRESH = {  # rows of docs/results/which_facts.json
     "genre and year": "genre, year",
@@ -84,7 +91,22 @@ def questions() -> list[str]:
     return text
 
 
-@pytest.mark.parametrize("table", [new_films, facts, fresh, questions])
+def averages() -> list[str]:
+    """The table of means of models."""
+    found = json.loads(course.stored("averaging.json").read_text(encoding="utf8"))
+    text = [
+        "| | one model | mean of nine | minus one model | other users | other films too |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, title in AVERAGED.items():
+        one, nine = (np.mean(found[name]["auc"][model]) for model in ("bce", "three of each loss"))
+        d, *ends = found[name]["minus bce"]["three of each loss"]
+        cells = [f"{d:+.4f}", *(f"[{low:+.4f}, {high:+.4f}]" for low, high in (ends[:2], ends[2:]))]
+        text.append(f"| {title} | {one:.4f} | {nine:.4f} | {' | '.join(cells)} |")
+    return text
+
+
+@pytest.mark.parametrize("table", [new_films, facts, fresh, questions, averages])
 def test_a_table_is_that_of_the_stored_run(table):
     assert "\n".join(table()) in README
 
