@@ -77,5 +77,9 @@ def test_a_killed_run_leaves_nothing_in_the_temporary_folder_and_no_half_of_a_co
     process.send_signal(signal.SIGKILL)
     process.wait()
     _, alive = psutil.wait_procs(family, timeout=20)
-    assert not alive and list(temporary.iterdir()) == []
+    for _ in range(200):  # who clears up after the killed run may be slow on a busy machine
+        if not (left := list(temporary.iterdir())):
+            break
+        time.sleep(0.1)
+    assert not alive and left == []
     assert [path.name for path in (course.root / "build" / "notebooks").iterdir()] == []
