@@ -342,7 +342,7 @@ def said(runs: Runs, gains: Mapping[str, Sequence[float]]) -> str:
 
 def first_fold(runs: Runs) -> dict[str, float]:
     """nDCG@10 of the stored model (docs/results/facts.json: seed 0) on the films that the tour hides."""
-    names = {"ridge": "stored model: columns", "ridge, text": "stored: columns and sentence"}
+    names = {"ridge": "stored: columns", "ridge, text": "stored: columns and sentence"}
     return {label: float(runs.values()[name].iloc[0]) for name, label in names.items()}
 
 
