@@ -30,7 +30,7 @@ guesses = [
     (lambda users: [12, 14.5, 17], "a whole number of 0 to 20"),
     (lambda users: ["12", "14", "17"], "a whole number of 0 to 20"),
     (lambda users: [True, 14, 17], "a whole number of 0 to 20"),
-    (lambda users: [3, 14, 17], "do busy users watch less?"),
+    (lambda users: [3, 14, 17], DONE),
 ]
 
 sentences = [
@@ -41,7 +41,7 @@ sentences = [
     (lambda texts: 3, "return letters, such as 'ab'; got 3"),
     (lambda texts: np.ones(2), "return letters, such as 'ab'; got [1, 1]"),
     (lambda texts: "ae", "the letters are a to d"),
-    (lambda texts: "abcd", "b: no row compares"),
+    (lambda texts: "abcd", "b: no row compares these two. Facts minus text"),
     (lambda texts: "acd", "d: look at the row"),
     (lambda texts: "c", "a: look at the thin line"),
     (lambda texts: "a", "c: count the dots"),

@@ -11,7 +11,8 @@ USERS = 20
 DRAWN = 8  # of 20 drawn users so many watch the film: 39 % of all users did
 SENTENCES = {
     "a": "",
-    "b": "no row compares these two; both are compared with genre and year, and their intervals overlap widely",
+    "b": "no row compares these two. Facts minus text, film by film of the same folds, is +0.004: other users "
+    "[-0.001, 0.009], other films too [-0.019, 0.028]. Both contain 0",
     "c": "",
     "d": "look at the row 'both minus facts': is 0 in one of its lines?",
 }
@@ -47,7 +48,7 @@ def check_score(fn: Callable) -> None:
 
 
 def guess(users: int) -> list[int]:
-    """One guess, as good as another: reading helps, and the title too."""
+    """One guess, as good as another; the picture shows that it is wrong about the title."""
     return [12, 14, 17]
 
 
@@ -56,6 +57,7 @@ def check_guess(fn: Callable) -> None:
     got = attempt(fn, USERS)
     listed = isinstance(got, list | tuple)
     whole = listed and all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one <= USERS for one in got)
+    low = whole and len(got) == 3 and got[0] < DRAWN
     verdict(
         [
             (listed and not len(got), "not done yet: return three numbers, each of 0 to 20"),
@@ -63,12 +65,9 @@ def check_guess(fn: Callable) -> None:
             (not listed, f"return a list of three numbers, such as [1, 2, 3]; got {head(got)}"),
             (listed and len(got) != 3, f"three numbers: who watch most, year and genres, title too; got {head(got)}"),
             (not whole, f"each is a whole number of 0 to 20 users; got {head(got)}"),
-            (
-                whole and len(got) == 3 and got[0] < DRAWN,
-                f"the first is below {DRAWN}, what drawn users reach: do busy users watch less?",
-            ),
         ],
-        "three guesses; the picture draws them",
+        "three guesses; the picture draws them"
+        + (f" (your first is below {DRAWN}, what drawn users reach)" if low else ""),
     )
 
 

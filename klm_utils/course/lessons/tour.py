@@ -11,7 +11,7 @@ import torch
 
 from klm_utils.data.schema import RecDataset, title_text
 from klm_utils.data.splits import Split
-from klm_utils.evaluation import metrics
+from klm_utils.evaluation import intervals, metrics
 from klm_utils.evaluation.experiment import Runs
 
 CLOSE = 0.6  # how alike two spellings must be, of 1, for "did you mean"
@@ -250,7 +250,8 @@ def by_film(scores: torch.Tensor, met: torch.Tensor, really: torch.Tensor, names
 
 def named(parts: Sequence[torch.Tensor]) -> dict[str, float]:
     """The four parts of the score of a new film as numbers, with the names that the waterfall gives them."""
-    names = ("c: any cell", "user's bias: watches much", "text, for everybody", "text, for this user")
+    bias = f"user's bias: watches {'much' if parts[1] > 0 else 'little'}"
+    names = ("c: any cell", bias, "text, for everybody", "text, for this user")
     return {name: float(part.detach()) for name, part in zip(names, parts, strict=True)}
 
 
@@ -272,10 +273,8 @@ def beside(runs: Runs, pairs: Mapping[str, tuple[str, str]]) -> tuple[pd.DataFra
     """What `plots.dots` takes: for each label -> (with, without) the differences by fold, and the `gains`."""
     values = runs.values()
     differences = pd.DataFrame({label: values[more] - values[less] for label, (more, less) in pairs.items()})
-    gains = runs.gains(*pairs.values())
-    return differences.droplevel("seed"), {
-        label: gains[f"{more} minus {less}"] for label, (more, less) in pairs.items()
-    }
+    gains = dict(zip(pairs, runs.gains(*pairs.values()).values(), strict=True))
+    return differences.droplevel("seed"), gains
 
 
 def yours(
@@ -330,6 +329,7 @@ PAIRS = {  # rows of section 6: what is added, and to what
     "both": ("text and facts", "genre, year"),
     "both minus text": ("text and facts", "text"),
     "both minus facts": ("text and facts", "facts"),
+    "text and wrong facts": ("links spoilt: 100%", "genre, year"),  # each film has the facts of another one
 }
 
 
@@ -342,7 +342,7 @@ def said(runs: Runs, gains: Mapping[str, Sequence[float]]) -> str:
 
 def first_fold(runs: Runs) -> dict[str, float]:
     """nDCG@10 of the stored model (docs/results/facts.json: seed 0) on the films that the tour hides."""
-    names = {"ridge": "stored model: year and genres", "ridge, text": "stored model: title too"}
+    names = {"ridge": "stored: columns", "ridge, text": "stored: columns and sentence"}
     return {label: float(runs.values()[name].iloc[0]) for name, label in names.items()}
 
 
@@ -352,9 +352,26 @@ def ndcg(models: Mapping[str, torch.Tensor], really: torch.Tensor) -> dict[str, 
     return {name: float(metrics.ndcg(really[:, hidden], scores[:, hidden])) for name, scores in models.items()}
 
 
+def paired(models: Mapping[str, torch.Tensor], more: str, less: str, hidden: Mapping[str, torch.Tensor]) -> str:
+    """In words: what nDCG@10 the one model adds to the other, with the interval for other users, a line for each set
+    of hidden films: name -> who did watch them, float [users, films]."""
+    lines = []
+    for name, really in hidden.items():
+        films, both = really.sum(0) > 0, []
+        for model in (more, less):
+            y, s = really[:, films].numpy(), models[model][:, films].numpy()
+            hits, relevant, _ = metrics.ranked_hits(y, s, np.random.default_rng(0))
+            both.append(intervals.mean_over_users(np.arange(len(y)), metrics.user_ndcg(hits, relevant, 10)))
+        stat = intervals.difference(*both)
+        low, high = intervals.interval(stat)
+        ends = f"other users [{low:.3f}, {high:.3f}]"
+        lines.append(f"{name}: {stat.estimate():+.3f}, {ends} ({stat.support} users, {int(films.sum())} films)")
+    return f"{more} minus {less}\n" + "\n".join(lines)
+
+
 def fan(ds: RecDataset, user: int, star: torch.Tensor) -> str:
-    """A user in words: how many of the six older Star Trek films they have seen, of float [users]."""
-    return f"user {ds.users.index[user]}, who has seen {star[user]:.0f} of 6 older Star Trek films"
+    """A user in words: how many of the six older Star Trek films (not hidden) they have seen, of float [users]."""
+    return f"user {ds.users.index[user]}, who has seen {star[user]:.0f} of 6 older, not hidden Star Trek films"
 
 
 def trust(scores: torch.Tensor, really: torch.Tensor, star: torch.Tensor, ways: Mapping[str, Sequence[int]]) -> str:
@@ -362,11 +379,11 @@ def trust(scores: torch.Tensor, really: torch.Tensor, star: torch.Tensor, ways: 
 
     Args:
         scores, really, star: of one film, float [users].
-        ways: what `chosen` returns.
+        ways: how they are chosen -> their positions.
     """
-    means = f"highest score {star[list(ways['highest score'])].mean():.1f}, all users {star.mean():.1f}"
-    p = torch.sigmoid(scores).mean()
-    return f"older Star Trek films seen: {means}\nall users: mean p {p:.2f}, did watch {really.mean():.2f}"
+    means = ", ".join(f"{how} {star[list(users)].mean():.1f}" for how, users in ways.items())
+    stars = f"older Star Trek films seen: {means}, all users {star.mean():.1f}"
+    return f"{stars}\nall users: mean p {torch.sigmoid(scores).mean():.2f}, did watch {really.mean():.2f}"
 
 
 def film_parts(

@@ -9,6 +9,7 @@ import torch
 
 import klm_utils as klm
 from klm_utils import course
+from klm_utils.course import exercises
 from klm_utils.course.lessons import tour
 from klm_utils.evaluation import kept
 
@@ -105,6 +106,8 @@ def test_users_are_chosen_by_score_and_by_how_much_they_watch(split):
 def test_parts_have_names():
     parts = tour.named([torch.tensor(-2.7), torch.ones(1), torch.tensor(0.5), torch.tensor(3.0)])
     assert list(parts.values()) == [pytest.approx(-2.7), 1.0, 0.5, 3.0] and "text, for this user" in parts
+    assert "user's bias: watches much" in parts
+    assert "user's bias: watches little" in tour.named([torch.zeros(1), -torch.ones(1), *torch.zeros(2)])
 
 
 def test_the_way_of_a_film_begins_with_its_text():
@@ -192,11 +195,11 @@ def test_seen_films_of_a_series_and_what_to_trust(split):
     met = tour.watched(split.train, split.dataset)
     star = tour.seen(met, tour.titles(split.dataset), "The God")
     assert star.tolist() == [1, 0, 1, 0]
-    assert tour.fan(split.dataset, 2, star) == "user 3, who has seen 1 of 6 older Star Trek films"
+    assert tour.fan(split.dataset, 2, star) == "user 3, who has seen 1 of 6 older, not hidden Star Trek films"
     ways = {"highest score": [0, 2], "who watch most": [1]}
     text = tour.trust(torch.zeros(4), torch.tensor([1.0, 0, 0, 0]), star, ways)
     assert text.splitlines() == [
-        "older Star Trek films seen: highest score 1.0, all users 0.5",
+        "older Star Trek films seen: highest score 1.0, who watch most 0.0, all users 0.5",
         "all users: mean p 0.50, did watch 0.25",
     ]
 
@@ -208,6 +211,18 @@ def test_one_list_of_hidden_films_and_its_ndcg(split):
     assert tour.one_list(split, scores, 1)[1:] == ([False, False], 0)
     really = tour.watched(split.test, split.dataset)
     assert tour.ndcg({"right": scores}, really) == {"right": pytest.approx(1)}
+
+
+def test_a_paired_difference_is_that_of_the_means_and_may_be_negative():
+    really = torch.zeros(30, 12)
+    really[:20, :3] = 1  # 20 of 30 users have watched some of the 3 films
+    really[::2, 0] = 0
+    models = {"bad": -really + torch.arange(12.0) / 100, "good": really}
+    means = tour.ndcg(models, really)
+    head, line = tour.paired(models, "bad", "good", {"these": really}).splitlines()
+    low, high = map(float, line.partition("[")[2].partition("]")[0].split(", "))
+    assert head == "bad minus good" and line.startswith(f"these: {means['bad'] - means['good']:+.3f}, other users [")
+    assert low < means["bad"] - means["good"] < high < 0 and line.endswith("(20 users, 3 films)")
 
 
 def test_biases_of_three_users_and_films():
@@ -223,9 +238,24 @@ def test_the_stored_folds_say_what_the_tour_says():
     differences, gains = tour.beside(runs, tour.PAIRS)
     assert list(differences) == [*tour.PAIRS] == list(gains) and len(differences) == 10
     assert (differences["text"] > 0).all(), "exercise 0.3, c"
-    assert all(min(gain[1:]) > 0 for gain in gains.values()), "exercise 0.3, a and d: no line reaches 0"
+    low = {name: min(gain[1:]) for name, gain in gains.items()}
+    assert low.pop("text and wrong facts") < 0 < min(low.values()), "exercise 0.3, a and d: no line reaches 0"
     assert [round(gains[name][0], 3) for name in ("both minus text", "both minus facts")] == [0.03, 0.026]
     assert "genre, year 0.365, text and facts 0.424" in tour.said(runs, gains)
     same = kept.load(course.stored("facts.json"))  # its fold 0 is of seed 0, as the tour
     assert "seed 0 |" in same.protocol and "seed 1 |" in runs.protocol
     assert [round(value, 3) for value in tour.first_fold(same).values()] == [0.329, 0.336]
+
+
+def test_a_low_guess_is_right_with_a_remark(capsys):
+    exercises.ch00.check_guess(lambda users: [3, 14, 17])
+    assert "(your first is below 8" in capsys.readouterr().out
+    exercises.ch00.check_guess(exercises.ch00.guess)
+    assert "below" not in capsys.readouterr().out
+
+
+def test_what_exercise_0_3_says_of_facts_and_text_is_stored():
+    (gain,) = kept.load(course.stored("which_facts.json")).gains(("facts", "text")).values()
+    value, low, high, film_low, film_high = (round(end, 3) for end in gain)
+    text = exercises.ch00.SENTENCES["b"]
+    assert f"is {value:+}: other users [{low}, {high}], other films too [{film_low}, {film_high}]" in text
