@@ -53,6 +53,11 @@ def as_printed(z: Tensor, y: Tensor) -> Tensor:
     return -(y * p.log() + (1 - y) * (1 - p).log())
 
 
+def with_kinks(z: Tensor, y: Tensor) -> Tensor:
+    """The loss of each row as max(z, 0) - y z + log(1 + exp(-|z|)): its slope by autograd is wrong at z = 0."""
+    return z.clamp_min(0) - y * z + torch.log1p(torch.exp(-z.abs()))
+
+
 def buyers(seed: int, rows: int = 40, columns: int = 5) -> tuple[Tensor, Tensor, Tensor]:
     """(x [rows, columns], w [columns], y [rows]) of a shop that is drawn, float64; y follows sigmoid(x w)."""
     draw = torch.Generator().manual_seed(seed)
@@ -74,18 +79,21 @@ def difference_errors(z: float = 0.8) -> pd.DataFrame:
 
 
 def in_precisions(ways: Mapping[str, Callable[[Tensor, Tensor], Tensor]]) -> pd.DataFrame:
-    """Loss and slope of each way to write the loss, in four precisions, at four places; `true` is the loss itself."""
+    """Loss and slope of each way to write the loss, in three precisions, at five places.
+
+    `true` and `true_slope` are those of the loss itself.
+    """
     rows = []
     for way, loss in ways.items():
-        for name in ("float64", "float32", "bfloat16", "float16"):
-            for z, y in ((12.0, 0.0), (20.0, 0.0), (200.0, 0.0), (-120.0, 1.0)):
+        for name in ("float32", "bfloat16", "float16"):
+            for z, y in ((0.0, 1.0), (12.0, 0.0), (20.0, 0.0), (200.0, 0.0), (-120.0, 1.0)):
                 at = torch.tensor([z], dtype=getattr(torch, name), requires_grad=True)
                 value = loss(at, torch.full_like(at, y).detach())
                 (slope,) = torch.autograd.grad(value.sum(), at, allow_unused=True)
                 slope = torch.zeros(1) if slope is None else slope
-                true = float(np.logaddexp(0, z) - y * z)
-                rows.append((way, name, f"z = {z:.0f}, y = {y:.0f}", value.item(), slope.item(), true))
-    return pd.DataFrame(rows, columns=["way", "precision", "place", "loss", "slope", "true"])
+                true = float(np.logaddexp(0, z) - y * z), float(np.exp(-np.logaddexp(0, -z)) - y)
+                rows.append((way, name, f"z = {z:.0f}, y = {y:.0f}", value.item(), slope.item(), *true))
+    return pd.DataFrame(rows, columns=["way", "precision", "place", "loss", "slope", "true", "true_slope"])
 
 
 def tiny_recommender(seed: int) -> SimpleNamespace:

@@ -43,12 +43,18 @@ def test_differences_are_best_near_the_step_of_compare():
 
 
 def test_the_printed_form_is_lost_where_the_stable_one_is_not():
-    found = lesson.in_precisions({"printed": lesson.as_printed, "stable": ch04.stable_bce})
+    ways = {"printed": lesson.as_printed, "kinks": lesson.with_kinks, "stable": ch04.stable_bce}
+    found = lesson.in_precisions(ways)
     stable, printed = found[found["way"] == "stable"], found[found["way"] == "printed"]
-    assert len(stable) == 16 and np.isfinite(stable[["loss", "slope"]]).all(axis=None)
+    assert len(stable) == 15 and np.isfinite(stable[["loss", "slope"]]).all(axis=None)
     assert stable["loss"].to_numpy() == pytest.approx(stable["true"].to_numpy(), rel=1e-2)
     lost = printed[~np.isfinite(printed["loss"])]
-    assert len(lost[lost["precision"] == "float16"]) == 4 and len(lost[lost["precision"] == "float64"]) == 1
+    assert len(lost[lost["precision"] == "float16"]) == 4 and len(lost[lost["precision"] == "float32"]) == 3
+    assert stable["slope"].to_numpy() == pytest.approx(stable["true_slope"].to_numpy(), abs=1e-2)
+    kinks = found[found["way"] == "kinks"]
+    assert kinks["loss"].tolist() == stable["loss"].tolist(), "the value is right everywhere"
+    off = kinks[kinks["slope"] != stable["slope"].to_numpy()]
+    assert off["place"].tolist() == 3 * ["z = 0, y = 1"] and off["slope"].tolist() == [0, 0, 0]
 
 
 def test_the_tiny_recommender_has_the_gradients_that_are_written_by_hand():
