@@ -165,7 +165,7 @@ def check_sentences(fn: Callable) -> None:
             (isinstance(got, Exception), f"it raises {head(got)}"),
             (not listed, f"return the letters of the sentences, such as 'ab'; got {head(got)}"),
             (not letters <= set(KNOWS), f"there are sentences a to e here; got {head(got)}"),
-            ("a" in letters, f"a: two numbers know the label only, and gain about as much; got {head(got)}"),
+            ("a" in letters, f"a: two means know the label only, and are ahead of BCE too; got {head(got)}"),
             ("c" in letters, f"c: look at AUC within users: there BPR is not below BCE; got {head(got)}"),
             ("e" in letters, f"e: few steps were run here, so nothing is said of long ones; got {head(got)}"),
             (letters != {"b", "d"}, f"{', '.join(sorted({'b', 'd'} - letters))} is printed too; got {head(got)}"),

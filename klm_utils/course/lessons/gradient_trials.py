@@ -40,11 +40,14 @@ def cosines(encoder: TextEncoder, thing: str, words: Sequence[str], corpus: Sequ
 def proved(line: str, left: sp.Expr, right: sp.Expr, at: Mapping[sp.Symbol, float]) -> None:
     """Print whether both sides are equal for all values (sympy brings left - right to 0), and the left one at a point.
 
-    Logarithms are taken apart as if their arguments were positive, which p and 1 - p are.
+    Where sympy does not reach 0, the sides are wrong only if they differ at the point. Logarithms are taken apart as if
+    their arguments were positive, which p and 1 - p are.
     """
     holds = sp.simplify(sp.expand_log(left - right, force=True)) == 0
-    here = f"{float(left.subs(at)):.3g}"
-    print(f"{line:34} {'proved' if holds else 'WRONG: the two sides differ'}; here it is {here}")
+    here, gap = f"{float(left.subs(at)):.3g}", (left - right).subs(at)
+    differ = gap.is_number and abs(float(gap)) > 1e-9
+    said = "proved" if holds else "WRONG: the two sides differ" if differ else "not proved"
+    print(f"{line:34} {said}; here it is {here}")
 
 
 def as_printed(z: Tensor, y: Tensor) -> Tensor:
@@ -211,7 +214,7 @@ def one_output(seed: int) -> dict[str, float]:
 
 
 def new_head(always_one: bool, rate: float, seed: int, steps: int = 200, times: int = 20) -> dict[str, float]:
-    """A new linear head trained by AdamW on drawn data, `times` over; means but for `moved` and the ends of AUC.
+    """A new linear head trained by AdamW on drawn data, `times` over; means but for `largest move` and the ends of AUC.
 
     Args:
         always_one: train on the label 1 alone. rate: the learning rate.
@@ -236,6 +239,6 @@ def new_head(always_one: bool, rate: float, seed: int, steps: int = 200, times: 
         moves = (w - start).abs().max().item()
         rows.append((seen[0], seen[-1], moves, bias.item(), metrics.auc(truly.numpy(), scores)))
     first, last, moved, biases, auc = np.array(rows).T
-    found = {"loss before": first.mean(), "loss after": last.mean(), "moved": moved.max(), "bias": biases.mean()}
+    found = {"loss before": first.mean(), "loss after": last.mean(), "largest move": moved.max(), "bias": biases.mean()}
     found["AUC"] = auc.mean()
     return {name: float(value) for name, value in (found | {"least AUC": auc.min(), "largest AUC": auc.max()}).items()}

@@ -18,9 +18,11 @@ from klm_utils.gradients import backward, compare
 def test_a_line_is_proved_or_wrong_and_has_a_value_here(capsys):
     z, y = sp.symbols("z y", real=True)
     lesson.proved("half", z / 2 + z / 2, z, {z: 3})
-    lesson.proved("other", z, y, {z: 3})
+    lesson.proved("other", z, y, {z: 3, y: 1})
+    lesson.proved("open", z, y, {z: 3})
     out = capsys.readouterr().out.splitlines()
     assert out[0].endswith("proved; here it is 3") and "WRONG" in out[1]
+    assert "not proved" in out[2], "no point shows that the sides differ"
 
 
 def test_cosines_are_those_of_the_centred_vectors():
@@ -87,7 +89,7 @@ def test_one_output_is_squared_error_and_a_constant_label_teaches_nothing():
         and ones["loss after"] < 0.1 < ones["loss before"]
         and ones["least AUC"] <= ones["AUC"] <= ones["largest AUC"]
     )
-    assert lesson.new_head(False, 2e-5, seed=0, steps=50, times=2)["moved"] < 50 * 2e-5 * 1.1
+    assert lesson.new_head(False, 2e-5, seed=0, steps=50, times=2)["largest move"] < 50 * 2e-5 * 1.1
 
 
 @pytest.mark.parametrize(("start", "arrives"), [((0.0, 0.0), False), ((1.0, -1.0), False), ((0.1, -0.05), True)])
