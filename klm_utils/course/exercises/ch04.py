@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch.nn.functional import logsigmoid
 
 from klm_utils import losses
 from klm_utils.course.exercises import attempt, has_nan, head, same, shape, verdict
@@ -50,8 +51,8 @@ def check_rate(fn: Callable) -> None:
 
 
 def stable_bce(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Reference: max(z, 0) - y z + log(1 + exp(-|z|)) of each row, [n]."""
-    return z.clamp_min(0) - y * z + torch.log1p(torch.exp(-z.abs()))
+    """Reference: max(z, 0) - y z + log(1 + exp(-|z|)) of each row, [n], with a slope that is right at 0 too."""
+    return (1 - y) * z - logsigmoid(z)
 
 
 def check_stable_bce(fn: Callable) -> None:
@@ -60,6 +61,7 @@ def check_stable_bce(fn: Callable) -> None:
     far, labels = torch.tensor([1e4, 1e4, -1e4, -1e4, 800.0]), torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0])
     small = torch.tensor([40.0], dtype=torch.float64), torch.tensor([1.0], dtype=torch.float64)
     got, ends, tiny = attempt(fn, z, y), attempt(fn, far, labels), attempt(fn, *small)
+    slope = attempt(_slope, fn, torch.tensor([0.0, 0.0, 3.0]), torch.tensor([1.0, 0.0, 1.0]))
     p, want = torch.sigmoid(z), losses.bce_with_logits(z, y, "none")
     naive = -(y * p.log() + (1 - y) * (1 - p).log())
     finite = shape(ends) == (5,) and bool(torch.as_tensor(ends).isfinite().all())
@@ -82,9 +84,25 @@ def check_stable_bce(fn: Callable) -> None:
                 "at z = 40, y = 1 the loss is 4e-18, not 0: log(1 + x) loses a small x, torch.log1p does not, and "
                 "max(z, 0) - y z must cancel before it is added",
             ),
+            (isinstance(slope, Exception), f"the loss is right; but autograd finds no way back to z: {head(slope)}"),
+            (
+                slope is not None
+                and not same(slope, [-0.5, 0.5, float(torch.sigmoid(torch.tensor(3.0))) - 1], rtol=1e-4),
+                "the loss is right everywhere, but the slope that autograd finds is not: at z = 0 it must be -.5 for "
+                f"y = 1 and .5 for y = 0, yours are {head(slope)[:24]}. max and |z| have a kink there; "
+                "logsigmoid(z) has none",
+            ),
         ],
-        "the same number in the middle, and finite at both ends",
+        "finite at both ends, and the slope is right at 0 too",
     )
+
+
+def _slope(fn: Callable, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
+    """What autograd finds for the sum of the learner's losses, [n]; None if the answer turns autograd off."""
+    with torch.enable_grad():
+        z = z.requires_grad_()
+        loss = fn(z, y).sum()
+        return torch.autograd.grad(loss, z)[0] if torch.is_grad_enabled() else None
 
 
 def dot_grads(u, v, y, decay):
@@ -147,7 +165,7 @@ def check_sentences(fn: Callable) -> None:
             (isinstance(got, Exception), f"it raises {head(got)}"),
             (not listed, f"return the letters of the sentences, such as 'ab'; got {head(got)}"),
             (not letters <= set(KNOWS), f"there are sentences a to e here; got {head(got)}"),
-            ("a" in letters, f"a: two numbers know the label only, and gain about as much; got {head(got)}"),
+            ("a" in letters, f"a: two means know the label only, and are ahead of BCE too; got {head(got)}"),
             ("c" in letters, f"c: look at AUC within users: there BPR is not below BCE; got {head(got)}"),
             ("e" in letters, f"e: few steps were run here, so nothing is said of long ones; got {head(got)}"),
             (letters != {"b", "d"}, f"{', '.join(sorted({'b', 'd'} - letters))} is printed too; got {head(got)}"),

@@ -12,6 +12,7 @@ from klm_utils.gradients.check import STEP
 from klm_utils.plots import COLOURS
 
 VALUE, SLOPE, INK, GREY = COLOURS[0], COLOURS[1], "#333333", "#DDDDDD"
+HOLDS = {"float32": 3e-4, "bfloat16": 8e-3, "float16": 1e-3}  # a relative error that counts as right
 
 
 def sigmoid(z: np.ndarray | float) -> np.ndarray:
@@ -112,28 +113,31 @@ def precisions(found: pd.DataFrame) -> Axes:
     """
     rows = list(dict.fromkeys(zip(found["way"], found["precision"], strict=True)))
     places = list(dict.fromkeys(found["place"]))
-    ax = plt.subplots(figsize=(8, 0.42 * len(rows) + 0.75), layout="constrained")[1]
+    ways = list(dict.fromkeys(found["way"]))
+    ax = plt.subplots(figsize=(8, 0.38 * len(rows) + 0.75), layout="constrained")[1]
     colours = {"right": "#CFE3F2", "off": "#F6D9B0", "lost": SLOPE}
     for one in found.itertuples():
         row, column = rows.index((one.way, one.precision)), places.index(one.place)
-        kind = "lost" if not (np.isfinite(one.loss) and np.isfinite(one.slope)) else _near(one)
-        gap = 0.25 * (row >= len(rows) // 2)
+        kind, gap = _kind(one), 0.25 * ways.index(one.way)
         ax.add_patch(Rectangle((column, -row - 1 - gap), 0.97, 0.92, color=colours[kind]))
         text = f"{one.loss:.4g}, {one.slope:.4g}"
         ink = "white" if kind == "lost" else INK
         ax.text(column + 0.48, -row - 0.54 - gap, text, ha="center", va="center", fontsize=9, color=ink)
     for row, (way, precision) in enumerate(rows):
-        gap = 0.25 * (row >= len(rows) // 2)
+        gap = 0.25 * ways.index(way)
         ax.text(-0.04, -row - 0.54 - gap, f"{way}, {precision}", ha="right", va="center", fontsize=9)
     for column, place in enumerate(places):
         ax.text(column + 0.48, 0.1, place, ha="center", va="bottom", fontsize=9)
-    ax.set(xlim=(-1.35, len(places)), ylim=(-len(rows) - 0.35, 0.6))
+    ax.set(xlim=(-1.35, len(places)), ylim=(-len(rows) - 0.25 * len(ways), 0.6))
     ax.axis("off")
     return ax
 
 
-def _near(one) -> str:
-    return "right" if abs(one.loss - one.true) <= 3e-4 * abs(one.true) else "off"
+def _kind(one) -> str:
+    """Lost: not finite, or another slope. Off: by more than what a precision cannot hold anyway."""
+    if not np.isfinite(one.loss) or not abs(one.slope - one.true_slope) < 0.1:
+        return "lost"
+    return "right" if abs(one.loss - one.true) <= HOLDS[one.precision] * abs(one.true) else "off"
 
 
 def chain(stops: Sequence[tuple[str, float, float]]) -> Axes:

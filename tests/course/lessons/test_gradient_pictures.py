@@ -57,15 +57,16 @@ def test_a_line_of_errors_for_each_precision():
 
 def test_what_is_lost_is_orange_and_what_is_off_is_pale():
     rows = [
-        ("printed", "float32", "z = 12", 11.99, 1.0, 12.0),
-        ("printed", "float32", "z = 20", np.inf, np.nan, 20.0),
-        ("stable", "float32", "z = 12", 12.0, 1.0, 12.0),
-        ("stable", "float32", "z = 20", 20.0, 1.0, 20.0),
+        ("printed", "float32", "z = 12", 11.99, 1.0, 12.0, 1.0),
+        ("printed", "float32", "z = 20", np.inf, np.nan, 20.0, 1.0),
+        ("kinks", "bfloat16", "z = 12", 12.03, 1.0, 12.0, 1.0),
+        ("kinks", "bfloat16", "z = 20", 20.0, 0.0, 20.0, 1.0),
     ]
-    ax = pictures.precisions(pd.DataFrame(rows, columns=["way", "precision", "place", "loss", "slope", "true"]))
+    columns = ["way", "precision", "place", "loss", "slope", "true", "true_slope"]
+    ax = pictures.precisions(pd.DataFrame(rows, columns=columns))
     faces = [plt.matplotlib.colors.to_hex(patch.get_facecolor()).upper() for patch in ax.patches]
-    assert faces == ["#F6D9B0", ORANGE, "#CFE3F2", "#CFE3F2"]
-    assert {"11.99, 1", "inf, nan", "12, 1", "20, 1", "z = 12", "stable, float32"} <= set(texts(ax))
+    assert faces == ["#F6D9B0", ORANGE, "#CFE3F2", ORANGE]
+    assert {"11.99, 1", "inf, nan", "12.03, 1", "20, 0", "z = 12", "kinks, bfloat16"} <= set(texts(ax))
 
 
 def test_the_chain_has_a_value_above_and_a_gradient_below_each_stop():

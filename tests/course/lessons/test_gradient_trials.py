@@ -18,9 +18,11 @@ from klm_utils.gradients import backward, compare
 def test_a_line_is_proved_or_wrong_and_has_a_value_here(capsys):
     z, y = sp.symbols("z y", real=True)
     lesson.proved("half", z / 2 + z / 2, z, {z: 3})
-    lesson.proved("other", z, y, {z: 3})
+    lesson.proved("other", z, y, {z: 3, y: 1})
+    lesson.proved("open", z, y, {z: 3})
     out = capsys.readouterr().out.splitlines()
     assert out[0].endswith("proved; here it is 3") and "WRONG" in out[1]
+    assert "not proved" in out[2], "no point shows that the sides differ"
 
 
 def test_cosines_are_those_of_the_centred_vectors():
@@ -43,12 +45,18 @@ def test_differences_are_best_near_the_step_of_compare():
 
 
 def test_the_printed_form_is_lost_where_the_stable_one_is_not():
-    found = lesson.in_precisions({"printed": lesson.as_printed, "stable": ch04.stable_bce})
+    ways = {"printed": lesson.as_printed, "kinks": lesson.with_kinks, "stable": ch04.stable_bce}
+    found = lesson.in_precisions(ways)
     stable, printed = found[found["way"] == "stable"], found[found["way"] == "printed"]
-    assert len(stable) == 16 and np.isfinite(stable[["loss", "slope"]]).all(axis=None)
+    assert len(stable) == 15 and np.isfinite(stable[["loss", "slope"]]).all(axis=None)
     assert stable["loss"].to_numpy() == pytest.approx(stable["true"].to_numpy(), rel=1e-2)
     lost = printed[~np.isfinite(printed["loss"])]
-    assert len(lost[lost["precision"] == "float16"]) == 4 and len(lost[lost["precision"] == "float64"]) == 1
+    assert len(lost[lost["precision"] == "float16"]) == 4 and len(lost[lost["precision"] == "float32"]) == 3
+    assert stable["slope"].to_numpy() == pytest.approx(stable["true_slope"].to_numpy(), abs=1e-2)
+    kinks = found[found["way"] == "kinks"]
+    assert kinks["loss"].tolist() == stable["loss"].tolist(), "the value is right everywhere"
+    off = kinks[kinks["slope"] != stable["slope"].to_numpy()]
+    assert off["place"].tolist() == 3 * ["z = 0, y = 1"] and off["slope"].tolist() == [0, 0, 0]
 
 
 def test_the_tiny_recommender_has_the_gradients_that_are_written_by_hand():
@@ -81,7 +89,7 @@ def test_one_output_is_squared_error_and_a_constant_label_teaches_nothing():
         and ones["loss after"] < 0.1 < ones["loss before"]
         and ones["least AUC"] <= ones["AUC"] <= ones["largest AUC"]
     )
-    assert lesson.new_head(False, 2e-5, seed=0, steps=50, times=2)["moved"] < 50 * 2e-5 * 1.1
+    assert lesson.new_head(False, 2e-5, seed=0, steps=50, times=2)["largest move"] < 50 * 2e-5 * 1.1
 
 
 @pytest.mark.parametrize(("start", "arrives"), [((0.0, 0.0), False), ((1.0, -1.0), False), ((0.1, -0.05), True)])
