@@ -252,8 +252,7 @@ def run(
     numbered = several.items() if isinstance(several, Mapping) else enumerate(several)
     runs: list[Run] = [] if keep is None else list(kept.load(keep, stamp).runs)
     done = {(run.variant, run.split, run.seed) for run in runs}
-    models: dict[str, Model] = {}
-    used: dict[int, Split] = {}
+    models, used = dict[str, Model](), dict[int, Split]()
     try:
         for at, split in numbered:
             used[at] = split

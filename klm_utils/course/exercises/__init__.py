@@ -7,7 +7,7 @@ A checker calls the learner's function through `attempt`, compares with the refe
 import copy
 import random
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -88,6 +88,24 @@ def letters(got: object) -> set[str] | None:
     if not all(isinstance(one, str) and len(one) == 1 for one in entries):
         return None
     return {one.lower() for one in entries if one not in " ,"}
+
+
+def letter_rows(got: object, options: Mapping, wrong: Mapping[str, str], right: Mapping[str, str]) -> list:
+    """Rows for `verdict` of an answer in letters.
+
+    options: what the letters stand for. wrong, right: what to say to a letter that is chosen and is not right, or is
+    right and was not chosen.
+    """
+    chosen, last = letters(got), max(options)
+    slips = [f"{one}: {wrong[one]}" for one in sorted((chosen or set()) & set(wrong))]
+    slips += [text for one, text in sorted(right.items()) if one not in (chosen or set())]
+    return [
+        (chosen == set(), "not done yet: return letters, such as 'ab'"),
+        (isinstance(got, Exception), f"it raises {head(got)}"),
+        (chosen is None, f"return letters, such as 'ab'; got {head(got)}"),
+        (bool((chosen or set()) - set(options)), f"the letters are a to {last}; got {head(got)}"),
+        (bool(slips), f"{slips[0]}; got {head(got)}" if slips else ""),
+    ]
 
 
 def head(value: object, n: int = 3) -> str:

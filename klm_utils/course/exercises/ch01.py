@@ -97,6 +97,13 @@ def check_sayings(fn: Callable) -> None:
     )
 
 
+def _plain(value):
+    """Arrays, tuples and Series inside of a list are as good as lists."""
+    if not isinstance(value, list):
+        return value
+    return [list(h) if isinstance(h, tuple | np.ndarray | pd.Series) else h for h in value]
+
+
 def check_histories(fn: Callable) -> None:
     """Say what is right or wrong with the learner's histories."""
     log = pd.DataFrame(
@@ -108,20 +115,15 @@ def check_histories(fn: Callable) -> None:
     )
     targets = pd.DataFrame({"user_id": [1, 1, 1, 2, 2, 3], "timestamp": [10, 30, 45, 15, 40, 99]})
 
-    def plain(value):  # arrays, tuples and Series inside are as good as lists
-        if not isinstance(value, list):
-            return value
-        return [list(h) if isinstance(h, tuple | np.ndarray | pd.Series) else h for h in value]
-
     def equal(value, want: list) -> bool:
         return isinstance(value, list) and value == want
 
     def reference(length: int) -> list[list]:
         return histories(log, targets, length)
 
-    got, short = plain(attempt(fn, log, targets, 9)), plain(attempt(fn, log, targets, 2))
+    got, short = _plain(attempt(fn, log, targets, 9)), _plain(attempt(fn, log, targets, 2))
     order = [5, 0, 3, 7, 4, 2, 6, 1]  # the two of one second stay in order
-    mixed = plain(attempt(fn, log.iloc[order], targets, 9))
+    mixed = _plain(attempt(fn, log.iloc[order], targets, 9))
     lists = isinstance(got, list) and all(isinstance(h, list) for h in got)
     turned = lists and not equal(got, reference(9))
     of_user = {u: part["item_id"].tolist() for u, part in log.groupby("user_id")}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from klm_utils.course.exercises import attempt, head, letters, same, shape, verdict
+from klm_utils.course.exercises import attempt, head, letter_rows, same, shape, verdict
 
 
 def mask(real: np.ndarray) -> np.ndarray:
@@ -51,28 +51,21 @@ LINES = {
     "f": "model = Markov(items).fit(histories(train), share)",
 }
 INNOCENT = {
-    "a": "a: the order within a user is what we need, and no row is lost",
-    "c": "c: it only counts from the end of each user's rows",
-    "d": "d: the last row is test, the one before it is valid: so it should be",
-    "f": "f: it only uses what the lines above made",
+    "a": "the order within a user is what we need, and no row is lost",
+    "c": "it only counts from the end of each user's rows",
+    "d": "the last row is test, the one before it is valid: so it should be",
+    "f": "it only uses what the lines above made",
 }
 
 
 def check_leak(fn: Callable) -> None:
     """Say which line is innocent, or which leak is missing."""
-    got = attempt(fn, LINES)
-    chosen = letters(got)
-    wrong = sorted((chosen or set()) & set(INNOCENT))
+    missing = {
+        "b": "one more: which number is counted before the log is cut?",
+        "e": "one more: which rows does train still hold?",
+    }
     verdict(
-        [
-            (chosen == set(), "not done yet: return the letters of two lines"),
-            (isinstance(got, Exception), f"it raises {head(got)}"),
-            (chosen is None, f"return letters, such as 'ab'; got {head(got)}"),
-            (bool((chosen or set()) - set(LINES)), f"the letters are a to f; got {head(got)}"),
-            (bool(wrong), f"{INNOCENT[wrong[0]]}; got {head(got)}" if wrong else ""),
-            ("b" not in (chosen or set()), "one more: which number is counted before the log is cut?"),
-            ("e" not in (chosen or set()), "one more: which rows does train still hold?"),
-        ],
+        letter_rows(attempt(fn, LINES), LINES, INNOCENT, missing),
         "the shares know the test rows, and train holds the valid row that picks the epoch",
     )
 
@@ -91,21 +84,11 @@ UNFAIR = {
 
 def check_claims(fn: Callable) -> None:
     """Say which claim is not supported, or which supported one is missing."""
-    got = attempt(fn, CLAIMS)
-    chosen = letters(got)
-    wrong = sorted((chosen or set()) & set(UNFAIR))
-    verdict(
-        [
-            (chosen == set(), "not done yet: return letters, such as 'ab'"),
-            (isinstance(got, Exception), f"it raises {head(got)}"),
-            (chosen is None, f"return letters, such as 'ab'; got {head(got)}"),
-            (bool((chosen or set()) - set(CLAIMS)), f"the letters are a to d; got {head(got)}"),
-            (bool(wrong), f"{wrong[0]}: {UNFAIR[wrong[0]]}; got {head(got)}" if wrong else ""),
-            ("b" not in (chosen or set()), "b: one thing differs, the loss, and the claim names just this"),
-            ("d" not in (chosen or set()), "d: the claim is small, and the comparison carries it"),
-        ],
-        "change one thing, then name it",
-    )
+    missing = {
+        "b": "b: one thing differs, the loss, and the claim names just this",
+        "d": "d: the claim is small, and the comparison carries it",
+    }
+    verdict(letter_rows(attempt(fn, CLAIMS), CLAIMS, UNFAIR, missing), "change one thing, then name it")
 
 
 def code(vector: np.ndarray, books: list[np.ndarray]) -> list[int]:
@@ -155,19 +138,12 @@ UNREAD = {
 
 def check_collision(fn: Callable) -> None:
     """Say which sentence does not follow, or which is missing."""
-    got = attempt(fn, SENTENCES)
-    chosen = letters(got)
-    wrong = sorted((chosen or set()) & set(UNREAD))
+    missing = {
+        "a": "a: the model sees and spells codes only; what could tell the two apart?",
+        "d": "d: it is spelled like the known film, and gets its probability",
+    }
     verdict(
-        [
-            (chosen == set(), "not done yet: return letters, such as 'ab'"),
-            (isinstance(got, Exception), f"it raises {head(got)}"),
-            (chosen is None, f"return letters, such as 'ab'; got {head(got)}"),
-            (bool((chosen or set()) - set(SENTENCES)), f"the letters are a to d; got {head(got)}"),
-            (bool(wrong), f"{wrong[0]}: {UNREAD[wrong[0]]}; got {head(got)}" if wrong else ""),
-            ("a" not in (chosen or set()), "a: the model sees and spells codes only; what could tell the two apart?"),
-            ("d" not in (chosen or set()), "d: it is spelled like the known film, and gets its probability"),
-        ],
+        letter_rows(attempt(fn, SENTENCES), SENTENCES, UNREAD, missing),
         "what makes a new film reachable is what makes two films one",
     )
 
